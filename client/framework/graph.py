@@ -1,0 +1,974 @@
+"""Graph, Operation and Tensor: the data structure that every TF1 program builds.
+
+The behaviour (names, scopes, control dependencies, colocation, collections) is TensorFlow 1.15's.
+A node is held as its NodeDef proto, so that serializing a graph copies nothing but protos.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from flowray.client.framework import shape_inference
+from flowray.client.framework.stacks import DefaultStack
+from flowray.proto import attr_values, dtypes, graph_pb2, op_registry
+from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
+from flowray.proto.device_names import DeviceSpec
+from flowray.proto.dtypes import DType
+from flowray.proto.shapes import Shape, TensorShape, as_shape, format_shape, is_compatible, merge
+
+if TYPE_CHECKING:
+    from flowray.client.session import Session
+
+GRAPH_DEF_PRODUCER = 134
+"""The GraphDef version that TensorFlow 1.15 writes."""
+
+_VALID_OP_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
+_VALID_SCOPE_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
+_PACKAGE_PREFIX = __name__.split(".", 1)[0] + "."
+
+
+class Tensor:
+    """A symbolic handle to one output of an ``Operation``."""
+
+    __array_priority__ = 100  # numpy's operators give way to ours
+    __slots__ = ("__dict__", "__weakref__", "_consumers", "_dtype", "_op", "_shape", "_value_index")
+
+    def __init__(self, op: Operation, value_index: int, dtype: DType, shape: Shape) -> None:
+        self._op = op
+        self._value_index = value_index
+        self._dtype = dtype
+        self._shape = shape
+        self._consumers: list[Operation] = []
+
+    @property
+    def op(self) -> Operation:
+        return self._op
+
+    @property
+    def dtype(self) -> DType:
+        return self._dtype
+
+    @property
+    def graph(self) -> Graph:
+        return self._op.graph
+
+    @property
+    def name(self) -> str:
+        return f"{self._op.name}:{self._value_index}"
+
+    @property
+    def device(self) -> str:
+        return self._op.device
+
+    @property
+    def value_index(self) -> int:
+        return self._value_index
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self._shape)
+
+    @property
+    def shape_tuple(self) -> Shape:
+        """The static shape as a plain tuple (None for what is unknown)."""
+        return self._shape
+
+    def get_shape(self) -> TensorShape:
+        return TensorShape(self._shape)
+
+    def set_shape(self, shape: Any) -> None:
+        """Merges ``shape`` into the static shape; ValueError if they are incompatible."""
+        self._shape = merge(self._shape, as_shape(shape).as_tuple())
+
+    def consumers(self) -> list[Operation]:
+        return list(self._consumers)
+
+    def eval(self, feed_dict: Any = None, session: Session | None = None) -> Any:
+        """This tensor's value in ``session``, or in the default session."""
+        return _session_for(self.graph, session, "evaluate tensor", "eval").run(self, feed_dict)
+
+    def _shape_as_list(self) -> list[int | None] | None:
+        return None if self._shape is None else list(self._shape)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        raise TypeError(
+            "Tensor objects are only iterable when eager execution is enabled. "
+            "To iterate over this tensor use tf.map_fn."
+        )
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "Using a `tf.Tensor` as a Python `bool` is not allowed. Use `if t is not None:` "
+            "instead of `if t:` to test if a tensor is defined, and use TensorFlow ops such as "
+            "tf.cond to execute subgraphs conditioned on the value of a tensor."
+        )
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError(
+            f"Cannot convert a symbolic Tensor ({self.name}) to a numpy array."
+        )
+
+    def __len__(self) -> int:
+        raise TypeError(
+            f"len is not well defined for symbolic Tensors. ({self.name}) "
+            "Please call `x.shape` rather than `len(x)` for shape information."
+        )
+
+    # As in TensorFlow 1.15, == and hash go by identity.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __copy__(self) -> Tensor:
+        result = Tensor(self._op, self._value_index, self._dtype, self._shape)
+        result._consumers = self._consumers
+        return result
+
+    def __str__(self) -> str:
+        shape = "" if self._shape is None else f", shape={self.get_shape()}"
+        device = f", device={self.device}" if self.device else ""
+        return f'Tensor("{self.name}"{shape}, dtype={self._dtype.name}{device})'
+
+    def __repr__(self) -> str:
+        return f"<tf.Tensor '{self.name}' shape={self.get_shape()} dtype={self._dtype.name}>"
+
+
+class Operation:
+    """A node of a graph: an op with its attributes, inputs and outputs."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        node_def: graph_pb2.NodeDef,
+        inputs: Sequence[Tensor],
+        control_inputs: Sequence[Operation],
+        attrs: dict[str, Any],
+        output_types: Sequence[DType],
+        input_types: Sequence[DType],
+        op_def: op_registry.OpDef | None,
+    ) -> None:
+        self._graph = graph
+        self._node_def = node_def
+        self._inputs = list(inputs)
+        self._control_inputs = list(control_inputs)
+        self._attrs = attrs
+        self._op_def = op_def
+        self._input_types = list(input_types)
+        self._id = graph._next_id()
+        self._control_flow_context = graph._get_control_flow_context()
+        self._user_frame = _user_frame()
+        self._outputs = [Tensor(self, i, dtype, None) for i, dtype in enumerate(output_types)]
+        for tensor in inputs:
+            tensor._consumers.append(self)
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    @property
+    def name(self) -> str:
+        return self._node_def.name
+
+    @property
+    def type(self) -> str:
+        return self._node_def.op
+
+    @property
+    def device(self) -> str:
+        return self._node_def.device
+
+    @property
+    def node_def(self) -> graph_pb2.NodeDef:
+        return self._node_def
+
+    @property
+    def op_def(self) -> op_registry.OpDef | None:
+        return self._op_def
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        return list(self._inputs)
+
+    @property
+    def control_inputs(self) -> list[Operation]:
+        return list(self._control_inputs)
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        return list(self._outputs)
+
+    @property
+    def traceback(self) -> list[tuple[str, int]]:
+        """Where the user's code made this op: ``[(file name, line)]``."""
+        return [self._user_frame]
+
+    def values(self) -> tuple[Tensor, ...]:
+        return tuple(self._outputs)
+
+    def colocation_groups(self) -> list[bytes]:
+        """The groups this op belongs to; its own ``loc:@name`` if none was asked for."""
+        default = [b"loc:@" + self.name.encode()]
+        if "_class" not in self._node_def.attr:
+            return default
+        groups = [s for s in self._node_def.attr["_class"].list.s if s.startswith(b"loc:@")]
+        return groups or default
+
+    def get_attr(self, name: str) -> Any:
+        """The value of an attribute as Python (a DType, int, bytes, ...); ValueError if absent."""
+        if name in self._attrs:
+            value = self._attrs[name]
+            return as_shape(value) if self._attr_kind(name) == "shape" else value
+        if name in self._node_def.attr:
+            proto = self._node_def.attr[name]
+            for kind in ("type", "int", "float", "bool", "string", "shape", "func", "tensor"):
+                value = attr_values.from_attr_value(proto, kind)
+                if value is not None:
+                    return value
+            for item in ("string", "int", "float", "bool", "type", "shape"):
+                value = attr_values.from_attr_value(proto, f"list({item})")
+                if value:
+                    return value
+            return []
+        raise ValueError(f"Operation '{self.name}' has no attr named '{name}'.")
+
+    def _attr_kind(self, name: str) -> str:
+        if self._op_def is not None and name in self._op_def.attrs:
+            return self._op_def.attrs[name].kind
+        return ""
+
+    def run(self, feed_dict: Any = None, session: Session | None = None) -> None:
+        """Runs this operation in ``session``, or in the default session."""
+        _session_for(self.graph, session, "execute operation", "run").run(self, feed_dict)
+
+    def _set_device(self, device: str | DeviceSpec) -> None:
+        self._node_def.device = device if isinstance(device, str) else device.to_string()
+
+    def _set_attr(self, name: str, value: graph_pb2.AttrValue) -> None:
+        self._node_def.attr[name].CopyFrom(value)
+
+    def _add_control_input(self, op: Operation) -> None:
+        self._add_control_inputs([op])
+
+    def _add_control_inputs(self, ops: Iterable[Operation]) -> None:
+        for op in ops:
+            self._graph._check_own(op)
+            if op not in self._control_inputs:
+                self._control_inputs.append(op)
+                self._node_def.input.append("^" + op.name)
+
+    def _update_input(self, index: int, tensor: Tensor) -> None:
+        self._graph._check_own(tensor)
+        self._inputs[index]._consumers.remove(self)
+        self._inputs[index] = tensor
+        tensor._consumers.append(self)
+        self._node_def.input[index] = _input_name(tensor)
+
+    def __str__(self) -> str:
+        return str(self._node_def)
+
+    def __repr__(self) -> str:
+        return f"<tf.Operation '{self.name}' type={self.type}>"
+
+
+class Graph:
+    """A TensorFlow computation, as a dataflow graph. Not thread-safe while it is being built."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._nodes_by_name: dict[str, Operation] = {}
+        self._nodes: list[Operation] = []
+        self._ids = 0
+        self._names_in_use: dict[str, int] = {}
+        self._name_stack = ""
+        self._device_stack: list[Any] = []
+        self._colocation_stack: list[Operation] = []
+        self._control_stack: list[_ControlDependencies] = []
+        self._collections: dict[Any, list[Any]] = {}
+        self._control_flow_context: Any = None
+        self._container = ""
+        self._seed: int | None = None
+        self._finalized = False
+        self._unfeedable: set[Tensor] = set()
+        self._unfetchable: set[Operation | Tensor] = set()
+        self._library = graph_pb2.FunctionDefLibrary()
+        self._gradient_override: dict[str, str] = {}
+        self._attr_scope: dict[str, graph_pb2.AttrValue] = {}
+
+    # Building -------------------------------------------------------------------------------
+
+    def create_op(
+        self,
+        op_type: str,
+        inputs: Sequence[Tensor],
+        output_types: Sequence[DType] | None = None,
+        input_types: Sequence[DType] | None = None,
+        name: str | None = None,
+        attrs: dict[str, Any] | None = None,
+    ) -> Operation:
+        """Adds an operation whose inputs are converted already (``op_builder.apply_op`` does that).
+
+        Args:
+            op_type: the op's registered name.
+            inputs: its data inputs, flattened.
+            output_types, input_types: taken from the definition if None.
+            name: its name; made unique; a trailing ``/`` takes it as it stands.
+            attrs: Python values of all attributes (defaults are not filled in here).
+
+        Raises:
+            ValueError: a shape error, named with TensorFlow's text, or an invalid name.
+            RuntimeError: the graph is finalized.
+        """
+        self._check_not_finalized()
+        for tensor in inputs:
+            self._check_own(tensor)
+        definition = op_registry.lookup(op_type)
+        attrs = dict(attrs or {})
+        if name is None:
+            name = op_type
+        with self._lock:
+            name = name[:-1] if name.endswith("/") else self.unique_name(name)
+            if not _VALID_OP_NAME.match(name):
+                raise ValueError(f"'{name}' is not a valid node name")
+            control_inputs = self._control_dependencies_for(inputs)
+            node = graph_pb2.NodeDef(name=name, op=op_type)
+            node.input.extend(_input_name(tensor) for tensor in inputs)
+            node.input.extend("^" + op.name for op in control_inputs)
+            for key, value in attrs.items():
+                attr_proto = attr_values.to_attr_value(value, definition.attrs[key].kind)
+                node.attr[key].CopyFrom(attr_proto)
+            for key, attr_proto in self._attr_scope.items():
+                node.attr[key].CopyFrom(attr_proto)
+            if op_type in self._gradient_override:
+                node.attr["_gradient_op_type"].s = self._gradient_override[op_type].encode()
+            operation = Operation(
+                self,
+                node,
+                inputs,
+                control_inputs,
+                attrs,
+                definition.output_types(attrs) if output_types is None else output_types,
+                definition.input_types(attrs) if input_types is None else input_types,
+                definition,
+            )
+            self._add(operation)
+            self._apply_device_functions(operation)
+            self._apply_colocation(operation)
+            for controller in self._control_stack:
+                controller.seen.add(operation)
+        if operation._control_flow_context is not None:
+            operation._control_flow_context.AddOp(operation)
+        return operation
+
+    def _add(self, operation: Operation) -> None:
+        """Enters a new operation and infers its output shapes; nothing stays if that fails."""
+        shape_inference.infer(operation)
+        self._nodes_by_name[operation.name] = operation
+        self._nodes.append(operation)
+
+    def _next_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    @property
+    def _last_id(self) -> int:
+        return self._ids
+
+    def _check_not_finalized(self) -> None:
+        if self._finalized:
+            raise RuntimeError("Graph is finalized and cannot be modified.")
+
+    def _check_own(self, item: Tensor | Operation) -> None:
+        if item.graph is not self:
+            raise ValueError(f"{item} is not from the passed-in graph.")
+
+    def unique_name(self, name: str, mark_as_used: bool = True) -> str:
+        """``name`` under the current name scope, with ``_1``, ``_2``... if it is taken."""
+        if self._name_stack:
+            name = f"{self._name_stack}/{name}"
+        key = name.lower()
+        count = self._names_in_use.get(key, 0)
+        if mark_as_used:
+            self._names_in_use[key] = count + 1
+        if count > 0:
+            base = key
+            while key in self._names_in_use:
+                key = f"{base}_{count}"
+                count += 1
+            if mark_as_used:
+                self._names_in_use[key] = 1
+            name = f"{name}_{count - 1}"
+        return name
+
+    # Scopes ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def name_scope(self, name: str | None) -> Iterator[str]:
+        """Opens a name scope; ``""`` or None the root scope, ``"scope/"`` that scope again."""
+        if name:
+            if isinstance(name, bytes):
+                name = name.decode()
+            valid = _VALID_SCOPE_NAME if self._name_stack else _VALID_OP_NAME
+            if not valid.match(name):
+                raise ValueError(f"'{name}' is not a valid scope name")
+        old = self._name_stack
+        if not name:
+            new = ""
+        elif name.endswith("/"):
+            new = name[:-1]
+        else:
+            new = self.unique_name(name)
+        self._name_stack = new
+        try:
+            yield "" if not new else new + "/"
+        finally:
+            self._name_stack = old
+
+    def get_name_scope(self) -> str:
+        return self._name_stack
+
+    @contextmanager
+    def device(self, device_name_or_function: Any) -> Iterator[None]:
+        """Gives ops a device: a (partial) name, a ``DeviceSpec``, a function of the op, or None.
+
+        Inner scopes override outer ones field by field; None ignores all outer scopes.
+        """
+        spec = device_name_or_function
+        if isinstance(spec, str):
+            spec = DeviceSpec.from_string(spec)
+        self._device_stack.append(spec)
+        try:
+            yield
+        finally:
+            self._device_stack.pop()
+
+    def _apply_device_functions(self, operation: Operation) -> None:
+        for spec in reversed(self._device_stack):
+            if spec is None:
+                break
+            if callable(spec):
+                chosen = spec(operation)
+                operation._set_device("" if chosen is None else chosen)
+                continue
+            current = operation.device
+            if current:
+                merged = DeviceSpec.from_string(spec.to_string())
+                merged = merged.make_merged_spec(DeviceSpec.from_string(current))
+                operation._set_device(merged)
+            else:
+                operation._set_device(spec)
+
+    @contextmanager
+    def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
+        """Places new ops on the device of ``op`` (an Operation, Tensor or Variable, or None)."""
+        if op is None and not ignore_existing:
+            raise ValueError("Trying to reset colocation (op is None) but ignore_existing is not True")
+        op = _as_operation(op) if op is not None else None
+        old_devices, old_colocation = self._device_stack, self._colocation_stack
+        # Colocation overrides device scopes: what is wanted is that op's device, whatever it is.
+        self._device_stack = [] if op is not None else self._device_stack
+        self._colocation_stack = [] if ignore_existing else list(self._colocation_stack)
+        if op is not None:
+            self._colocation_stack.append(op)
+        try:
+            yield
+        finally:
+            self._device_stack, self._colocation_stack = old_devices, old_colocation
+
+    def _apply_colocation(self, operation: Operation) -> None:
+        groups: set[bytes] = set()
+        for other in self._colocation_stack:
+            groups.update(other.colocation_groups())
+            if other.device:
+                operation._set_device(other.device)
+        if groups:
+            operation._node_def.attr["_class"].list.s[:] = sorted(groups)
+
+    def control_dependencies(
+        self, control_inputs: Iterable[Any] | None
+    ) -> AbstractContextManager[None]:
+        """Makes new ops wait for ``control_inputs``; None clears all dependencies in the scope."""
+        if control_inputs is None:
+            return self._control_scope(_ControlDependencies([], new_stack=True))
+        ops = []
+        for item in control_inputs:
+            op = _as_operation(item)
+            self._check_own(op)
+            if op not in ops:
+                ops.append(op)
+        return self._control_scope(_ControlDependencies(ops))
+
+    @contextmanager
+    def _control_scope(self, controller: _ControlDependencies) -> Iterator[None]:
+        old, old_context = self._control_stack, self._control_flow_context
+        self._control_stack = [controller] if controller.new_stack else [*old, controller]
+        if controller.new_stack:
+            self._control_flow_context = None
+        try:
+            yield
+        finally:
+            self._control_stack, self._control_flow_context = old, old_context
+
+    def _control_dependencies_for(self, inputs: Sequence[Tensor]) -> list[Operation]:
+        """The control inputs of a new op: those that its data inputs do not already wait for."""
+        result: list[Operation] = []
+        input_ops = {t.op for t in inputs}
+        for controller in self._control_stack:
+            if input_ops & controller.seen:
+                continue
+            result.extend(
+                op for op in controller.ops if op not in input_ops and op not in result
+            )
+        return result
+
+    @contextmanager
+    def container(self, container_name: str) -> Iterator[str]:
+        """Gives stateful ops made in the scope the resource container ``container_name``."""
+        old, self._container = self._container, container_name
+        try:
+            yield container_name
+        finally:
+            self._container = old
+
+    @contextmanager
+    def gradient_override_map(self, op_type_map: dict[str, str]) -> Iterator[None]:
+        """Makes ops of the given types use the gradient registered under another name."""
+        old = self._gradient_override
+        self._gradient_override = {**old, **op_type_map}
+        try:
+            yield
+        finally:
+            self._gradient_override = old
+
+    @contextmanager
+    def _attr_scope_context(self, attrs: dict[str, graph_pb2.AttrValue]) -> Iterator[None]:
+        old = self._attr_scope
+        self._attr_scope = {**old, **attrs}
+        try:
+            yield
+        finally:
+            self._attr_scope = old
+
+    @contextmanager
+    def as_default(self) -> Iterator[Graph]:
+        with _default_graphs.pushed(self):
+            yield self
+
+    # Looking up -----------------------------------------------------------------------------
+
+    def get_operations(self) -> list[Operation]:
+        return list(self._nodes)
+
+    def get_operation_by_name(self, name: str) -> Operation:
+        result = self.as_graph_element(name, allow_tensor=False, allow_operation=True)
+        assert isinstance(result, Operation)
+        return result
+
+    def get_tensor_by_name(self, name: str) -> Tensor:
+        if not isinstance(name, str):
+            raise TypeError(f"Tensor names are strings (or similar), not {type(name).__name__}.")
+        result = self.as_graph_element(name, allow_tensor=True, allow_operation=False)
+        assert isinstance(result, Tensor)
+        return result
+
+    def as_graph_element(
+        self, obj: Any, allow_tensor: bool = True, allow_operation: bool = True
+    ) -> Tensor | Operation:
+        """The tensor or operation that ``obj`` (one of them, a name, a variable) stands for.
+
+        Raises:
+            ValueError: the name is no name, or the object belongs to another graph.
+            KeyError: no such operation or tensor.
+            TypeError: ``obj`` is none of these things.
+        """
+        kinds = " or ".join(
+            kind
+            for kind, allowed in (("Tensor", allow_tensor), ("Operation", allow_operation))
+            if allowed
+        )
+        convert = getattr(obj, "_as_graph_element", None)
+        if callable(convert):
+            obj = convert()
+        if isinstance(obj, str):
+            return self._element_by_name(obj, allow_tensor, allow_operation)
+        if isinstance(obj, Tensor) and allow_tensor:
+            if obj.graph is not self:
+                raise ValueError(f"Tensor {obj} is not an element of this graph.")
+            return obj
+        if isinstance(obj, Operation) and allow_operation:
+            if obj.graph is not self:
+                raise ValueError(f"Operation {obj!r} is not an element of this graph.")
+            return obj
+        raise TypeError(f"Can not convert a {type(obj).__name__} into a {kinds}.")
+
+    def _element_by_name(
+        self, name: str, allow_tensor: bool, allow_operation: bool
+    ) -> Tensor | Operation:
+        if ":" in name and allow_tensor:
+            op_name, _, index_text = name.partition(":")
+            if not index_text.isdecimal():
+                raise ValueError(
+                    f"The name {name!r} looks a like a Tensor name, but is not a valid one. "
+                    'Tensor names must be of the form "<op_name>:<output_index>".'
+                )
+            op = self._nodes_by_name.get(op_name)
+            if op is None:
+                raise KeyError(
+                    f"The name {name!r} refers to a Tensor which does not exist. The operation, "
+                    f"{op_name!r}, does not exist in the graph."
+                )
+            if int(index_text) >= len(op._outputs):
+                raise KeyError(
+                    f"The name {name!r} refers to a Tensor which does not exist. The operation, "
+                    f"{op_name!r}, exists but only has {len(op._outputs)} outputs."
+                )
+            return op._outputs[int(index_text)]
+        if ":" in name:
+            if name.split(":")[0] in self._nodes_by_name:
+                raise ValueError(
+                    f"The name {name!r} appears to refer to a Tensor, not a Operation."
+                )
+            raise ValueError(f"The name {name!r} is not a valid Operation name.")
+        if not allow_operation:
+            if name in self._nodes_by_name:
+                raise ValueError(
+                    f"The name {name!r} refers to an Operation, not a Tensor. Tensor names must "
+                    'be of the form "<op_name>:<output_index>".'
+                )
+            raise ValueError(
+                f"The name {name!r} looks like an (invalid) Operation name, not a Tensor. Tensor "
+                'names must be of the form "<op_name>:<output_index>".'
+            )
+        if name not in self._nodes_by_name:
+            raise KeyError(
+                f"The name {name!r} refers to an Operation not in the graph."
+            )
+        return self._nodes_by_name[name]
+
+    # Collections ----------------------------------------------------------------------------
+
+    def add_to_collection(self, name: Any, value: Any) -> None:
+        self._check_not_finalized()
+        self._collections.setdefault(name, []).append(value)
+
+    def add_to_collections(self, names: Any, value: Any) -> None:
+        for name in (names,) if isinstance(names, str) else set(names):
+            self.add_to_collection(name, value)
+
+    def get_collection_ref(self, name: Any) -> list[Any]:
+        """The list of the collection itself, so that changing it changes the collection."""
+        return self._collections.setdefault(name, [])
+
+    def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
+        """A copy of the collection; with ``scope``, its items whose name matches that regex."""
+        items = self._collections.get(name, [])
+        if scope is None:
+            return list(items)
+        pattern = re.compile(scope)
+        return [i for i in items if hasattr(i, "name") and pattern.match(i.name)]
+
+    def get_all_collection_keys(self) -> list[Any]:
+        return [key for key in self._collections if isinstance(key, str)]
+
+    def clear_collection(self, name: Any) -> None:
+        self._collections.pop(name, None)
+
+    @property
+    def collections(self) -> list[Any]:
+        return list(self._collections)
+
+    # The rest -------------------------------------------------------------------------------
+
+    @property
+    def seed(self) -> int | None:
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int | None) -> None:
+        self._seed = seed
+
+    @property
+    def finalized(self) -> bool:
+        return self._finalized
+
+    def finalize(self) -> None:
+        self._finalized = True
+
+    def _unsafe_unfinalize(self) -> None:
+        self._finalized = False
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every operation."""
+        return self._ids
+
+    @property
+    def graph_def_versions(self) -> graph_pb2.VersionDef:
+        return graph_pb2.VersionDef(producer=GRAPH_DEF_PRODUCER)
+
+    def as_graph_def(
+        self, from_version: int | None = None, add_shapes: bool = False
+    ) -> graph_pb2.GraphDef:
+        """The graph as a GraphDef; with ``from_version`` only the nodes added since then."""
+        result = graph_pb2.GraphDef()
+        result.versions.producer = GRAPH_DEF_PRODUCER
+        with self._lock:
+            for op in self._nodes:
+                if from_version is not None and op._id <= from_version:
+                    continue
+                node = result.node.add()
+                node.CopyFrom(op._node_def)
+                if add_shapes and op._outputs:
+                    shapes = [t._shape for t in op._outputs]
+                    node.attr["_output_shapes"].CopyFrom(
+                        attr_values.to_attr_value(shapes, "list(shape)")
+                    )
+            result.library.CopyFrom(self._library)
+        return result
+
+    def is_feedable(self, tensor: Any) -> bool:
+        return tensor not in self._unfeedable
+
+    def is_fetchable(self, item: Any) -> bool:
+        if isinstance(item, Tensor):
+            return item not in self._unfetchable and item.op not in self._unfetchable
+        return item not in self._unfetchable
+
+    def prevent_feeding(self, tensor: Tensor) -> None:
+        self._unfeedable.add(tensor)
+
+    def prevent_fetching(self, op: Operation) -> None:
+        self._unfetchable.add(op)
+
+    def _get_control_flow_context(self) -> Any:
+        return self._control_flow_context
+
+    def _set_control_flow_context(self, context: Any) -> None:
+        self._control_flow_context = context
+
+
+class _ControlDependencies:
+    """One control_dependencies scope: its ops, and the ops made in it (which wait already)."""
+
+    def __init__(self, ops: Sequence[Operation], new_stack: bool = False) -> None:
+        self.ops = list(ops)
+        self.new_stack = new_stack
+        self.seen: set[Operation] = set()
+
+
+# The default graph and the scopes of the current graph ------------------------------------------
+
+_default_graphs: DefaultStack[Graph] = DefaultStack("graph", Graph)
+
+
+def get_default_graph() -> Graph:
+    return _default_graphs.get()
+
+
+def reset_default_graph() -> None:
+    """Clears the default graph; AssertionError inside ``with graph.as_default()``."""
+    _default_graphs.reset()
+
+
+class name_scope(AbstractContextManager[str]):  # noqa: N801 - TensorFlow's name
+    """``tf.name_scope(name, default_name, values)``: a scope of op names.
+
+    Enters the graph of ``values`` if they have one. A None ``name`` means ``default_name``; both
+    None with no values is a ValueError.
+    """
+
+    def __init__(
+        self, name: str | None, default_name: str | None = None, values: Any = None
+    ) -> None:
+        self._name = default_name if name is None else name
+        self._has_name = name is not None
+        self._values = values
+        self._default_name = default_name
+
+    @property
+    def name(self) -> str | None:
+        return self._name
+
+    def __enter__(self) -> str:
+        if self._name is None and self._values is not None:
+            raise ValueError(
+                f"At least one of name ({self._name}) and default_name "
+                f"({self._default_name}) must be provided."
+            )
+        graph = _graph_of(self._values or ())
+        self._graph_scope = graph.as_default()
+        self._graph_scope.__enter__()
+        self._scope = graph.name_scope(self._name)
+        try:
+            return self._scope.__enter__()
+        except BaseException:
+            self._graph_scope.__exit__(*sys.exc_info())
+            raise
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._scope.__exit__(*exc_info)
+        self._graph_scope.__exit__(*exc_info)
+
+
+def device(device_name_or_function: Any) -> AbstractContextManager[None]:
+    return get_default_graph().device(device_name_or_function)
+
+
+def control_dependencies(control_inputs: Iterable[Any] | None) -> AbstractContextManager[None]:
+    return get_default_graph().control_dependencies(control_inputs)
+
+
+def colocate_with(op: Any, ignore_existing: bool = False) -> AbstractContextManager[None]:
+    return get_default_graph().colocate_with(op, ignore_existing)
+
+
+def container(container_name: str) -> AbstractContextManager[str]:
+    return get_default_graph().container(container_name)
+
+
+def add_to_collection(name: Any, value: Any) -> None:
+    get_default_graph().add_to_collection(name, value)
+
+
+def add_to_collections(names: Any, value: Any) -> None:
+    get_default_graph().add_to_collections(names, value)
+
+
+def get_collection(key: Any, scope: str | None = None) -> list[Any]:
+    return get_default_graph().get_collection(key, scope)
+
+
+def get_collection_ref(key: Any) -> list[Any]:
+    return get_default_graph().get_collection_ref(key)
+
+
+class GraphKeys:
+    """Standard names of collections, as in TensorFlow."""
+
+    GLOBAL_VARIABLES = "variables"
+    LOCAL_VARIABLES = "local_variables"
+    METRIC_VARIABLES = "metric_variables"
+    MODEL_VARIABLES = "model_variables"
+    TRAINABLE_VARIABLES = "trainable_variables"
+    SUMMARIES = "summaries"
+    QUEUE_RUNNERS = "queue_runners"
+    TABLE_INITIALIZERS = "table_initializer"
+    ASSET_FILEPATHS = "asset_filepaths"
+    MOVING_AVERAGE_VARIABLES = "moving_average_variables"
+    REGULARIZATION_LOSSES = "regularization_losses"
+    CONCATENATED_VARIABLES = "concatenated_variables"
+    SAVERS = "savers"
+    WEIGHTS = "weights"
+    BIASES = "biases"
+    ACTIVATIONS = "activations"
+    UPDATE_OPS = "update_ops"
+    LOSSES = "losses"
+    SAVEABLE_OBJECTS = "saveable_objects"
+    RESOURCES = "resources"
+    LOCAL_RESOURCES = "local_resources"
+    TRAINABLE_RESOURCE_VARIABLES = "trainable_resource_variables"
+    INIT_OP = "init_op"
+    LOCAL_INIT_OP = "local_init_op"
+    READY_OP = "ready_op"
+    READY_FOR_LOCAL_INIT_OP = "ready_for_local_init_op"
+    SUMMARY_OP = "summary_op"
+    GLOBAL_STEP = "global_step"
+    EVAL_STEP = "eval_step"
+    TRAIN_OP = "train_op"
+    COND_CONTEXT = "cond_context"
+    WHILE_CONTEXT = "while_context"
+
+
+# Helpers ------------------------------------------------------------------------------------------
+
+
+def _as_operation(item: Any) -> Operation:
+    convert = getattr(item, "_as_graph_element", None)
+    if callable(convert):
+        item = convert()
+    if isinstance(item, Operation):
+        return item
+    if isinstance(item, Tensor):
+        return item.op
+    op = getattr(item, "op", None)  # IndexedSlices, TensorArray
+    if isinstance(op, Operation):
+        return op
+    raise TypeError(f"Control input must be Operation or Tensor, got {item!r}")
+
+
+def _graph_of(values: Iterable[Any]) -> Graph:
+    """The graph that the given inputs belong to, or the default graph."""
+    for value in values:
+        if isinstance(value, Tensor | Operation):
+            return value.graph
+        graph = getattr(value, "graph", None)
+        if isinstance(graph, Graph):
+            return graph
+    return get_default_graph()
+
+
+def _input_name(tensor: Tensor) -> str:
+    index = tensor._value_index
+    return tensor._op.name if index == 0 else f"{tensor._op.name}:{index}"
+
+
+def _user_frame() -> tuple[str, int]:
+    """File and line of the innermost frame outside flowray."""
+    frame: Any = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        _PACKAGE_PREFIX
+    ):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def _session_for(graph: Graph, session: Session | None, what: str, method: str) -> Session:
+    if session is None:
+        from flowray.client.session import get_default_session
+
+        session = get_default_session()
+        if session is None:
+            raise ValueError(
+                f"Cannot {what} using `{method}()`: No default session is registered. Use "
+                f"`with sess.as_default()` or pass an explicit session to `{method}(session=sess)`"
+            )
+    if session.graph is not graph:
+        raise ValueError(
+            f"Cannot use the given session to {what}: the graph is different from the session's "
+            "graph."
+        )
+    return session
+
+
+def check_shape_merge(tensor: Tensor, shape: Shape) -> None:
+    """Merges an inferred shape into ``tensor``; ValueError with both if they conflict."""
+    if not is_compatible(tensor._shape, shape):
+        raise ValueError(
+            f"Shape {format_shape(shape)} inferred for {tensor.name} conflicts with "
+            f"{format_shape(tensor._shape)}"
+        )
+    tensor._shape = merge(tensor._shape, shape)
+
+
+OperatorFunction = Callable[[Any, Any], Tensor]
+
+
+def override_operator(operator: str, function: OperatorFunction) -> None:
+    """Gives ``Tensor`` a Python operator; the op families call this for what they define."""
+    if operator in Tensor.__dict__ and operator not in ("__eq__", "__ne__"):
+        raise ValueError(f"operator {operator} cannot be overwritten again")
+    setattr(Tensor, operator, function)
+
+
+__all__ = [
+    "Graph", "GraphKeys", "Operation", "Tensor", "add_to_collection", "add_to_collections",
+    "colocate_with", "container", "control_dependencies", "device", "dtypes", "get_collection",
+    "get_collection_ref", "get_default_graph", "name_scope", "override_operator",
+    "reset_default_graph",
+]  # fmt: skip

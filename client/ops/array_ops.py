@@ -1,0 +1,1 @@
+"""Shapes, constants, placeholders, and ops that rearrange tensors: the user's functions."""

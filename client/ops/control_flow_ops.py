@@ -1,0 +1,1 @@
+"""No-ops and control edges: the user's functions."""

@@ -1,0 +1,1 @@
+"""Elementwise arithmetic, comparison, casts and matrix products: the user's functions."""

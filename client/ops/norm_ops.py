@@ -1,0 +1,1 @@
+"""Normalization: the user's functions."""

@@ -1,0 +1,1 @@
+"""Reductions, arg reductions, cumulative and segment ops: the user's functions."""

@@ -1,0 +1,71 @@
+"""What the master needs of a worker: the seam between sessions and the processes that run stages.
+
+``worker_pool.py`` implements it over Ray; an in-process session over a plain worker runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from flowray.proto import config_pb2, errors
+from flowray.proto.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How a run of a stage ended: its outputs in ``Stage.outputs`` order, or an error."""
+
+    outputs: Sequence[Any] = ()
+    """Numpy arrays, or values that only the worker pool can read (tensors left on a worker): the
+    master hands them on as they are and calls ``Worker.fetch`` for those that the client wants."""
+    error: errors.OpError | None = None
+    step_stats: Sequence[config_pb2.DeviceStepStats] = field(default=())
+
+
+class Worker(Protocol):
+    """One task, ``/job:worker/replica:0/task:1``, as the master drives it.
+
+    No method blocks on the task's work: results come to the callback, from any thread.
+    """
+
+    @property
+    def task(self) -> str:
+        """The task's name, ``/job:J/replica:0/task:N``."""
+
+    @property
+    def devices(self) -> Sequence[config_pb2.DeviceAttributes]:
+        """Its devices, with full names."""
+
+    def register(self, stage: Stage) -> None:
+        """Makes ``stage`` known; done before any ``run`` of it starts. Errors show in ``run``."""
+
+    def run(
+        self,
+        handle: str,
+        step_id: int,
+        inputs: Sequence[Any],
+        done: Callable[[StageResult], None],
+        *,
+        trace: bool = False,
+    ) -> None:
+        """Runs a registered stage. ``done`` is called once, possibly before ``run`` returns.
+
+        A dead task gives UnavailableError that names it (within 2 s of its death).
+        """
+
+    def cancel(self, step_id: int) -> None:
+        """Stops what the task does for a step; its runs end with CancelledError."""
+
+    def end_step(self, step_id: int) -> None:
+        """Drops what the task still holds for a step (tensors left there, step containers)."""
+
+    def end_session(self, session: str, handles: Sequence[str]) -> None:
+        """Drops the stages and the private state of a session."""
+
+    def reset(self, containers: Sequence[str]) -> None:
+        """Clears resource containers; with none named, the default one (the job's name)."""
+
+    def fetch(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The numpy arrays of what ``run`` left on workers (other values as they are)."""

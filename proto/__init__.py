@@ -1,0 +1,1 @@
+"""The contract between client, master and worker: messages, op definitions, dtypes, errors."""

@@ -1,0 +1,16 @@
+"""The op definitions, by family. Importing this package registers them all."""
+
+from flowray.proto.ops import (  # noqa: F401 - imported for their registrations
+    array_ops,
+    control_flow_ops,
+    conv_ops,
+    math_ops,
+    nn_ops,
+    norm_ops,
+    random_ops,
+    reduction_ops,
+    resource_ops,
+    slice_ops,
+    state_ops,
+    training_ops,
+)

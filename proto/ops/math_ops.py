@@ -1,0 +1,1 @@
+"""Elementwise arithmetic, comparison, casts and matrix products: definitions."""

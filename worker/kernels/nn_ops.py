@@ -1,0 +1,1 @@
+"""Activations, bias, softmax, cross entropies and other neural network ops: kernels."""

@@ -1,0 +1,1 @@
+"""Slicing, gathering and scattering: kernels."""
