@@ -18,7 +18,8 @@ The signature is TensorFlow's OpDef written as a function type. An argument's ty
 Keyword arguments are attributes: a set of dtypes makes a required type attribute with those allowed
 values; a Python value makes an optional attribute with that default; ``attr(...)`` says the rest.
 Type attributes that only stand in the signature admit every dtype, and ``N`` attributes are at
-least 1 unless said otherwise.
+least 1 unless said otherwise. An attribute whose name is a parameter of ``op`` takes an underscore:
+``shape_=attr("shape")``.
 """
 
 from __future__ import annotations
@@ -107,6 +108,9 @@ class ShapeContext(Protocol):
     def constant_shape(self, index: int) -> Shape:
         """The value of input ``index`` read as a shape, as far as it is known."""
 
+    def resource(self, index: int) -> tuple[DType, Shape] | None:
+        """The dtype and shape of the variable that resource input ``index`` names, if known."""
+
 
 ShapeFunction = Callable[[ShapeContext], "Shape | list[Shape]"]
 
@@ -131,6 +135,8 @@ class OpDef:
     dynamic_shape: bool = False
     """The output's shape depends on data, so XLA cannot compile it."""
     allows_uninitialized_input: bool = False
+    reads_only: bool = False
+    """Takes a variable (``Ref`` or resource) but never writes it."""
     hints: frozenset[str] = frozenset()
     """Attributes that do not change the result; kernels do not see them."""
     defined_at: str = field(default="", compare=False)
@@ -164,9 +170,7 @@ class OpDef:
                     )
                 check_attr(self.name, name, definition, value, node.name)
             elif definition.default is REQUIRED:
-                raise errors.not_found(
-                    f"No attr named '{name}' in NodeDef:", node=node.name
-                )
+                raise errors.not_found(f"No attr named '{name}' in NodeDef:", node=node.name)
             else:
                 value = definition.default
             values[name] = value
@@ -211,7 +215,11 @@ def _types(args: Sequence[ArgDef], attrs: Mapping[str, Any]) -> list[DType]:
         if arg.type_list_attr is not None:
             result.extend(attrs[arg.type_list_attr])
             continue
-        dtype = arg.dtype if arg.dtype is not None else attrs[arg.type_attr]
+        if arg.type_attr is not None:
+            dtype = attrs[arg.type_attr]
+        else:
+            assert arg.dtype is not None
+            dtype = arg.dtype
         if arg.is_ref:
             dtype = dtype._as_ref
         result.extend([dtype] * (attrs[arg.number_attr] if arg.number_attr is not None else 1))
@@ -232,6 +240,7 @@ def op(
     static_inputs: Sequence[int] = (),
     dynamic_shape: bool = False,
     allows_uninitialized_input: bool = False,
+    reads_only: bool = False,
     hints: Sequence[str] = (),
     **attributes: Any,
 ) -> OpDef:
@@ -249,7 +258,7 @@ def op(
     if not arrow:
         raise ValueError(f"op {name!r}: signature {signature!r} has no '->'")
     inputs, outputs = _parse_args(name, left), _parse_args(name, right)
-    attrs = {key: _attr_of(name, key, value) for key, value in attributes.items()}
+    attrs = {key.removesuffix("_"): _attr_of(name, key, value) for key, value in attributes.items()}
     for arg in inputs + outputs:
         if arg.type_attr is not None:
             attrs.setdefault(arg.type_attr, AttrDef("type"))
@@ -262,8 +271,8 @@ def op(
         raise ValueError(f"op {name!r}: hints {sorted(unknown)} are not attributes")
     definition = OpDef(
         name, inputs, outputs, MappingProxyType(attrs), shape, stateful, blocks, host_only,
-        frozenset(static_inputs), dynamic_shape, allows_uninitialized_input, frozenset(hints),
-        defined_at,
+        frozenset(static_inputs), dynamic_shape, allows_uninitialized_input, reads_only,
+        frozenset(hints), defined_at,
     )  # fmt: skip
     _registry[name] = definition
     return definition

@@ -7,26 +7,46 @@ same names share it, and it lives until ``reset`` or the end of the task.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from flowray.proto import errors
+import numpy as np
+
+from flowray.proto import errors, tensor_pb2
 from flowray.proto.dtypes import DType
+from flowray.proto.shapes import Shape
+
+R = TypeVar("R", bound="Resource")
 
 
-class Variable:
+class Resource:
+    """A named piece of state that a kernel gets for a ``Ref`` or resource argument."""
+
+    __slots__ = ("container", "name")
+
+    def __init__(self, name: str, container: str = "") -> None:
+        self.name = name
+        self.container = container
+
+
+class Variable(Resource):
     """A variable's value: a numpy or JAX array, or (while a segment is traced) a tracer.
 
     Values are immutable: ``assign`` replaces the array and never writes into it, so what ``read``
     returned stays what it was.
     """
 
-    __slots__ = ("_value", "dtype", "name", "shape")
+    __slots__ = ("_host", "_value", "dtype", "shape")
 
-    def __init__(self, name: str, dtype: DType, value: Any = None, shape: Any = None) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, dtype: DType, value: Any = None, shape: Shape = None, container: str = ""
+    ) -> None:
+        super().__init__(name, container)
         self.dtype = dtype
         self.shape = shape
+        """The declared shape; None where it is unknown or may change."""
         self._value = value
+        self._host: Any = None
 
     @property
     def is_initialized(self) -> bool:
@@ -35,9 +55,7 @@ class Variable:
     def read(self) -> Any:
         """The value; FailedPreconditionError if there is none yet."""
         if self._value is None:
-            raise errors.failed_precondition(
-                f"Attempting to use uninitialized value {self.name}"
-            )
+            raise errors.failed_precondition(f"Attempting to use uninitialized value {self.name}")
         return self._value
 
     def assign(self, value: Any) -> None:
@@ -46,3 +64,140 @@ class Variable:
     def clear(self) -> None:
         """Makes the variable uninitialized again."""
         self._value = None
+
+
+class StoredVariable(Variable):
+    """A variable of the state store.
+
+    Its value lies where it was last written: in numpy after an interpreted op, on the device after
+    a compiled segment. A compiled segment that updates it takes its buffer over (donation), so
+    whoever reads a device value does so under ``StateStore.lock``, and numpy readers get a copy.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(
+        self, name: str, dtype: DType, shape: Shape, container: str, lock: threading.RLock
+    ) -> None:
+        super().__init__(name, dtype, None, shape, container)
+        self._lock = lock
+
+    def read(self) -> Any:
+        """The value as a numpy array that nobody writes to."""
+        value = self._value
+        if isinstance(value, np.ndarray):
+            return value
+        with self._lock:
+            value = super().read()
+            if isinstance(value, np.ndarray):
+                return value
+            if self._host is None:
+                # A view would keep the buffer from being donated, or lose it to the next update.
+                self._host = np.array(value)
+                self._host.flags.writeable = False
+            return self._host
+
+    def assign(self, value: Any) -> None:
+        """Takes ``value`` as the new value, copying it if somebody else may write to it."""
+        array = np.asarray(value)
+        if not (array.flags.owndata and array.flags.writeable):
+            array = np.array(array)
+        with self._lock:
+            self._value = array
+            self._host = None
+        array.flags.writeable = False
+
+    def device_value(self) -> Any:
+        """The value as it lies; None if uninitialized. The caller holds the store's lock."""
+        return self._value
+
+    def set_device_value(self, value: Any) -> None:
+        """Takes a device array without a copy. The caller holds the store's lock."""
+        self._value = value
+        self._host = None
+
+    def clear(self) -> None:
+        with self._lock:
+            self._value = None
+            self._host = None
+
+
+class StateStore:
+    """All resources of a task."""
+
+    def __init__(self, default_container: str) -> None:
+        self.lock = threading.RLock()
+        """Held while device values are read or replaced."""
+        self._default = default_container
+        self._resources: dict[tuple[str, str, str], Resource] = {}
+
+    def lookup_or_create(
+        self, scope: str, container: str, name: str, kind: type[R], make: Callable[[str], R]
+    ) -> R:
+        """The resource at ``(scope, container, name)``; ``make(container)`` if there is none.
+
+        Raises:
+            InvalidArgumentError: the name is taken by a resource of another kind.
+        """
+        container = container or self._default
+        key = (scope, container, name)
+        with self.lock:
+            found = self._resources.get(key)
+            if found is None:
+                found = self._resources[key] = make(container)
+        if not isinstance(found, kind):
+            raise errors.invalid_argument(
+                f"Trying to access resource {name} located in container {container} as a "
+                f"{kind.__name__}, but it is a {type(found).__name__}"
+            )
+        return found
+
+    def variable(
+        self, scope: str, container: str, name: str, dtype: DType, shape: Shape, what: str
+    ) -> StoredVariable:
+        """The variable of that name. ``what`` is "ref" or "resource": it words the dtype errors."""
+        variable = self.lookup_or_create(
+            scope,
+            container,
+            name,
+            StoredVariable,
+            lambda where: StoredVariable(name, dtype, shape, where, self.lock),
+        )
+        if variable.dtype != dtype:
+            if variable.is_initialized and what == "ref":
+                raise errors.internal(
+                    f"Output 0 of type {variable.dtype.name}_ref does not match declared output "
+                    f"type {dtype.name}_ref for node {{{{node {name}}}}}"
+                )
+            if variable.is_initialized:
+                raise errors.invalid_argument(
+                    f"Trying to access variable {name} with wrong dtype. Expected {dtype.name} "
+                    f"got {variable.dtype.name}"
+                )
+            variable.dtype = dtype
+        if not variable.is_initialized:
+            variable.shape = shape
+        return variable
+
+    def by_handle(self, handle: tensor_pb2.ResourceHandleProto, scope: str) -> Resource:
+        """The resource that a handle names; NotFoundError if it is gone."""
+        with self.lock:
+            found = self._resources.get((scope, handle.container, handle.name))
+        if found is None:
+            raise errors.not_found(f"Resource {handle.container}/{handle.name} does not exist.")
+        return found
+
+    def remove_scope(self, scope: str) -> None:
+        """Drops everything of a private scope (a session's)."""
+        with self.lock:
+            for key in [k for k in self._resources if k[0] == scope]:
+                del self._resources[key]
+
+    def reset(self, containers: Iterable[str]) -> None:
+        """Clears the named shared containers; the default one if none is named."""
+        chosen = set(containers) or {self._default}
+        with self.lock:
+            for key in [k for k in self._resources if k[0] == "" and k[1] in chosen]:
+                resource = self._resources.pop(key)
+                if isinstance(resource, Variable):
+                    resource.clear()

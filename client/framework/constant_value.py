@@ -197,7 +197,7 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
 def _none_or_array(function: Evaluator) -> Evaluator:
     def evaluate(op: Operation, inputs: list[Array | None]) -> Array | None:
         value = function(op, inputs)
-        return None if value is None or value.dtype == object and value.ndim == 0 else value
+        return None if value is None or (value.dtype == object and value.ndim == 0) else value
 
     return evaluate
 
@@ -249,5 +249,5 @@ def _partial_strided_slice(op: Operation) -> Shape:
         return None
     if op.get_attr("shrink_axis_mask"):
         return None
-    part = whole[_strided_slice_index(op, *index)[0]]  # type: ignore[arg-type]
-    return tuple(part)
+    part: Shape = whole[_strided_slice_index(op, *index)[0]]  # type: ignore[arg-type]
+    return part

@@ -96,7 +96,9 @@ def convert_n_to_tensor(
 ) -> list[Tensor]:
     """``convert_to_tensor`` of each value, named ``name_0``, ``name_1``..."""
     return [
-        convert_to_tensor(v, dtype, None if name is None else f"{name}_{i}", preferred_dtype, as_ref)
+        convert_to_tensor(
+            v, dtype, None if name is None else f"{name}_{i}", preferred_dtype, as_ref
+        )
         for i, v in enumerate(values)
     ]
 
@@ -164,7 +166,8 @@ def _shape_conversion(
         raise ValueError(f"Cannot convert a partially known TensorShape to a Tensor: {value}")
     dims = value.as_list()
     if dtype is None:
-        dtype = dtypes.int64 if any(d > 2**31 - 1 for d in dims) else dtypes.int32
+        fits = all(d is None or d <= 2**31 - 1 for d in dims)
+        dtype = dtypes.int32 if fits else dtypes.int64
     elif dtype not in (dtypes.int32, dtypes.int64):
         raise TypeError(f"Cannot convert a TensorShape to dtype: {dtype.name}")
     return constant(dims, dtype, shape=[len(dims)], name=name or "shape_as_tensor")

@@ -6,6 +6,7 @@ A node is held as its NodeDef proto, so that serializing a graph copies nothing 
 
 from __future__ import annotations
 
+import linecache
 import re
 import sys
 import threading
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from flowray.client.framework import shape_inference
 from flowray.client.framework.stacks import DefaultStack
-from flowray.proto import attr_values, dtypes, graph_pb2, op_registry
+from flowray.proto import attr_values, dtypes, graph_pb2, op_registry, types_pb2
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.device_names import DeviceSpec
+from flowray.proto.device_names import merge as merge_devices
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import Shape, TensorShape, as_shape, format_shape, is_compatible, merge
 
@@ -205,9 +207,10 @@ class Operation:
         return list(self._outputs)
 
     @property
-    def traceback(self) -> list[tuple[str, int]]:
-        """Where the user's code made this op: ``[(file name, line)]``."""
-        return [self._user_frame]
+    def traceback(self) -> list[tuple[str, int, str, str]]:
+        """Where the user's code made this op: ``[(file, line, function, source line)]``."""
+        file, line, function = self._user_frame
+        return [(file, line, function, linecache.getline(file, line).strip())]
 
     def values(self) -> tuple[Tensor, ...]:
         return tuple(self._outputs)
@@ -456,19 +459,15 @@ class Graph:
                 chosen = spec(operation)
                 operation._set_device("" if chosen is None else chosen)
                 continue
-            current = operation.device
-            if current:
-                merged = DeviceSpec.from_string(spec.to_string())
-                merged = merged.make_merged_spec(DeviceSpec.from_string(current))
-                operation._set_device(merged)
-            else:
-                operation._set_device(spec)
+            operation._set_device(merge_devices(spec, operation.device))
 
     @contextmanager
     def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
         """Places new ops on the device of ``op`` (an Operation, Tensor or Variable, or None)."""
         if op is None and not ignore_existing:
-            raise ValueError("Trying to reset colocation (op is None) but ignore_existing is not True")
+            raise ValueError(
+                "Trying to reset colocation (op is None) but ignore_existing is not True"
+            )
         op = _as_operation(op) if op is not None else None
         old_devices, old_colocation = self._device_stack, self._colocation_stack
         # Colocation overrides device scopes: what is wanted is that op's device, whatever it is.
@@ -522,9 +521,7 @@ class Graph:
         for controller in self._control_stack:
             if input_ops & controller.seen:
                 continue
-            result.extend(
-                op for op in controller.ops if op not in input_ops and op not in result
-            )
+            result.extend(op for op in controller.ops if op not in input_ops and op not in result)
         return result
 
     @contextmanager
@@ -646,9 +643,7 @@ class Graph:
                 'names must be of the form "<op_name>:<output_index>".'
             )
         if name not in self._nodes_by_name:
-            raise KeyError(
-                f"The name {name!r} refers to an Operation not in the graph."
-            )
+            raise KeyError(f"The name {name!r} refers to an Operation not in the graph.")
         return self._nodes_by_name[name]
 
     # Collections ----------------------------------------------------------------------------
@@ -709,8 +704,8 @@ class Graph:
         return self._ids
 
     @property
-    def graph_def_versions(self) -> graph_pb2.VersionDef:
-        return graph_pb2.VersionDef(producer=GRAPH_DEF_PRODUCER)
+    def graph_def_versions(self) -> types_pb2.VersionDef:
+        return types_pb2.VersionDef(producer=GRAPH_DEF_PRODUCER)
 
     def as_graph_def(
         self, from_version: int | None = None, add_shapes: bool = False
@@ -918,14 +913,14 @@ def _input_name(tensor: Tensor) -> str:
     return tensor._op.name if index == 0 else f"{tensor._op.name}:{index}"
 
 
-def _user_frame() -> tuple[str, int]:
-    """File and line of the innermost frame outside flowray."""
+def _user_frame() -> tuple[str, int, str]:
+    """File, line and function of the innermost frame outside flowray."""
     frame: Any = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
         _PACKAGE_PREFIX
     ):
         frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
 
 
 def _session_for(graph: Graph, session: Session | None, what: str, method: str) -> Session:

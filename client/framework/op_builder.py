@@ -288,4 +288,4 @@ def _structure(args: Sequence[ArgDef], operation: Operation) -> list[Any]:
 @functools.cache
 def _result_type(op_type: str) -> Any:
     names = [arg.name for arg in op_registry.lookup(op_type).outputs]
-    return namedtuple(op_type, names)  # noqa: PYI024 - the fields are known only here
+    return namedtuple(op_type, names)

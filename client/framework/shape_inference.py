@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowray.client.framework.constant_value import constant_value, constant_value_as_shape
+from flowray.proto.dtypes import DType
 from flowray.proto.shapes import Shape, format_shape
 
 if TYPE_CHECKING:
-    from flowray.client.framework.graph import Operation
+    from flowray.client.framework.graph import Operation, Tensor
 
 
 class _Context:
@@ -32,6 +33,22 @@ class _Context:
 
     def constant_shape(self, index: int) -> Shape:
         return constant_value_as_shape(self._operation._inputs[index])
+
+    def resource(self, index: int) -> tuple[DType, Shape] | None:
+        return variable_of(self._operation._inputs[index])
+
+
+_PASS_RESOURCES_ON = frozenset({"Identity", "Enter", "Switch", "StopGradient"})
+
+
+def variable_of(handle: Tensor) -> tuple[DType, Shape] | None:
+    """The dtype and shape of the variable that a resource tensor names, if the graph tells."""
+    op = handle.op
+    while op.type in _PASS_RESOURCES_ON:
+        op = op._inputs[0].op
+    if op.type != "VarHandleOp":
+        return None
+    return op._attrs["dtype"], op._attrs["shape"]
 
 
 def infer(operation: Operation) -> None:

@@ -1,1 +1,444 @@
-"""Convolution and pooling: the user's functions."""
+"""Convolutions and pools: the user's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.graph import name_scope
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops.nn_ops import one_of
+from flowray.proto.shapes import merge_dims
+
+
+def expanded(value: Any, count: int, data_format: str, name: str) -> list[int]:
+    """A number, or one per spatial dimension, or one per dimension, as one per dimension."""
+    rank = count + 2
+    values = [value] if isinstance(value, int) else [1] if value is None else list(value)
+    if len(values) == 1:
+        values = values * count
+    if len(values) == rank:
+        return [int(v) for v in values]
+    if len(values) != count:
+        raise ValueError(f"{name} should be of length 1, {count} or {rank} but was {len(values)}")
+    spatial = [int(v) for v in values]
+    return [1, 1, *spatial] if data_format.startswith("NC") else [1, *spatial, 1]
+
+
+def padding_attrs(padding: Any) -> dict[str, Any]:
+    """The attributes for ``"SAME"``, ``"VALID"`` or a list of (before, after) pairs."""
+    if not isinstance(padding, list | tuple):
+        return {"padding": padding}
+    pairs = [list(pair) for pair in padding]
+    if len(pairs) != 4 or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            "When padding is a list, each element of padding must be a list/tuple of size 2, and "
+            f"there must be 4 of them: {padding}"
+        )
+    return {"padding": "EXPLICIT", "explicit_paddings": [p for pair in pairs for p in pair]}
+
+
+def conv2d(
+    input: Any,
+    filter: Any = None,
+    strides: Any = None,
+    padding: Any = None,
+    use_cudnn_on_gpu: bool = True,
+    data_format: str = "NHWC",
+    dilations: Any = (1, 1, 1, 1),
+    name: str | None = None,
+    filters: Any = None,
+) -> Any:
+    """A 2-D convolution (without flipping the filter, as usual in machine learning).
+
+    Args:
+        input: ``[batch, height, width, channels]``, or as ``data_format`` says.
+        filter: ``[height, width, in_channels, out_channels]``; the input's channels may be a
+            multiple of ``in_channels``: a grouped convolution.
+        strides, dilations: one number, two or four of them.
+        padding: ``"SAME"``, ``"VALID"``, or four (before, after) pairs.
+        data_format: ``"NHWC"`` or ``"NCHW"``.
+        filters: another name of ``filter``.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+    """
+    filter = one_of("filters", filter, "filter", None) if filters is None else one_of(
+        "filters", filters, "filter", filter
+    )
+    data_format = data_format or "NHWC"
+    return apply_op(
+        "Conv2D", input, filter, strides=expanded(strides, 2, data_format, "strides"),
+        **padding_attrs(padding), use_cudnn_on_gpu=use_cudnn_on_gpu, data_format=data_format,
+        dilations=expanded(dilations, 2, data_format, "dilations"), name=name,
+    )  # fmt: skip
+
+
+def conv2d_backprop_input(
+    input_sizes: Any,
+    filter: Any = None,
+    out_backprop: Any = None,
+    strides: Any = None,
+    padding: Any = None,
+    use_cudnn_on_gpu: bool = True,
+    data_format: str = "NHWC",
+    dilations: Any = (1, 1, 1, 1),
+    name: str | None = None,
+    filters: Any = None,
+) -> Any:
+    """The gradient of ``conv2d`` with respect to its input, of shape ``input_sizes``."""
+    filter = one_of("filter", filter, "filters", filters)
+    return apply_op(
+        "Conv2DBackpropInput", input_sizes, filter, out_backprop,
+        strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
+        use_cudnn_on_gpu=use_cudnn_on_gpu, data_format=data_format,
+        dilations=expanded(dilations, 2, data_format, "dilations"), name=name,
+    )  # fmt: skip
+
+
+def conv2d_backprop_filter(
+    input: Any,
+    filter_sizes: Any,
+    out_backprop: Any,
+    strides: Any = None,
+    padding: Any = None,
+    use_cudnn_on_gpu: bool = True,
+    data_format: str = "NHWC",
+    dilations: Any = (1, 1, 1, 1),
+    name: str | None = None,
+) -> Any:
+    """The gradient of ``conv2d`` with respect to its filter, of shape ``filter_sizes``."""
+    return apply_op(
+        "Conv2DBackpropFilter", input, filter_sizes, out_backprop,
+        strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
+        use_cudnn_on_gpu=use_cudnn_on_gpu, data_format=data_format,
+        dilations=expanded(dilations, 2, data_format, "dilations"), name=name,
+    )  # fmt: skip
+
+
+def conv2d_transpose(
+    value: Any = None,
+    filter: Any = None,
+    output_shape: Any = None,
+    strides: Any = None,
+    padding: Any = "SAME",
+    data_format: str = "NHWC",
+    name: str | None = None,
+    input: Any = None,
+    filters: Any = None,
+    dilations: Any = None,
+) -> Any:
+    """The transpose of ``conv2d``: its gradient with respect to the input.
+
+    Args:
+        value: ``[batch, height, width, in_channels]``, or as ``data_format`` says.
+        filter: ``[height, width, output_channels, in_channels]``.
+        output_shape: the shape of the result.
+        strides: as of ``conv2d``.
+    """
+    filter = one_of("filters", filters, "filter", filter)
+    value = one_of("input", input, "value", value)
+    with name_scope(name, "conv2d_transpose", [value, filter, output_shape]) as scope:
+        data_format = data_format or "NHWC"
+        if data_format not in ("NCHW", "NHWC"):
+            raise ValueError("data_format has to be either NCHW or NHWC.")
+        value = convert_to_tensor(value, name="value")
+        filter = convert_to_tensor(filter, name="filter")
+        if not filter.shape[3].is_compatible_with(value.shape[1 if data_format == "NCHW" else 3]):
+            raise ValueError(
+                f"input channels does not match filter's input channels, "
+                f"{value.shape[1 if data_format == 'NCHW' else 3]} != {filter.shape[3]}"
+            )
+        return apply_op(
+            "Conv2DBackpropInput", convert_to_tensor(output_shape, name="output_shape"), filter,
+            value, strides=expanded(strides, 2, data_format, "strides"),
+            **padding_attrs(padding), data_format=data_format,
+            dilations=expanded(dilations, 2, data_format, "dilations"), name=scope,
+        )  # fmt: skip
+
+
+def depthwise_conv2d(
+    input: Any,
+    filter: Any = None,
+    strides: Any = None,
+    padding: Any = None,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    dilations: Any = None,
+) -> Any:
+    """Convolves each channel with filters of its own.
+
+    Args:
+        input: ``[batch, height, width, channels]``, or as ``data_format`` says.
+        filter: ``[height, width, channels, multiplier]``.
+        rate: dilations, one or two numbers; if above 1, the strides must be 1.
+
+    Returns:
+        A tensor with ``channels * multiplier`` channels.
+    """
+    rate = one_of("dilations", dilations, "rate", rate)
+    with name_scope(name, "depthwise", [input, filter]) as scope:
+        data_format = data_format or "NHWC"
+        return _depthwise(input, filter, strides, padding, rate, data_format, scope)
+
+
+def _depthwise(
+    input: Any, filter: Any, strides: Any, padding: Any, rate: Any, data_format: str, name: str | None
+) -> Any:
+    return apply_op(
+        "DepthwiseConv2dNative", convert_to_tensor(input, name="tensor_in"),
+        convert_to_tensor(filter, name="filter_in"),
+        strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
+        data_format=data_format, dilations=expanded(rate, 2, data_format, "rate"), name=name,
+    )  # fmt: skip
+
+
+def depthwise_conv2d_native(
+    input: Any,
+    filter: Any,
+    strides: Any,
+    padding: Any,
+    data_format: str = "NHWC",
+    dilations: Any = (1, 1, 1, 1),
+    name: str | None = None,
+) -> Any:
+    """``depthwise_conv2d`` as the bare op."""
+    return _depthwise(input, filter, strides, padding, dilations, data_format, name)
+
+
+def separable_conv2d(
+    input: Any,
+    depthwise_filter: Any,
+    pointwise_filter: Any,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    dilations: Any = None,
+) -> Any:
+    """``depthwise_conv2d`` followed by a 1x1 convolution that mixes the channels.
+
+    Args:
+        pointwise_filter: ``[1, 1, channels * multiplier, out_channels]``.
+    """
+    rate = one_of("dilations", dilations, "rate", rate)
+    with name_scope(name, "separable_conv2d", [input, depthwise_filter, pointwise_filter]) as scope:
+        data_format = data_format or "NHWC"
+        pointwise_filter = convert_to_tensor(pointwise_filter, name="pointwise_filter")
+        shape = pointwise_filter.shape.with_rank(4)
+        for dim in shape[:2]:
+            merge_dims(dim.value, 1)
+        depthwise = _depthwise(
+            input, depthwise_filter, strides, padding, rate, data_format, "depthwise"
+        )
+        return conv2d(
+            depthwise, pointwise_filter, [1, 1, 1, 1], "VALID", data_format=data_format, name=scope
+        )
+
+
+def atrous_conv2d(
+    value: Any, filters: Any, rate: int, padding: str, name: str | None = None
+) -> Any:
+    """``conv2d`` whose filter's elements stand ``rate`` apart."""
+    return conv2d(value, filters, 1, padding, dilations=rate, name=name or "convolution")
+
+
+def conv1d(
+    value: Any = None,
+    filters: Any = None,
+    stride: Any = None,
+    padding: Any = None,
+    use_cudnn_on_gpu: bool | None = None,
+    data_format: str | None = None,
+    name: str | None = None,
+    input: Any = None,
+    dilations: Any = None,
+) -> Any:
+    """A 1-D convolution, as a 2-D one of height 1.
+
+    Args:
+        value: ``[batch, width, channels]`` (``NWC``) or ``[batch, channels, width]`` (``NCW``).
+        filters: ``[width, in_channels, out_channels]``.
+    """
+    value = one_of("input", input, "value", value)
+    with name_scope(name, "conv1d", [value, filters]) as scope:
+        first = data_format in ("NCW", "NCHW")
+        if data_format not in (None, "NHWC", "NWC", "NCHW", "NCW"):
+            raise ValueError("data_format must be \"NWC\" or \"NCW\".")
+        axis = 2 if first else 1
+        step, apart = (_single(v, name) for v, name in ((stride, "stride"), (dilations, "dilations")))
+        result = conv2d(
+            apply_op("ExpandDims", value, axis),
+            apply_op("ExpandDims", filters, 0),
+            [1, step],
+            padding,
+            use_cudnn_on_gpu=use_cudnn_on_gpu is not False,
+            data_format="NCHW" if first else "NHWC",
+            dilations=[1, apart],
+        )
+        return apply_op("Squeeze", result, squeeze_dims=[axis], name=scope)
+
+
+def _single(value: Any, name: str) -> int:
+    """The one number of a 1-D convolution's stride or dilation."""
+    if value is None:
+        return 1
+    values = [value] if isinstance(value, int) else list(value)
+    if len(values) not in (1, 3):
+        raise ValueError(f"{name} should be of length 1 or 3 but was {len(values)}")
+    return int(max(values))
+
+
+def conv3d(
+    input: Any,
+    filter: Any = None,
+    strides: Any = None,
+    padding: Any = None,
+    data_format: str = "NDHWC",
+    dilations: Any = (1, 1, 1, 1, 1),
+    name: str | None = None,
+    filters: Any = None,
+) -> Any:
+    """A 3-D convolution.
+
+    Args:
+        input: ``[batch, depth, height, width, channels]``, or as ``data_format`` says.
+        filter: ``[depth, height, width, in_channels, out_channels]``.
+    """
+    return apply_op(
+        "Conv3D", input, one_of("filters", filters, "filter", filter),
+        strides=expanded(strides, 3, data_format, "strides"), padding=padding,
+        data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
+        name=name,
+    )  # fmt: skip
+
+
+def convolution(
+    input: Any,
+    filter: Any,
+    padding: str,
+    strides: Any = None,
+    dilation_rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    filters: Any = None,
+    dilations: Any = None,
+) -> Any:
+    """A convolution over one, two or three spatial dimensions, as the filter's rank says."""
+    filter = one_of("filters", filters, "filter", filter)
+    rate = one_of("dilations", dilations, "dilation_rate", dilation_rate)
+    with name_scope(name, "convolution", [input, filter]) as scope:
+        filter = convert_to_tensor(filter, name="filter")
+        rank = filter.shape.rank
+        if rank is None:
+            rank = convert_to_tensor(input).shape.rank
+        if rank not in (3, 4, 5):
+            raise ValueError(f"input must have 1, 2 or 3 spatial dimensions, got rank {rank}")
+        first = data_format is not None and data_format.startswith("NC")
+        if rank == 3:
+            return conv1d(
+                input, filter, strides, padding, data_format="NCW" if first else "NWC", name=scope,
+                dilations=rate,
+            )
+        if rank == 4:
+            return conv2d(
+                input, filter, strides or 1, padding, data_format="NCHW" if first else "NHWC",
+                dilations=rate, name=scope,
+            )
+        return conv3d(
+            input, filter, strides or 1, padding, "NCDHW" if first else "NDHWC", rate or 1, scope
+        )
+
+
+# Pools --------------------------------------------------------------------------------------------
+
+
+def max_pool(
+    value: Any,
+    ksize: Any,
+    strides: Any,
+    padding: Any,
+    data_format: str = "NHWC",
+    name: str | None = None,
+    input: Any = None,
+) -> Any:
+    """The maximum over windows of ``ksize``.
+
+    Args:
+        value: ``[batch, height, width, channels]``, or as ``data_format`` says.
+        ksize, strides: one number, two or four of them.
+        padding: ``"SAME"``, ``"VALID"``, or four (before, after) pairs. Padding never is a maximum.
+    """
+    value = one_of("input", input, "value", value)
+    with name_scope(name, "MaxPool", [value]) as scope:
+        data_format = data_format or "NHWC"
+        return apply_op(
+            "MaxPool", convert_to_tensor(value, name="input"),
+            ksize=expanded(ksize, 2, data_format, "ksize"),
+            strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
+            data_format=data_format, name=scope,
+        )  # fmt: skip
+
+
+max_pool2d = max_pool
+
+
+def avg_pool(
+    value: Any,
+    ksize: Any,
+    strides: Any,
+    padding: str,
+    data_format: str = "NHWC",
+    name: str | None = None,
+    input: Any = None,
+) -> Any:
+    """The average over windows of ``ksize``; padding does not count. Arguments as ``max_pool``."""
+    value = one_of("input", input, "value", value)
+    with name_scope(name, "AvgPool", [value]) as scope:
+        data_format = data_format or "NHWC"
+        return apply_op(
+            "AvgPool", convert_to_tensor(value, name="value"),
+            ksize=expanded(ksize, 2, data_format, "ksize"),
+            strides=expanded(strides, 2, data_format, "strides"), padding=padding,
+            data_format=data_format, name=scope,
+        )  # fmt: skip
+
+
+avg_pool2d = avg_pool
+
+
+def pool(
+    input: Any,
+    window_shape: Sequence[int],
+    pooling_type: str,
+    padding: str,
+    dilation_rate: Any = None,
+    strides: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    dilations: Any = None,
+) -> Any:
+    """A ``"MAX"`` or ``"AVG"`` pool over one or two spatial dimensions, as ``window_shape`` says."""
+    rate = one_of("dilations", dilations, "dilation_rate", dilation_rate)
+    if rate is not None and any(r != 1 for r in ([rate] if isinstance(rate, int) else rate)):
+        raise ValueError("pool: a dilation_rate above 1 has no kernel in TensorFlow's own ops")
+    functions = {"MAX": max_pool, "AVG": avg_pool}
+    if pooling_type not in functions:
+        raise ValueError(f"pooling_type must be MAX or AVG, got {pooling_type}")
+    window, first = list(window_shape), bool(data_format and data_format.startswith("NC"))
+    steps = [1] * len(window) if strides is None else list(strides)
+    layout = "NCHW" if first else "NHWC"
+    with name_scope(name, f"{pooling_type.lower()}_pool", [input]) as scope:
+        if len(window) == 2:
+            return functions[pooling_type](input, window, steps, padding, layout, scope)
+        if len(window) != 1:
+            raise ValueError(f"window_shape must have 1 or 2 elements, got {window}")
+        axis = 2 if first else 1
+        wide = apply_op("ExpandDims", convert_to_tensor(input), axis)
+        pooled = functions[pooling_type](wide, [1, *window], [1, *steps], padding, layout)
+        return apply_op("Squeeze", pooled, squeeze_dims=[axis], name=scope)
+
+

@@ -1,1 +1,595 @@
 """Elementwise arithmetic, comparison, casts and matrix products: the user's functions."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from flowray.client.framework.conversion import (
+    constant,
+    convert_n_to_tensor,
+    convert_to_tensor,
+    convert_to_tensor_or_indexed_slices,
+)
+from flowray.client.framework.graph import Tensor, name_scope, override_operator
+from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.framework.op_builder import apply_op
+from flowray.proto import dtypes
+from flowray.proto.dtypes import DType
+from flowray.proto.shapes import as_shape, is_compatible, merge
+
+
+class Unary(Protocol):
+    def __call__(self, x: Any, name: str | None = None) -> Tensor: ...
+
+
+class Binary(Protocol):
+    def __call__(self, x: Any, y: Any, name: str | None = None) -> Tensor: ...
+
+
+def _unary(op_type: str, python_name: str, doc: str, default_name: str | None = None) -> Unary:
+    """The function ``python_name(x, name=None)`` that adds one op of ``op_type``."""
+
+    def function(x: Any, name: str | None = None) -> Tensor:
+        return apply_op(op_type, x, name=name or default_name)  # type: ignore[no-any-return]
+
+    return _named(function, python_name, doc)  # type: ignore[no-any-return]
+
+
+def _binary(op_type: str, python_name: str, doc: str, default_name: str | None = None) -> Binary:
+    """The function ``python_name(x, y, name=None)`` that adds one op; its operands broadcast."""
+
+    def function(x: Any, y: Any, name: str | None = None) -> Tensor:
+        return apply_op(op_type, x, y, name=name or default_name)  # type: ignore[no-any-return]
+
+    return _named(function, python_name, doc)  # type: ignore[no-any-return]
+
+
+def _named(function: Any, name: str, doc: str) -> Any:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+# Functions of one tensor -------------------------------------------------------------------------
+
+negative = _unary("Neg", "negative", "-x, elementwise.")
+sign = _unary("Sign", "sign", "-1, 0 or 1 as x is below, at or above 0; complex: x / |x|.")
+square = _unary("Square", "square", "x * x, elementwise.")
+sqrt = _unary("Sqrt", "sqrt", "The square root of x, elementwise.")
+rsqrt = _unary("Rsqrt", "rsqrt", "1 / sqrt(x), elementwise.")
+reciprocal = _unary("Reciprocal", "reciprocal", "1 / x, elementwise.")
+exp = _unary("Exp", "exp", "e to the power of x, elementwise.")
+expm1 = _unary("Expm1", "expm1", "exp(x) - 1, exact near 0, elementwise.")
+log = _unary("Log", "log", "The natural logarithm of x, elementwise.")
+log1p = _unary("Log1p", "log1p", "log(1 + x), exact near 0, elementwise.")
+sin = _unary("Sin", "sin", "The sine of x, elementwise.")
+cos = _unary("Cos", "cos", "The cosine of x, elementwise.")
+tan = _unary("Tan", "tan", "The tangent of x, elementwise.")
+asin = _unary("Asin", "asin", "The inverse sine of x, elementwise.")
+acos = _unary("Acos", "acos", "The inverse cosine of x, elementwise.")
+atan = _unary("Atan", "atan", "The inverse tangent of x, elementwise.")
+sinh = _unary("Sinh", "sinh", "The hyperbolic sine of x, elementwise.")
+cosh = _unary("Cosh", "cosh", "The hyperbolic cosine of x, elementwise.")
+asinh = _unary("Asinh", "asinh", "The inverse hyperbolic sine of x, elementwise.")
+acosh = _unary("Acosh", "acosh", "The inverse hyperbolic cosine of x, elementwise.")
+atanh = _unary("Atanh", "atanh", "The inverse hyperbolic tangent of x, elementwise.")
+tanh = _unary("Tanh", "tanh", "The hyperbolic tangent of x, elementwise.")
+sigmoid = _unary("Sigmoid", "sigmoid", "1 / (1 + exp(-x)), elementwise.")
+erf = _unary("Erf", "erf", "The Gauss error function of x, elementwise.")
+erfc = _unary("Erfc", "erfc", "1 - erf(x), elementwise.")
+erfinv = _unary("Erfinv", "erfinv", "The inverse of erf, elementwise.", "erfinv")
+ndtri = _unary("Ndtri", "ndtri", "The quantile of the standard normal distribution.", "ndtri")
+lgamma = _unary("Lgamma", "lgamma", "log |gamma(x)|, elementwise.")
+digamma = _unary("Digamma", "digamma", "The derivative of lgamma, elementwise.")
+bessel_i0e = _unary("BesselI0e", "bessel_i0e", "exp(-|x|) times the Bessel function I0 of x.")
+bessel_i1e = _unary("BesselI1e", "bessel_i1e", "exp(-|x|) times the Bessel function I1 of x.")
+floor = _unary("Floor", "floor", "The largest integer not above x, elementwise.")
+ceil = _unary("Ceil", "ceil", "The smallest integer not below x, elementwise.")
+rint = _unary("Rint", "rint", "The integer closest to x, half to even, elementwise.")
+is_nan = _unary("IsNan", "is_nan", "Whether x is NaN, elementwise; bool.")
+is_inf = _unary("IsInf", "is_inf", "Whether x is infinite, elementwise; bool.")
+is_finite = _unary("IsFinite", "is_finite", "Whether x is neither infinite nor NaN; bool.")
+logical_not = _unary("LogicalNot", "logical_not", "Not x, elementwise; bool.")
+
+
+def abs(x: Any, name: str | None = None) -> Tensor:
+    """|x|, elementwise; of complex numbers, the real modulus."""
+    with name_scope(name, "Abs", [x]) as scope:
+        x = convert_to_tensor(x, name="x")
+        if x.dtype.is_complex:
+            return apply_op("ComplexAbs", x, Tout=x.dtype.real_dtype, name=scope)  # type: ignore[no-any-return]
+        return apply_op("Abs", x, name=scope)  # type: ignore[no-any-return]
+
+
+def round(x: Any, name: str | None = None) -> Tensor:
+    """x rounded to the nearest integer, half to even, elementwise; integers as they are."""
+    x = convert_to_tensor(x, name="x")
+    if x.dtype.is_integer:
+        return x
+    return apply_op("Round", x, name=name)  # type: ignore[no-any-return]
+
+
+def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
+    """log(sigmoid(x)) computed as -softplus(-x), elementwise."""
+    with name_scope(name, "LogSigmoid", [x]) as scope:
+        x = convert_to_tensor(x, name="x")
+        return apply_op("Neg", apply_op("Softplus", apply_op("Neg", x)), name=scope)  # type: ignore[no-any-return]
+
+
+# Functions of two tensors ------------------------------------------------------------------------
+
+subtract = _binary("Sub", "subtract", "x - y, elementwise.")
+multiply = _binary("Mul", "multiply", "x * y, elementwise.")
+realdiv = _binary("RealDiv", "realdiv", "x / y of real numbers, elementwise.")
+floor_div = _binary("FloorDiv", "floor_div", "x / y rounded down, elementwise.")
+truncatediv = _binary("TruncateDiv", "truncatediv", "x / y rounded towards 0, elementwise.")
+floormod = _binary("FloorMod", "floormod", "What floor division leaves; has the sign of y.")
+mod = floormod
+truncatemod = _binary("TruncateMod", "truncatemod", "What truncating division leaves.")
+div_no_nan = _binary("DivNoNan", "div_no_nan", "x / y, 0 where y is 0.", "div_no_nan")
+multiply_no_nan = _binary(
+    "MulNoNan", "multiply_no_nan", "x * y, 0 where y is 0 even if x is infinite or NaN.",
+    "multiply_no_nan",
+)  # fmt: skip
+pow = _binary("Pow", "pow", "x to the power of y, elementwise.")
+maximum = _binary("Maximum", "maximum", "The greater of x and y, elementwise.")
+minimum = _binary("Minimum", "minimum", "The lesser of x and y, elementwise.")
+squared_difference = _binary("SquaredDifference", "squared_difference", "(x - y)**2.")
+xlogy = _binary("Xlogy", "xlogy", "x * log(y), 0 where x is 0.")
+xlog1py = _binary("Xlog1py", "xlog1py", "x * log1p(y), 0 where x is 0.")
+xdivy = _binary("Xdivy", "xdivy", "x / y, 0 where x is 0.")
+less = _binary("Less", "less", "x < y, elementwise; bool.")
+less_equal = _binary("LessEqual", "less_equal", "x <= y, elementwise; bool.")
+greater = _binary("Greater", "greater", "x > y, elementwise; bool.")
+greater_equal = _binary("GreaterEqual", "greater_equal", "x >= y, elementwise; bool.")
+equal = _binary("Equal", "equal", "x == y, elementwise; bool.")
+not_equal = _binary("NotEqual", "not_equal", "x != y, elementwise; bool.")
+logical_and = _binary("LogicalAnd", "logical_and", "x and y, elementwise; bool.")
+logical_or = _binary("LogicalOr", "logical_or", "x or y, elementwise; bool.")
+
+
+def add(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """x + y, elementwise; strings are joined."""
+    return _add(x, y, name or "Add")
+
+
+def _add(x: Any, y: Any, name: str) -> Tensor:
+    with name_scope(name, values=[x, y]) as scope:
+        strings = any(getattr(v, "dtype", None) == dtypes.string for v in (x, y))
+        if strings or isinstance(x, str | bytes):
+            return apply_op("Add", x, y, name=scope)  # type: ignore[no-any-return]
+        return apply_op("AddV2", x, y, name=scope)  # type: ignore[no-any-return]
+
+
+def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
+    """The angle of the point (x, y), in (-pi, pi], elementwise."""
+    return apply_op("Atan2", y, x, name=name)  # type: ignore[no-any-return]
+
+
+def logical_xor(x: Any, y: Any, name: str = "LogicalXor") -> Tensor:
+    """Exactly one of x and y, elementwise; bool."""
+    with name_scope(name, values=[x, y]) as scope:
+        neither_both = logical_not(logical_and(x, y))
+        return apply_op("LogicalAnd", logical_or(x, y), neither_both, name=scope)  # type: ignore[no-any-return]
+
+
+def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None = None) -> Tensor:
+    """|x - y| < tolerance, elementwise; bool; x and y have the same shape."""
+    return apply_op("ApproximateEqual", x, y, tolerance=tolerance, name=name)  # type: ignore[no-any-return]
+
+
+def igamma(a: Any, x: Any, name: str | None = None) -> Tensor:
+    """The lower regularized incomplete Gamma function P(a, x), elementwise."""
+    return apply_op("Igamma", a, x, name=name)  # type: ignore[no-any-return]
+
+
+def igammac(a: Any, x: Any, name: str | None = None) -> Tensor:
+    """The upper regularized incomplete Gamma function Q(a, x), elementwise."""
+    return apply_op("Igammac", a, x, name=name)  # type: ignore[no-any-return]
+
+
+def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
+    """The Hurwitz zeta function, elementwise."""
+    return apply_op("Zeta", x, q, name=name)  # type: ignore[no-any-return]
+
+
+def polygamma(a: Any, x: Any, name: str | None = None) -> Tensor:
+    """The a-th derivative of digamma, elementwise."""
+    return apply_op("Polygamma", a, x, name=name)  # type: ignore[no-any-return]
+
+
+def betainc(a: Any, b: Any, x: Any, name: str | None = None) -> Tensor:
+    """The regularized incomplete beta integral, elementwise."""
+    return apply_op("Betainc", a, b, x, name=name)  # type: ignore[no-any-return]
+
+
+# Division, as Python understands it --------------------------------------------------------------
+
+
+def _quotient_type(dtype: DType) -> DType | None:
+    """The float type in which integers of ``dtype`` are divided; None for floats."""
+    if not dtype.is_integer:
+        return None
+    return dtypes.float32 if dtype.size <= 2 else dtypes.float64
+
+
+def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """x / y, elementwise; integers are divided as floats (float64 from 32 bits on).
+
+    Raises:
+        TypeError: x and y have different dtypes.
+    """
+    with name_scope(name, "truediv", [x, y]) as scope:
+        x, y = _convert_pair(x, y)
+        if x.dtype.base_dtype != y.dtype.base_dtype:
+            raise TypeError(
+                f"`x` and `y` must have the same dtype, got {x.dtype!r} != {y.dtype!r}."
+            )
+        target = _quotient_type(x.dtype.base_dtype)
+        if target is not None:
+            x, y = cast(x, target), cast(y, target)
+        return apply_op("RealDiv", x, y, name=scope)  # type: ignore[no-any-return]
+
+
+def _convert_pair(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors; one that is no tensor takes the other's dtype where it can."""
+    hint = y.dtype.base_dtype if isinstance(y, Tensor) else None
+    first = convert_to_tensor(x, name="x", preferred_dtype=hint)
+    return first, convert_to_tensor(y, name="y", preferred_dtype=first.dtype.base_dtype)
+
+
+def div(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """Python 2's x / y: integers are divided rounding down. Deprecated by TensorFlow."""
+    with name_scope(name, "div", [x, y]) as scope:
+        x, y = _convert_pair(x, y)
+        op_type = "RealDiv" if x.dtype.is_floating or x.dtype.is_complex else "FloorDiv"
+        return apply_op(op_type, x, y, name=scope)  # type: ignore[no-any-return]
+
+
+def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """Python 3's x / y."""
+    return truediv(x, y, name)
+
+
+def floordiv(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """x / y rounded down, elementwise."""
+    return apply_op("FloorDiv", x, y, name=name or "floordiv")  # type: ignore[no-any-return]
+
+
+def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor | IndexedSlices:
+    """``scalar * x`` for a tensor or IndexedSlices; ValueError unless the first is a scalar."""
+    dtype = x.dtype if isinstance(x, Tensor | IndexedSlices) else convert_to_tensor(x).dtype
+    scalar = convert_to_tensor(scalar, dtype=dtype.base_dtype, name="scalar")
+    if scalar.shape_tuple not in (None, ()):
+        raise ValueError(f"Only scalar multiply works, got shape {scalar.shape_tuple}")
+    if isinstance(x, IndexedSlices):
+        return IndexedSlices(multiply(scalar, x.values, name), x.indices, x.dense_shape)
+    return multiply(scalar, x, name)
+
+
+def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
+    """The sum of tensors of one shape and dtype; IndexedSlices are made dense.
+
+    Raises:
+        ValueError: ``inputs`` is empty or no list.
+    """
+    if not inputs or not isinstance(inputs, list | tuple):
+        raise ValueError(
+            "inputs must be a list of at least one Tensor/IndexedSlices with the same dtype and "
+            "shape"
+        )
+    tensors = convert_n_to_tensor([convert_to_tensor_or_indexed_slices(v) for v in inputs])
+    if len(tensors) == 1:
+        return apply_op("Identity", tensors[0], name=name) if name else tensors[0]
+    return apply_op("AddN", tensors, name=name)  # type: ignore[no-any-return]
+
+
+def accumulate_n(
+    inputs: Sequence[Any],
+    shape: Any = None,
+    tensor_dtype: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """The sum of tensors, as ``add_n``; their shapes and dtypes are checked while building.
+
+    Raises:
+        ValueError: they differ from each other, ``shape`` or ``tensor_dtype``.
+    """
+    message = "inputs must be a list of at least one Tensor with the same dtype and shape"
+    if not inputs or not isinstance(inputs, list | tuple):
+        raise ValueError(message)
+    tensors = [convert_to_tensor(v) for v in inputs]
+    common = as_shape(shape).as_tuple()
+    for tensor in tensors:
+        same = tensor.dtype.base_dtype == tensors[0].dtype.base_dtype
+        if not same or not is_compatible(common, tensor.shape_tuple):
+            raise ValueError(message)
+        common = merge(common, tensor.shape_tuple)
+    if tensor_dtype is not None and dtypes.as_dtype(tensor_dtype) != tensors[0].dtype.base_dtype:
+        raise TypeError(
+            f"tensor_dtype is {dtypes.as_dtype(tensor_dtype)}, but input is of type "
+            f"{tensors[0].dtype}"
+        )
+    result = add_n(tensors, name)
+    result.set_shape(common)
+    return result
+
+
+# Casts and complex numbers -----------------------------------------------------------------------
+
+
+def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
+    """x with another dtype: floats lose their fraction, complex numbers their imaginary part.
+
+    IndexedSlices stay such. A tensor that has the dtype already is returned itself.
+    """
+    target = dtypes.as_dtype(dtype).base_dtype
+    if isinstance(x, Tensor) and x.dtype == target:
+        return x
+    with name_scope(name, "Cast", [x]) as scope:
+        if isinstance(x, IndexedSlices):
+            values = cast(x.values, target, name=scope)
+            return IndexedSlices(values, x.indices, x.dense_shape)
+        x = convert_to_tensor(x, name="x")
+        if x.dtype.base_dtype != target:
+            x = apply_op("Cast", x, DstT=target, name=scope)
+        return x
+
+
+def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:
+    """``cast``, but what the new dtype cannot hold becomes its least or greatest value."""
+    with name_scope(name, "saturate_cast", [value]) as scope:
+        value = convert_to_tensor(value, name="value")
+        target, source = dtypes.as_dtype(dtype).base_dtype, value.dtype.base_dtype
+        if source.min < target.min:
+            value = maximum(value, constant(target.min, source, name="min"))
+        if source.max > target.max:
+            value = minimum(value, constant(target.max, source, name="max"))
+        return cast(value, target, name=scope)  # type: ignore[no-any-return]
+
+
+def _caster(target: DType, python_name: str, default_name: str) -> Callable[..., Any]:
+    def function(x: Any, name: str = default_name) -> Any:
+        return cast(x, target, name=name)
+
+    return _named(function, python_name, f"``tf.cast(x, tf.{target.name})``.")  # type: ignore[no-any-return]
+
+
+to_float = _caster(dtypes.float32, "to_float", "ToFloat")
+to_double = _caster(dtypes.float64, "to_double", "ToDouble")
+to_int32 = _caster(dtypes.int32, "to_int32", "ToInt32")
+to_int64 = _caster(dtypes.int64, "to_int64", "ToInt64")
+to_bfloat16 = _caster(dtypes.bfloat16, "to_bfloat16", "ToBFloat16")
+to_complex64 = _caster(dtypes.complex64, "to_complex64", "ToComplex64")
+to_complex128 = _caster(dtypes.complex128, "to_complex128", "ToComplex128")
+
+
+def complex(real: Any, imag: Any, name: str | None = None) -> Tensor:
+    """real + i * imag: complex64 from float32 parts, complex128 from float64 ones."""
+    real, imag = _convert_pair(real, imag)
+    pairs = {dtypes.float32: dtypes.complex64, dtypes.float64: dtypes.complex128}
+    target = pairs.get(real.dtype.base_dtype)
+    if target is None or imag.dtype.base_dtype != real.dtype.base_dtype:
+        raise TypeError(
+            "The `real` and `imag` components have incorrect types: "
+            f"{real.dtype.name} {imag.dtype.name}. They must be consistent, and one of float32, "
+            "float64"
+        )
+    return apply_op("Complex", real, imag, Tout=target, name=name or "Complex")  # type: ignore[no-any-return]
+
+
+def _complex_part(op_type: str, x: Any, name: str | None) -> Tensor | None:
+    """The op's result for a complex ``x``, None for a real one."""
+    if not x.dtype.is_complex:
+        return None
+    return apply_op(op_type, x, Tout=x.dtype.real_dtype, name=name)  # type: ignore[no-any-return]
+
+
+def real(input: Any, name: str | None = None) -> Tensor:
+    """The real part; a real tensor itself."""
+    x = convert_to_tensor(input, name="input")
+    part = _complex_part("Real", x, name)
+    return x if part is None else part
+
+
+def imag(input: Any, name: str | None = None) -> Tensor:
+    """The imaginary part; 0 for a real tensor."""
+    x = convert_to_tensor(input, name="input")
+    part = _complex_part("Imag", x, name)
+    return apply_op("ZerosLike", x, name=name) if part is None else part
+
+
+def angle(input: Any, name: str | None = None) -> Tensor:
+    """The argument in (-pi, pi]; of a real tensor, 0 or pi."""
+    x = convert_to_tensor(input, name="input")
+    part = _complex_part("Angle", x, name)
+    if part is not None:
+        return part
+    with name_scope(name, "Angle", [x]) as scope:
+        zeros = apply_op("ZerosLike", x)
+        pi = add(zeros, constant(np.pi, x.dtype.base_dtype))
+        return apply_op("Select", less(x, zeros), pi, zeros, name=scope)  # type: ignore[no-any-return]
+
+
+def conj(x: Any, name: str | None = None) -> Tensor:
+    """The complex conjugate; a real tensor itself."""
+    x = convert_to_tensor(x, name="x")
+    if not x.dtype.is_complex:
+        return x
+    return apply_op("Conj", x, name=name)  # type: ignore[no-any-return]
+
+
+# Matrix products ---------------------------------------------------------------------------------
+
+
+def matmul(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    adjoint_a: bool = False,
+    adjoint_b: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """The matrix product of the last two dimensions; the others are batch dimensions.
+
+    Args:
+        a, b: tensors of one dtype and of rank 2 or more; batch dimensions broadcast.
+        transpose_a, transpose_b: whether to transpose an operand's last two dimensions first.
+        adjoint_a, adjoint_b: whether to transpose and conjugate it.
+        a_is_sparse, b_is_sparse: hints that many elements are 0; the result is the same.
+        name: the name of the op.
+
+    Raises:
+        ValueError: an operand is to be transposed and adjoint; or the inner dimensions differ.
+    """
+    if transpose_a and adjoint_a:
+        raise ValueError("Only one of transpose_a and adjoint_a can be True.")
+    if transpose_b and adjoint_b:
+        raise ValueError("Only one of transpose_b and adjoint_b can be True.")
+    with name_scope(name, "MatMul", [a, b]) as scope:
+        a = convert_to_tensor(a, name="a")
+        b = convert_to_tensor(b, dtype=a.dtype.base_dtype, name="b")
+        if any(t.shape_tuple is None or len(t.shape_tuple) > 2 for t in (a, b)):
+            if transpose_a:
+                a, adjoint_a = conj(a), True
+            if transpose_b:
+                b, adjoint_b = conj(b), True
+            return apply_op("BatchMatMulV2", a, b, adj_x=adjoint_a, adj_y=adjoint_b, name=scope)  # type: ignore[no-any-return]
+        if adjoint_a:
+            a, transpose_a = conj(a), True
+        if adjoint_b:
+            b, transpose_b = conj(b), True
+        return apply_op(  # type: ignore[no-any-return]
+            "MatMul", a, b, transpose_a=transpose_a, transpose_b=transpose_b, name=scope
+        )
+
+
+def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
+    """The cross product of 3-vectors, the last dimension of a and b."""
+    return apply_op("Cross", a, b, name=name)  # type: ignore[no-any-return]
+
+
+# Sequences ---------------------------------------------------------------------------------------
+
+
+def range(
+    start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range"
+) -> Tensor:
+    """start, start + delta, ... below ``limit``; ``range(limit)`` starts at 0.
+
+    Args:
+        start, limit, delta: numbers or scalar tensors.
+        dtype: the result's; by default the widest of the arguments' (int32 < int64 < float32 <
+            float64).
+        name: the name of the op.
+    """
+    if limit is None:
+        start, limit = 0, start
+    with name_scope(name, "Range", [start, limit, delta]) as scope:
+        wanted = None if dtype is None else dtypes.as_dtype(dtype)
+        ends = {"start": start, "limit": limit, "delta": delta}
+        tensors = [
+            v if isinstance(v, Tensor) else convert_to_tensor(v, wanted, name=key)
+            for key, v in ends.items()
+        ]
+        if wanted is None:
+            order = [dtypes.int32, dtypes.int64, dtypes.float32, dtypes.float64]
+            wanted = max((t.dtype.base_dtype for t in tensors), key=order.index)
+        return apply_op("Range", *(cast(t, wanted) for t in tensors), name=scope)  # type: ignore[no-any-return]
+
+
+def linspace(start: Any, stop: Any, num: Any, name: str | None = None) -> Tensor:
+    """``num`` values at equal distances from ``start`` to ``stop``, both included."""
+    return apply_op("LinSpace", start, stop, num, name=name)  # type: ignore[no-any-return]
+
+
+lin_space = linspace
+
+
+def polyval(coeffs: list[Any], x: Any, name: str | None = None) -> Tensor:
+    """The polynomial with these coefficients, the highest power's first, at x."""
+    if not isinstance(coeffs, list):
+        raise ValueError(f"Argument coeffs must be list type. Found {type(coeffs)}.")
+    with name_scope(name, "polyval", [*coeffs, x]) as scope:
+        x = convert_to_tensor(x, name="x")
+        if not coeffs:
+            return apply_op("ZerosLike", x, name=scope)  # type: ignore[no-any-return]
+        result, *others = convert_n_to_tensor(coeffs, name="coeff")
+        for coefficient in others:
+            result = _add(coefficient, apply_op("Mul", result, x, name="mul"), "add")
+        return result
+
+
+# Python's operators ------------------------------------------------------------------------------
+
+
+def _xor(x: Any, y: Any) -> Tensor:
+    return logical_xor(x, y, name="xor")
+
+
+def _matmul_operator(x: Any, y: Any) -> Tensor:
+    return matmul(x, y, name="matmul")
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": lambda x, y: _add(x, y, "add"),
+    "sub": lambda x, y: subtract(x, y, "sub"),
+    "mul": lambda x, y: multiply(x, y, "mul"),
+    "div": div,
+    "truediv": truediv,
+    "floordiv": floordiv,
+    "mod": lambda x, y: floormod(x, y, "mod"),
+    "pow": lambda x, y: pow(x, y, "pow"),
+    "and": lambda x, y: logical_and(x, y, "and"),
+    "or": lambda x, y: logical_or(x, y, "or"),
+    "xor": _xor,
+    "matmul": _matmul_operator,
+}
+_COMPARISONS = {"lt": less, "le": less_equal, "gt": greater, "ge": greater_equal}
+
+OVERLOADED_OPERATORS: tuple[str, ...] = (
+    *(f"__{name}__" for name in _OPERATORS),
+    *(f"__r{name}__" for name in _OPERATORS),
+    *(f"__{name}__" for name in _COMPARISONS),
+    "__neg__",
+    "__abs__",
+    "__invert__",
+)
+"""The operators of Tensor; a Variable forwards each to its value."""
+
+
+def _overload(name: str, function: Callable[[Any, Any], Any]) -> None:
+    reflected = f"__r{name}__"
+
+    def forward(x: Tensor, y: Any) -> Any:
+        if isinstance(y, Tensor) or not hasattr(type(y), reflected):
+            return function(x, y)
+        try:
+            return function(x, y)
+        except (TypeError, ValueError):
+            # The other operand's own operator may know better (numbers' never do).
+            if isinstance(y, numbers.Number | np.ndarray):
+                raise
+            return NotImplemented
+
+    def backward(y: Tensor, x: Any) -> Any:
+        return function(x, y)
+
+    override_operator(f"__{name}__", forward)
+    override_operator(reflected, backward)
+
+
+for _name, _function in _OPERATORS.items():
+    _overload(_name, _function)
+for _name, _compare in _COMPARISONS.items():
+    override_operator(f"__{_name}__", _compare)
+override_operator("__neg__", negative)
+override_operator("__abs__", abs)
+override_operator("__invert__", logical_not)

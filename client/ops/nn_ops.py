@@ -1,1 +1,638 @@
-"""Activations, bias, softmax, cross entropies and other neural network ops: the user's functions."""
+"""Bias, activations, softmax and its losses, dropout, top-k, embeddings: the user's functions."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from flowray.client.framework.constant_value import constant_value
+from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.graph import Tensor, colocate_with, name_scope
+from flowray.client.framework.op_builder import apply_op
+from flowray.proto import dtypes
+from flowray.proto.shapes import as_shape, merge
+
+# Bias and activations -----------------------------------------------------------------------------
+
+
+def data_format_2d(data_format: str | None) -> str:
+    """``NHWC`` or ``NCHW`` for any way to say it (``N...C``, None); ValueError for others."""
+    if data_format is None or data_format == "NHWC" or data_format.startswith("N...C"):
+        return "NHWC"
+    if data_format.startswith("NC"):
+        return "NCHW"
+    if data_format.startswith("N") and data_format.endswith("C"):
+        return "NHWC"
+    raise ValueError("data_format must be of the form `N...C` or `NC...`")
+
+
+def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Any:
+    """``value + bias``, a vector along the channels.
+
+    Args:
+        value: tensor of at least two dimensions.
+        bias: vector of the same dtype, as long as the channel dimension.
+        data_format: ``N...C`` (the default) or ``NC...``.
+    """
+    with name_scope(name, "BiasAdd", [value, bias]) as scope:
+        value = convert_to_tensor(value, name="input")
+        bias = convert_to_tensor(bias, dtype=value.dtype.base_dtype, name="bias")
+        return apply_op(
+            "BiasAdd", value, bias, data_format=data_format_2d(data_format), name=scope
+        )
+
+
+def bias_add_v1(value: Any, bias: Any, name: str | None = None) -> Any:
+    """``bias_add`` through the op that has no data format."""
+    with name_scope(name, "BiasAddV1", [value, bias]) as scope:
+        return apply_op("BiasAddV1", value, bias, name=scope)
+
+
+def relu(features: Any, name: str | None = None) -> Any:
+    """``max(features, 0)``."""
+    return apply_op("Relu", features, name=name)
+
+
+def relu6(features: Any, name: str | None = None) -> Any:
+    """``min(max(features, 0), 6)``."""
+    with name_scope(name, "Relu6", [features]) as scope:
+        return apply_op("Relu6", convert_to_tensor(features, name="features"), name=scope)
+
+
+def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
+    """``max(features, alpha * features)``; integers become float32."""
+    with name_scope(name, "LeakyRelu", [features, alpha]) as scope:
+        features = convert_to_tensor(features, name="features")
+        if features.dtype.is_integer:
+            features = apply_op("Cast", features, DstT=dtypes.float32)
+        if isinstance(alpha, np.ndarray):
+            alpha = alpha.item()
+        return apply_op("LeakyRelu", features, alpha=alpha, name=scope)
+
+
+def elu(features: Any, name: str | None = None) -> Any:
+    """``exp(features) - 1`` where negative, else ``features``."""
+    return apply_op("Elu", features, name=name)
+
+
+def selu(features: Any, name: str | None = None) -> Any:
+    """``scale * alpha * (exp(features) - 1)`` where negative, else ``scale * features``."""
+    return apply_op("Selu", features, name=name)
+
+
+def softplus(features: Any, name: str | None = None) -> Any:
+    """``log(exp(features) + 1)``."""
+    return apply_op("Softplus", features, name=name)
+
+
+def softsign(features: Any, name: str | None = None) -> Any:
+    """``features / (abs(features) + 1)``."""
+    return apply_op("Softsign", features, name=name)
+
+
+def crelu(features: Any, name: str | None = None, axis: int = -1) -> Any:
+    """``relu`` of ``features`` and ``-features``, side by side along ``axis``."""
+    with name_scope(name, "CRelu", [features]) as scope:
+        features = convert_to_tensor(features, name="features")
+        both = apply_op("ConcatV2", [features, apply_op("Neg", features)], axis, name=scope)
+        return relu(both)
+
+
+def swish(features: Any) -> Any:
+    """``features * sigmoid(features)``."""
+    with name_scope(None, "swish", [features]):
+        features = convert_to_tensor(features, name="features")
+        return features * apply_op("Sigmoid", features)
+
+
+def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
+    """``matmul(x, weights) + biases``."""
+    with name_scope(name, "xw_plus_b", [x, weights, biases]) as scope:
+        return bias_add(apply_op("MatMul", x, weights), biases, name=scope)
+
+
+def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
+    """``relu(matmul(x, weights) + biases)``."""
+    with name_scope(name, "relu_layer", [x, weights, biases]) as scope:
+        return relu(bias_add(apply_op("MatMul", x, weights), biases), name=scope)
+
+
+def zero_fraction(value: Any, name: str | None = None) -> Any:
+    """The fraction of zeros in ``value``, float32."""
+    with name_scope(name, "zero_fraction", [value]):
+        value = convert_to_tensor(value, name="value")
+        size = apply_op("Size", value, out_type=dtypes.int64)
+        different = apply_op("NotEqual", value, apply_op("ZerosLike", value))
+        nonzero = _total(apply_op("Cast", different, DstT=dtypes.int64))
+        zeros = apply_op("Cast", apply_op("Sub", size, nonzero), DstT=dtypes.float32)
+        return apply_op(
+            "RealDiv", zeros, apply_op("Cast", size, DstT=dtypes.float32), name="fraction"
+        )
+
+
+def _total(tensor: Tensor) -> Any:
+    rank = tensor.shape.rank
+    axes = list(range(rank)) if rank is not None else apply_op("Range", 0, apply_op("Rank", tensor), 1)
+    return apply_op("Sum", tensor, convert_to_tensor(axes, dtypes.int32))
+
+
+# Softmax ------------------------------------------------------------------------------------------
+
+
+def one_of(new_name: str, new: Any, old_name: str, old: Any) -> Any:
+    """The value of an argument that was renamed; ValueError if both names are given."""
+    if old is None:
+        return new
+    if new is not None:
+        raise ValueError(f"Cannot specify both '{old_name}' and '{new_name}'")
+    return old
+
+
+def softmax(
+    logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
+) -> Any:
+    """``exp(logits) / reduce_sum(exp(logits), axis)``, by default over the last axis."""
+    return _softmax("Softmax", logits, one_of("axis", axis, "dim", dim), name)
+
+
+def log_softmax(
+    logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
+) -> Any:
+    """``logits - log(reduce_sum(exp(logits), axis))``, by default over the last axis."""
+    return _softmax("LogSoftmax", logits, one_of("axis", axis, "dim", dim), name)
+
+
+def _softmax(op_type: str, logits: Any, axis: int | None, name: str | None) -> Any:
+    logits = convert_to_tensor(logits)
+    rank = logits.shape.rank
+    if axis is None or axis == -1 or (rank is not None and axis == rank - 1):
+        return apply_op(op_type, logits, name=name)
+    if rank is not None and not -rank <= axis < rank:
+        raise ValueError(
+            f"Dimension ({axis}) must be in the range [{-rank}, {rank}) where {rank} is the "
+            "number of dimensions in the input."
+        )
+    with name_scope(name, op_type, [logits]) as scope:
+        order = _with_last(logits, axis)
+        moved = apply_op(op_type, apply_op("Transpose", logits, order))
+        result = apply_op("Transpose", moved, order, name=scope)  # a swap is its own inverse
+        result.set_shape(logits.shape)
+        return result
+
+
+def _with_last(tensor: Tensor, axis: int) -> Any:
+    """The permutation that swaps ``axis`` with the last one."""
+    rank = tensor.shape.rank
+    if rank is not None:
+        order = list(range(rank))
+        order[axis], order[-1] = order[-1], order[axis]
+        return convert_to_tensor(order, dtypes.int32)
+    count = apply_op("Rank", tensor)
+    at = convert_to_tensor(axis, dtypes.int32)
+    if axis < 0:
+        at = apply_op("AddV2", at, count)
+    one = convert_to_tensor(1, dtypes.int32)
+    last = apply_op("Sub", count, one)
+    return apply_op(
+        "ConcatV2",
+        [
+            apply_op("Range", 0, at, 1),
+            apply_op("ExpandDims", last, 0),
+            apply_op("Range", apply_op("AddV2", at, one), last, 1),
+            apply_op("ExpandDims", at, 0),
+        ],
+        0,
+    )
+
+
+def _check_keywords(name: str, sentinel: Any, labels: Any, logits: Any) -> None:
+    if sentinel is not None:
+        raise ValueError(
+            f"Only call `{name}` with named arguments (labels=..., logits=..., ...)"
+        )
+    if labels is None or logits is None:
+        raise ValueError("Both labels and logits must be provided.")
+
+
+def softmax_cross_entropy_with_logits(
+    _sentinel: Any = None,
+    labels: Any = None,
+    logits: Any = None,
+    dim: int = -1,
+    name: str | None = None,
+    axis: int | None = None,
+) -> Any:
+    """``softmax_cross_entropy_with_logits_v2`` whose gradient does not reach the labels."""
+    dim = -1 if axis is None and dim is None else axis if axis is not None else dim
+    _check_keywords("softmax_cross_entropy_with_logits", _sentinel, labels, logits)
+    with name_scope(name, "softmax_cross_entropy_with_logits_sg", [logits, labels]) as scope:
+        labels = apply_op("StopGradient", labels, name="labels_stop_gradient")
+    return softmax_cross_entropy_with_logits_v2(labels=labels, logits=logits, axis=dim, name=scope)
+
+
+def softmax_cross_entropy_with_logits_v2(
+    labels: Any = None,
+    logits: Any = None,
+    axis: int | None = None,
+    name: str | None = None,
+    dim: int | None = None,
+) -> Any:
+    """The cross entropy between ``labels`` and ``softmax(logits)``, along ``axis``.
+
+    Args:
+        labels: probabilities: each row must sum up to 1.
+        logits: unscaled log probabilities, of the labels' shape.
+
+    Returns:
+        A tensor of the logits' shape and dtype, without ``axis``.
+    """
+    axis = one_of("axis", axis, "dim", dim)
+    axis = -1 if axis is None else axis
+    _check_keywords("softmax_cross_entropy_with_logits", None, labels, logits)
+    with name_scope(name, "softmax_cross_entropy_with_logits", [logits, labels]) as scope:
+        logits = convert_to_tensor(logits, name="logits")
+        labels = convert_to_tensor(labels, name="labels", preferred_dtype=logits.dtype.base_dtype)
+        half = logits.dtype in (dtypes.float16, dtypes.bfloat16)
+        wide = apply_op("Cast", logits, DstT=dtypes.float32) if half else logits
+        if labels.dtype != wide.dtype:
+            labels = apply_op("Cast", labels, DstT=wide.dtype)
+        shape = logits.shape_tuple
+        if axis not in (-1, None if shape is None else len(shape) - 1):
+            order = _with_last(logits, axis)
+            wide, labels = (apply_op("Transpose", t, order) for t in (wide, labels))
+        outer = _outer_shape(wide)
+        cost = apply_op(
+            "SoftmaxCrossEntropyWithLogits", _flat_rows(wide), _flat_rows(labels), name=scope
+        ).loss
+        cost = apply_op("Reshape", cost, outer)
+        if shape is not None:
+            at = axis % len(shape)
+            cost.set_shape(shape[:at] + shape[at + 1 :])
+        return apply_op("Cast", cost, DstT=logits.dtype) if half else cost
+
+
+def _outer_shape(tensor: Tensor) -> Any:
+    """The shape without its last dimension."""
+    shape = apply_op("Shape", tensor)
+    return apply_op("StridedSlice", shape, [0], [-1], [1], begin_mask=1)
+
+
+def _flat_rows(tensor: Tensor) -> Any:
+    """``[..., n]`` as ``[rows, n]``."""
+    shape = tensor.shape_tuple
+    if shape is not None and len(shape) == 2:
+        return tensor
+    last = apply_op(
+        "StridedSlice", apply_op("Shape", tensor), [-1], [0], [1], end_mask=1
+    )
+    rows = apply_op("Reshape", tensor, apply_op("ConcatV2", [[-1], last], 0))
+    if shape is not None:
+        outer = as_shape(shape[:-1]).num_elements()
+        rows.set_shape([outer, shape[-1]])
+    return rows
+
+
+def sparse_softmax_cross_entropy_with_logits(
+    _sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None
+) -> Any:
+    """The cross entropy between class indices ``labels`` and ``softmax(logits)``.
+
+    Args:
+        labels: int32 or int64 of shape ``[d0, ..., dn]``; every entry in ``[0, classes)``.
+        logits: unscaled log probabilities of shape ``[d0, ..., dn, classes]``.
+
+    Returns:
+        A tensor of the labels' shape and the logits' dtype.
+    """
+    _check_keywords("sparse_softmax_cross_entropy_with_logits", _sentinel, labels, logits)
+    with name_scope(name, "SparseSoftmaxCrossEntropyWithLogits", [labels, logits]):
+        labels = convert_to_tensor(labels)
+        logits = convert_to_tensor(logits)
+        half = logits.dtype in (dtypes.float16, dtypes.bfloat16)
+        wide = apply_op("Cast", logits, DstT=dtypes.float32) if half else logits
+        if logits.shape.rank == 0:
+            raise ValueError(f"Logits cannot be scalars - received shape {logits.shape}.")
+        labels_rank, rank = labels.shape.rank, logits.shape.rank
+        if rank is not None and labels_rank is not None and labels_rank != rank - 1:
+            raise ValueError(
+                "Rank mismatch: Rank of labels (received "
+                f"{labels_rank}) should equal rank of logits minus 1 (received {rank})."
+            )
+        if not labels.shape.is_compatible_with(logits.shape[:-1]):
+            raise ValueError(
+                f"Shape mismatch: The shape of labels (received {labels.shape}) should equal the "
+                f"shape of logits except for the last dimension (received {logits.shape})."
+            )
+        name = "SparseSoftmaxCrossEntropyWithLogits"
+        if rank == 2:
+            cost = apply_op(name, wide, labels, name=name).loss
+        else:
+            shape = apply_op("Shape", labels)
+            flat = apply_op("Reshape", labels, [-1])
+            cost = apply_op(name, _flat_rows(wide), flat, name=name).loss
+            cost = apply_op("Reshape", cost, shape)
+            cost.set_shape(labels.shape)
+        return apply_op("Cast", cost, DstT=logits.dtype) if half else cost
+
+
+def sigmoid_cross_entropy_with_logits(
+    _sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None
+) -> Any:
+    """The cross entropy of independent classes: ``max(x, 0) - x * z + log(1 + exp(-abs(x)))``.
+
+    Args:
+        labels: the probabilities z, of the dtype and shape of ``logits``.
+        logits: x, floating.
+    """
+    _check_keywords("sigmoid_cross_entropy_with_logits", _sentinel, labels, logits)
+    with name_scope(name, "logistic_loss", [logits, labels]) as scope:
+        logits = convert_to_tensor(logits, name="logits")
+        labels = convert_to_tensor(labels, name="labels", preferred_dtype=logits.dtype.base_dtype)
+        _check_same_shape("labels", labels, logits)
+        # Written so that neither the value nor the gradient overflows, at x = 0 included.
+        zeros = apply_op("ZerosLike", logits)
+        positive = apply_op("GreaterEqual", logits, zeros)
+        at_least_zero = apply_op("Select", positive, logits, zeros)
+        negative_abs = apply_op("Select", positive, -logits, logits)
+        return apply_op(
+            "AddV2",
+            at_least_zero - logits * labels,
+            apply_op("Log1p", apply_op("Exp", negative_abs)),
+            name=scope,
+        )
+
+
+def _check_same_shape(name: str, labels: Tensor, logits: Tensor) -> None:
+    try:
+        merge(labels.shape_tuple, logits.shape_tuple)
+    except ValueError:
+        raise ValueError(
+            f"logits and {name} must have the same shape ({logits.shape} vs {labels.shape})"
+        ) from None
+
+
+def weighted_cross_entropy_with_logits(
+    labels: Any = None,
+    logits: Any = None,
+    pos_weight: Any = None,
+    name: str | None = None,
+    targets: Any = None,
+) -> Any:
+    """``sigmoid_cross_entropy_with_logits`` whose positive part counts ``pos_weight`` times."""
+    labels = one_of("labels", labels, "targets", targets)
+    with name_scope(name, "logistic_loss", [logits, labels]) as scope:
+        logits = convert_to_tensor(logits, name="logits")
+        labels = convert_to_tensor(labels, name="labels", preferred_dtype=logits.dtype.base_dtype)
+        _check_same_shape("labels", labels, logits)
+        weight = (pos_weight - 1) * labels + 1
+        log_term = apply_op("Log1p", apply_op("Exp", -apply_op("Abs", logits)))
+        return apply_op(
+            "AddV2",
+            (1 - labels) * logits,
+            weight * (log_term + relu(-logits)),
+            name=scope,
+        )
+
+
+def l2_loss(t: Any, name: str | None = None) -> Any:
+    """``sum(t ** 2) / 2``."""
+    return apply_op("L2Loss", t, name=name)
+
+
+def log_poisson_loss(
+    targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None
+) -> Any:
+    """``exp(c) - z * c`` for ``c = log_input`` and Poisson counts ``z = targets``.
+
+    ``compute_full_loss`` adds Stirling's approximation of ``log(z!)`` where ``z`` is above 1.
+    """
+    with name_scope(name, "log_poisson_loss", [log_input, targets]):
+        log_input = convert_to_tensor(log_input, name="log_input")
+        targets = convert_to_tensor(targets, log_input.dtype.base_dtype, name="targets")
+        _check_same_shape("targets", targets, log_input)
+        result = apply_op("Exp", log_input) - log_input * targets
+        if compute_full_loss:
+            stirling = (
+                targets * apply_op("Log", targets)
+                - targets
+                + 0.5 * apply_op("Log", 2 * np.pi * targets)
+            )
+            zeros, ones = apply_op("ZerosLike", targets), apply_op("OnesLike", targets)
+            inside = apply_op(
+                "LogicalAnd",
+                apply_op("GreaterEqual", targets, zeros),
+                apply_op("LessEqual", targets, ones),
+            )
+            result += apply_op("Select", inside, zeros, stirling)
+        return result
+
+
+# Dropout ------------------------------------------------------------------------------------------
+
+
+def dropout(
+    x: Any,
+    keep_prob: Any = None,
+    noise_shape: Any = None,
+    seed: int | None = None,
+    name: str | None = None,
+    rate: Any = None,
+) -> Any:
+    """Sets elements of ``x`` to 0 with probability ``rate`` and scales up the others.
+
+    Args:
+        x: floating tensor.
+        keep_prob: ``1 - rate``, the older way to say it.
+        noise_shape: int32 vector, broadcastable to the shape of ``x``: where it is 1, elements are
+            kept or dropped together.
+        seed: the seed of the op.
+        rate: a scalar, number or tensor, in ``[0, 1)``.
+    """
+    if isinstance(keep_prob, Tensor) or rate is None:
+        kept = one_of("rate", rate, "keep_prob", None if keep_prob is None else 1 - keep_prob)
+    else:
+        kept = one_of("rate", rate, "keep_prob", keep_prob)
+    rate = kept
+    if rate is None:
+        raise ValueError("You must provide a rate to dropout.")
+    with name_scope(name, "dropout", [x]) as scope:
+        x = convert_to_tensor(x, name="x")
+        if not x.dtype.is_floating:
+            raise ValueError(
+                "x has to be a floating point tensor since it's going to be scaled. Got a "
+                f"{x.dtype} tensor instead."
+            )
+        if isinstance(rate, numbers.Real):
+            if not 0 <= rate < 1:
+                raise ValueError(
+                    f"rate must be a scalar tensor or a float in the range [0, 1), got {rate:g}"
+                )
+            if rate == 0:
+                return x
+        rate = convert_to_tensor(rate, dtype=x.dtype.base_dtype, name="rate")
+        if rate.shape.rank not in (None, 0):
+            raise ValueError(f"Shape {rate.shape} must have rank 0")
+        if constant_value(rate) == 0:
+            return x
+        from flowray.client.ops.random_ops import random_uniform
+
+        noise = random_uniform(_noise_shape(x, noise_shape), seed=seed, dtype=x.dtype.base_dtype)
+        scale = 1 / (1 - rate)
+        # The noise is uniform on [0, 1): it is at least ``rate`` with probability 1 - rate.
+        keep = apply_op("GreaterEqual", noise, rate)
+        result = apply_op(
+            "Mul", x * scale, apply_op("Cast", keep, DstT=x.dtype.base_dtype), name=scope
+        )
+        result.set_shape(x.shape)
+        return result
+
+
+def _noise_shape(x: Tensor, noise_shape: Any) -> Any:
+    if noise_shape is None:
+        return apply_op("Shape", x)
+    try:
+        dims = as_shape(noise_shape).as_tuple()
+    except (TypeError, ValueError):
+        return noise_shape
+    shape = x.shape_tuple
+    if dims is not None and shape is not None and len(dims) == len(shape):
+        # An unknown dimension of the noise is that of x.
+        return [s if n is None and s is not None else n for n, s in zip(dims, shape, strict=True)]
+    return noise_shape
+
+
+# Top-k --------------------------------------------------------------------------------------------
+
+
+def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Any:
+    """Whether the target class of each row is among its ``k`` highest predictions.
+
+    Args:
+        predictions: float32 ``[batch, classes]``.
+        targets: class indices, int32 or int64 ``[batch]``.
+
+    Returns:
+        bool ``[batch]``; classes on the boundary with equal predictions all count as inside.
+    """
+    with name_scope(name, "in_top_k") as scope:
+        return apply_op("InTopKV2", predictions, targets, k, name=scope)
+
+
+def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> Any:
+    """The ``k`` largest entries of the last dimension: ``(values, indices)``.
+
+    Args:
+        input: real tensor of at least one dimension.
+        k: scalar int32 not above the size of the last dimension.
+        sorted: whether the values must descend (flowray's always do). Equal values come in the
+            order of their indices.
+    """
+    return apply_op("TopKV2", input, k, sorted=sorted, name=name)
+
+
+# Embeddings ---------------------------------------------------------------------------------------
+
+
+def embedding_lookup(
+    params: Any,
+    ids: Any,
+    partition_strategy: str = "mod",
+    name: str | None = None,
+    validate_indices: bool = True,
+    max_norm: float | None = None,
+) -> Any:
+    """The rows ``ids`` of an embedding table, which may be split over several tensors.
+
+    Args:
+        params: a table ``[rows, ...]``, or a list of its shards (or a partitioned variable).
+        ids: int32 or int64 tensor of row numbers.
+        partition_strategy: how rows are spread over the shards: ``"mod"``, row ``i`` in shard
+            ``i % n``; ``"div"``, in contiguous stretches.
+        validate_indices: ignored, as in TensorFlow: indices are always checked.
+        max_norm: embeddings with a larger l2 norm are scaled down to it.
+
+    Returns:
+        A tensor of shape ``ids.shape + params.shape[1:]``.
+    """
+    shards = list(params) if isinstance(params, list | tuple) else None
+    if shards is None:
+        partitions = getattr(params, "_get_variable_list", None)
+        shards = list(partitions()) if callable(partitions) else [params]
+    if not shards:
+        raise ValueError(f"Need at least one param, got {params}")
+    with name_scope(name, "embedding_lookup", [*shards, ids]) as scope:
+        if len(shards) == 1:
+            return _clipped(_gather(shards[0], ids), max_norm, scope)
+        ids = convert_to_tensor(ids, name="ids")
+        flat = apply_op("Reshape", ids, [-1])
+        places = apply_op("Range", 0, apply_op("Size", flat), 1)
+        shard_of, row_in_shard = _partition(flat, shards, partition_strategy)
+        shard_of = apply_op("Cast", shard_of, DstT=dtypes.int32)
+        rows = apply_op("DynamicPartition", row_in_shard, shard_of, num_partitions=len(shards))
+        origins = apply_op("DynamicPartition", places, shard_of, num_partitions=len(shards))
+        found = [_gather(p, r) for p, r in zip(shards, rows, strict=True)]
+        stitched = apply_op("DynamicStitch", origins, found)
+        row_shape = as_shape(shards[0].shape)[1:]
+        for shard in shards[1:]:
+            row_shape = row_shape.merge_with(as_shape(shard.shape)[1:])
+        tail = (
+            convert_to_tensor(row_shape.as_list(), dtypes.int32)
+            if row_shape.is_fully_defined()
+            else apply_op("StridedSlice", apply_op("Shape", shards[0]), [1], [0], [1], end_mask=1)
+        )
+        shape = apply_op("ConcatV2", [apply_op("Shape", ids), tail], 0)
+        result = apply_op("Reshape", stitched, shape, name=None if max_norm else scope)
+        result.set_shape(ids.shape.concatenate(row_shape))
+        return _clipped(result, max_norm, scope)
+
+
+def _partition(ids: Tensor, shards: list[Any], strategy: str) -> tuple[Any, Any]:
+    """The shard of each id, and its row there."""
+    count = convert_to_tensor(len(shards), ids.dtype.base_dtype)
+    if strategy == "mod":
+        return apply_op("FloorMod", ids, count), apply_op("FloorDiv", ids, count)
+    if strategy != "div":
+        raise ValueError("Unrecognized partition strategy: " + strategy)
+    sizes = [as_shape(shard.shape)[0].value for shard in shards]
+    if all(size is not None for size in sizes):
+        total: Any = convert_to_tensor(sum(s or 0 for s in sizes), ids.dtype.base_dtype)
+    else:
+        lengths = [
+            apply_op("StridedSlice", apply_op("Shape", s), [0], [1], [1], shrink_axis_mask=1)
+            for s in shards
+        ]
+        total = apply_op("Cast", apply_op("AddN", lengths), DstT=ids.dtype.base_dtype)
+    # The first ``extras`` shards have one row more than the others.
+    per_shard, extras = apply_op("FloorDiv", total, count), apply_op("FloorMod", total, count)
+    shard_of = apply_op(
+        "Maximum",
+        apply_op("FloorDiv", ids, per_shard + 1),
+        apply_op("FloorDiv", ids - extras, per_shard),
+    )
+    row = apply_op(
+        "Select",
+        apply_op("Less", shard_of, extras),
+        apply_op("FloorMod", ids, per_shard + 1),
+        apply_op("FloorMod", ids - extras, per_shard),
+    )
+    return shard_of, row
+
+
+def _gather(params: Any, ids: Any) -> Any:
+    read = getattr(params, "sparse_read", None)
+    with colocate_with(params if not callable(read) else params.handle):
+        if callable(read):
+            return read(ids)
+        return apply_op("GatherV2", params, ids, 0)
+
+
+def _clipped(rows: Any, max_norm: float | None, name: str) -> Any:
+    """Scales down embeddings whose norm (over all axes but the ids') is above ``max_norm``."""
+    if max_norm is None:
+        return apply_op("Identity", rows, name=name)
+    norm = apply_op("Sqrt", apply_op("Sum", apply_op("Square", rows), [-1], keep_dims=True))
+    limit = convert_to_tensor(max_norm, rows.dtype.base_dtype)
+    scaled = rows * apply_op("RealDiv", limit, apply_op("Maximum", norm, limit))
+    return apply_op("Identity", scaled, name=name)

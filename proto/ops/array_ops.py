@@ -1,1 +1,424 @@
-"""Shapes, constants, placeholders, and ops that rearrange tensors: definitions."""
+"""Constants, placeholders, identities, shapes, and reshaping, joining, splitting and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from flowray.proto import shapes
+from flowray.proto.dtypes import (
+    FLOATING,
+    INDEX,
+    NUMERIC,
+    bool,
+    int8,
+    int32,
+    int64,
+    uint8,
+)
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
+from flowray.proto.shapes import (
+    Shape,
+    merge,
+    num_elements,
+    with_rank,
+    with_rank_at_least,
+)
+
+INDEX_TYPE = attr("type", int32, allowed=INDEX)
+"""An index or shape type that is int32 unless said otherwise."""
+
+
+def merge_all(all_shapes: Iterable[Shape]) -> Shape:
+    """What is known of a shape that all of ``all_shapes`` describe.
+
+    Raises:
+        ValueError: they differ; the text is that of TensorFlow's runtime.
+    """
+    result: Shape = None
+    for shape in all_shapes:
+        if shape is None or result is None:
+            result = result if shape is None else shape
+            continue
+        if len(shape) != len(result):
+            raise ValueError(f"Shapes must be equal rank, but are {len(result)} and {len(shape)}")
+        for i, (a, b) in enumerate(zip(result, shape, strict=True)):
+            if a is not None and b is not None and a != b:
+                raise ValueError(
+                    f"Dimension {i} in both shapes must be equal, but are {a} and {b}. Shapes are "
+                    f"{shapes.format_shape(result)} and {shapes.format_shape(shape)}."
+                )
+        result = merge(result, shape)
+    return result
+
+
+def normalize_axis(axis: int, rank: int) -> int:
+    """``axis`` counted from the front. ValueError with TensorFlow's text if there is none such."""
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"Shape must be at least rank {axis + 1 if axis >= 0 else -axis} but is rank {rank}"
+        )
+    return axis % rank
+
+
+def constant_int(c: ShapeContext, index: int) -> int | None:
+    """The value of a scalar input, if it is known."""
+    value = c.constant(index)
+    return None if value is None else int(value.reshape(-1)[0])
+
+
+def vector_length(c: ShapeContext, index: int) -> int | None:
+    """The length of a vector input, if it is known."""
+    return with_rank(c.inputs[index], 1)[0]
+
+
+def unknown_dims(rank: int | None) -> Shape:
+    return None if rank is None else (None,) * rank
+
+
+# Constants and placeholders -----------------------------------------------------------------------
+
+
+def const_shape(c: ShapeContext) -> Shape:
+    value = c.attr("value")
+    if isinstance(value, np.ndarray):
+        return value.shape
+    return shapes.from_proto(value.tensor_shape)
+
+
+def placeholder_with_default_shape(c: ShapeContext) -> Shape:
+    shape = from_shape_attr(c)
+    merge_all([c.inputs[0], shape])
+    return shape
+
+
+op("Const", "-> output: dtype", value=attr("tensor"), shape=const_shape)
+op("Placeholder", "-> output: dtype", shape_=attr("shape", None), shape=from_shape_attr)
+op("PlaceholderV2", "-> output: dtype", shape_=attr("shape"), shape=from_shape_attr)
+op(
+    "PlaceholderWithDefault", "input: dtype -> output: dtype",
+    shape_=attr("shape"), shape=placeholder_with_default_shape,
+)  # fmt: skip
+
+
+# Identities ---------------------------------------------------------------------------------------
+
+for _name in ("Identity", "StopGradient", "Snapshot"):
+    op(_name, "input: T -> output: T", shape=unchanged)
+op("GuaranteeConst", "input: T -> output: T", shape=unchanged, stateful=True)
+op(
+    "PreventGradient", "input: T -> output: T",
+    message="", hints=["message"], shape=unchanged,
+)  # fmt: skip
+op("IdentityN", "input: [T] -> output: [T]", shape=lambda c: list(c.inputs))
+op("CheckNumerics", "tensor: T -> output: T", T=FLOATING, message=attr("string"), shape=unchanged)
+op(
+    "EnsureShape", "input: T -> output: T", shape_=attr("shape"),
+    shape=lambda c: merge_all([c.inputs[0], from_shape_attr(c)]),
+)  # fmt: skip
+
+
+# Shapes as values ---------------------------------------------------------------------------------
+
+
+def shape_of(shape: Shape) -> Shape:
+    """The shape of a shape vector."""
+    return (None if shape is None else len(shape),)
+
+
+def broadcast_args_shape(c: ShapeContext) -> Shape:
+    lengths = vector_length(c, 0), vector_length(c, 1)
+    return (None if None in lengths else max(n for n in lengths if n is not None),)
+
+
+op(
+    "Shape", "input: T -> output: out_type", out_type=INDEX_TYPE,
+    shape=lambda c: shape_of(c.inputs[0]),
+)  # fmt: skip
+op(
+    "ShapeN", "input: N*T -> output: N*out_type", out_type=INDEX_TYPE,
+    shape=lambda c: [shape_of(s) for s in c.inputs],
+)  # fmt: skip
+op("Size", "input: T -> output: out_type", out_type=INDEX_TYPE, shape=scalar)
+op("Rank", "input: T -> output: int32", shape=scalar)
+op(
+    "ConcatOffset", "concat_dim: int32, shape: N*shape_type -> offset: N*shape_type",
+    N=attr("int", minimum=2), shape_type=INDEX_TYPE, static_inputs=[0],
+    shape=lambda c: [merge_all(c.inputs[1:])] * (len(c.inputs) - 1),
+)  # fmt: skip
+op("BroadcastArgs", "s0: T, s1: T -> r0: T", T=INDEX_TYPE, shape=broadcast_args_shape)
+op("InvertPermutation", "x: T -> y: T", T=INDEX_TYPE, shape=lambda c: with_rank(c.inputs[0], 1))
+
+
+# Filling ------------------------------------------------------------------------------------------
+
+op("ZerosLike", "x: T -> y: T", shape=unchanged)
+op("OnesLike", "x: T -> y: T", T=NUMERIC | {bool}, shape=unchanged)
+op(
+    "Fill", "dims: index_type, value: T -> output: T", index_type=INDEX_TYPE, static_inputs=[0],
+    shape=lambda c: c.constant_shape(0),
+)  # fmt: skip
+
+
+def one_hot_shape(c: ShapeContext) -> Shape:
+    indices, axis = c.inputs[0], c.attr("axis")
+    if axis < -1:
+        raise ValueError(f"axis must be >= -1 but is {axis}")
+    if indices is None:
+        return None
+    if axis > len(indices):
+        raise ValueError(f"axis must be <= {len(indices)} but is {axis}")
+    depth = constant_int(c, 1)
+    if depth is not None and depth < 0:
+        raise ValueError(f"depth must be non-negative, got: {depth}")
+    at = len(indices) if axis == -1 else axis
+    return (*indices[:at], depth, *indices[at:])
+
+
+op(
+    "OneHot", "indices: TI, depth: int32, on_value: T, off_value: T -> output: T",
+    axis=-1, TI=attr("type", int64, allowed=INDEX | {int8, uint8}), static_inputs=[1],
+    shape=one_hot_shape,
+)  # fmt: skip
+
+
+# Reshaping ----------------------------------------------------------------------------------------
+
+
+def reshape_shape(c: ShapeContext) -> Shape:
+    before, after = c.inputs[0], c.constant_shape(1)
+    if after is None:
+        return None
+    elements = num_elements(before)
+    if elements is None:
+        return after
+    known = int(np.prod([d for d in after if d is not None], dtype=np.int64))
+    unknown = after.count(None)
+    if unknown == 0 and known != elements:
+        raise ValueError(
+            f"Cannot reshape a tensor with {elements} elements to shape "
+            f"{shapes.format_shape(after)} ({known} elements)"
+        )
+    if unknown == 1 and known > 0:
+        if elements % known:
+            raise ValueError(
+                f"Dimension size must be evenly divisible by {known} but is {elements}"
+            )
+        return tuple(elements // known if d is None else d for d in after)
+    return after
+
+
+def expand_dims_shape(c: ShapeContext) -> Shape:
+    shape, axis = c.inputs[0], constant_int(c, 1)
+    if shape is None:
+        return None
+    rank = len(shape)
+    if axis is None:
+        return (None,) * (rank + 1)
+    if not -rank - 1 <= axis <= rank:
+        raise ValueError(f"dim {axis} not in the interval [{-rank - 1}, {rank}].")
+    axis %= rank + 1
+    return (*shape[:axis], 1, *shape[axis:])
+
+
+def squeeze_shape(c: ShapeContext) -> Shape:
+    shape, dims = c.inputs[0], c.attr("squeeze_dims")
+    if shape is None:
+        return None
+    rank = len(shape)
+    for dim in dims:
+        if not -rank <= dim < rank:
+            raise ValueError(f"squeeze_dims[{list(dims).index(dim)}] not in [{-rank},{rank}).")
+    axes = {d % rank for d in dims}
+    for i in axes:
+        if shape[i] not in (None, 1):
+            raise ValueError(f"Can not squeeze dim[{i}], expected a dimension of 1, got {shape[i]}")
+    if axes:
+        return tuple(d for i, d in enumerate(shape) if i not in axes)
+    # Without dims, an unknown dimension may or may not go.
+    return None if None in shape else tuple(d for d in shape if d != 1)
+
+
+def transpose_shape(c: ShapeContext) -> Shape:
+    shape, perm = c.inputs[0], c.constant(1)
+    rank = len(shape) if shape is not None else with_rank(c.inputs[1], 1)[0]
+    if rank is None:
+        return None
+    with_rank(c.inputs[1], 1)
+    if with_rank(c.inputs[1], 1)[0] not in (None, rank):
+        raise ValueError(f"Dimension must be {rank} but is {vector_length(c, 1)}")
+    if perm is None:
+        return shape if rank <= 1 and shape is not None else (None,) * rank
+    for axis in perm:
+        if not -rank <= axis < rank:
+            raise ValueError(f"perm dim {axis} is out of range of input rank {rank}")
+    known = unknown_dims(rank) if shape is None else shape
+    assert known is not None
+    return tuple(known[axis] for axis in perm)
+
+
+def broadcast_to_shape(c: ShapeContext) -> Shape:
+    shape, target = c.inputs[0], c.constant_shape(1)
+    if shape is None or target is None:
+        return target
+    if len(target) < len(shape):
+        raise ValueError(f"Shape must be at least rank {len(shape)} but is rank {len(target)}")
+    for a, b in zip(reversed(shape), reversed(target), strict=False):
+        if a is not None and b is not None and a not in (1, b):
+            raise ValueError(
+                f"Incompatible shapes: {shapes.format_shape(shape)} and "
+                f"{shapes.format_shape(target)}"
+            )
+    return target
+
+
+def bitcast_shape(c: ShapeContext) -> Shape:
+    shape = c.inputs[0]
+    before, after = c.attr("T").size, c.attr("type").size
+    if shape is None or before == after:
+        return shape
+    if before > after:
+        return (*shape, before // after)
+    if not shape or shape[-1] not in (None, after // before):
+        raise ValueError(
+            f"Cannot bitcast due to shape. {shape[-1] if shape else 0} does not match "
+            f"{after // before}"
+        )
+    return shape[:-1]
+
+
+op(
+    "Reshape", "tensor: T, shape: Tshape -> output: T", Tshape=INDEX_TYPE, static_inputs=[1],
+    shape=reshape_shape,
+)  # fmt: skip
+op(
+    "ExpandDims", "input: T, dim: Tdim -> output: T", Tdim=INDEX_TYPE, static_inputs=[1],
+    shape=expand_dims_shape,
+)  # fmt: skip
+op(
+    "Squeeze", "input: T -> output: T", squeeze_dims=attr("list(int)", []),
+    shape=squeeze_shape,
+)  # fmt: skip
+for _name in ("Transpose", "ConjugateTranspose"):
+    op(
+        _name, "x: T, perm: Tperm -> y: T", Tperm=INDEX_TYPE, static_inputs=[1],
+        shape=transpose_shape,
+    )  # fmt: skip
+op(
+    "BroadcastTo", "input: T, shape: Tidx -> output: T", Tidx=INDEX_TYPE, static_inputs=[1],
+    shape=broadcast_to_shape,
+)  # fmt: skip
+op("Bitcast", "input: T -> output: type", T=NUMERIC, type=NUMERIC, shape=bitcast_shape)
+
+
+# Joining and splitting ----------------------------------------------------------------------------
+
+
+def pack_shape(c: ShapeContext) -> Shape:
+    try:
+        item = merge_all(c.inputs)
+    except ValueError as error:
+        raise ValueError(f"{error}\n\tFrom merging shape 0 with other shapes.") from None
+    if item is None:
+        return None
+    axis, rank = c.attr("axis"), len(item) + 1
+    if not -rank <= axis < rank:
+        raise ValueError(f"Invalid axis: {axis}; must be in [{-rank},{rank})")
+    axis %= rank
+    return (*item[:axis], len(c.inputs), *item[axis:])
+
+
+def unpack_shape(c: ShapeContext) -> list[Shape]:
+    shape, axis, num = c.inputs[0], c.attr("axis"), c.attr("num")
+    if shape is None:
+        return [None] * num
+    rank = len(shape)
+    if not -rank <= axis < rank:
+        raise ValueError(f"Invalid axis: {axis}; must be in [{-rank},{rank})")
+    axis %= rank
+    if shape[axis] not in (None, num):
+        raise ValueError(f"Dimension must be {num} but is {shape[axis]}")
+    return [shape[:axis] + shape[axis + 1 :]] * num
+
+
+def concat_shape(values: list[Shape], axis: int | None) -> Shape:
+    if axis is None:
+        rank = {len(s) for s in values if s is not None}
+        return (None,) * rank.pop() if rank else None
+    if any(s is None for s in values):
+        known = next((s for s in values if s is not None), None)
+        return unknown_dims(None if known is None else len(known))
+    parts = [s for s in values if s is not None]
+    for part in parts:
+        with_rank_at_least(part, axis + 1 if axis >= 0 else -axis)
+    total: int | None = 0
+    masked: list[Shape] = []
+    for part in parts:
+        at = axis % len(part)
+        dim = part[at]
+        total = None if dim is None or total is None else total + dim
+        masked.append((*part[:at], None, *part[at + 1 :]))
+    merged = merge_all(masked)
+    assert merged is not None
+    at = axis % len(merged)
+    return (*merged[:at], total, *merged[at + 1 :])
+
+
+def split_shape(c: ShapeContext) -> list[Shape]:
+    axis, shape, num = constant_int(c, 0), c.inputs[1], c.attr("num_split")
+    if shape is None or axis is None:
+        return [unknown_dims(None if shape is None else len(shape))] * num
+    axis = normalize_axis(axis, len(shape))
+    dim = shape[axis]
+    if dim is not None and dim % num:
+        raise ValueError(f"Dimension size must be evenly divisible by {num} but is {dim}")
+    part = None if dim is None else dim // num
+    return [(*shape[:axis], part, *shape[axis + 1 :])] * num
+
+
+def split_v_shape(c: ShapeContext) -> list[Shape]:
+    shape, sizes, axis, num = c.inputs[0], c.constant(1), constant_int(c, 2), c.attr("num_split")
+    if shape is None or axis is None:
+        return [unknown_dims(None if shape is None else len(shape))] * num
+    axis = normalize_axis(axis, len(shape))
+    dim = shape[axis]
+    parts: list[int | None] = [None] * num
+    if sizes is not None:
+        if len(sizes) != num:
+            raise ValueError(f"Length of size_splits should be equal to num_split: {num}")
+        parts = [int(s) if s >= 0 else None for s in sizes]
+        known = sum(p for p in parts if p is not None)
+        if dim is not None:
+            if None in parts and known <= dim:
+                parts[parts.index(None)] = dim - known
+            elif known != dim:
+                raise ValueError(
+                    "can't split axis of size "
+                    f"{dim} into pieces of size [{','.join(str(s) for s in sizes)}]"
+                )
+    elif num == 1:
+        parts = [dim]
+    return [(*shape[:axis], p, *shape[axis + 1 :]) for p in parts]
+
+
+op("Pack", "values: N*T -> output: T", axis=0, shape=pack_shape)
+op("Unpack", "value: T -> output: num*T", num=attr("int", minimum=0), axis=0, shape=unpack_shape)
+op(
+    "ConcatV2", "values: N*T, axis: Tidx -> output: T", N=attr("int", minimum=2), Tidx=INDEX_TYPE,
+    static_inputs=[1],
+    shape=lambda c: concat_shape(list(c.inputs[:-1]), constant_int(c, len(c.inputs) - 1)),
+)  # fmt: skip
+op(
+    "Concat", "concat_dim: int32, values: N*T -> output: T", N=attr("int", minimum=2),
+    static_inputs=[0], shape=lambda c: concat_shape(list(c.inputs[1:]), constant_int(c, 0)),
+)  # fmt: skip
+op(
+    "Split", "split_dim: int32, value: T -> output: num_split*T", static_inputs=[0],
+    shape=split_shape,
+)  # fmt: skip
+op(
+    "SplitV", "value: T, size_splits: Tlen, split_dim: int32 -> output: num_split*T",
+    Tlen=attr("type", int64, allowed=INDEX | {int8}), static_inputs=[1, 2], shape=split_v_shape,
+)  # fmt: skip

@@ -1,1 +1,63 @@
 """Random numbers, equal to TensorFlow's for equal seeds: definitions."""
+
+from __future__ import annotations
+
+from flowray.proto.dtypes import FLOATING, INDEX, REAL, float16, float32, float64, int64
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.common_shapes import broadcast_binary, unchanged
+from flowray.proto.shapes import Shape, concatenate, with_rank
+
+_COMPUTED_IN_DOUBLE = frozenset({float16, float32, float64})
+_RATES = _COMPUTED_IN_DOUBLE | INDEX
+
+
+def _random_shape(c: ShapeContext) -> Shape:
+    """The shape that input 0, a vector, states."""
+    with_rank(c.inputs[0], 1)
+    return c.constant_shape(0)
+
+
+def _random_int_shape(c: ShapeContext) -> Shape:
+    with_rank(c.inputs[1], 0)
+    with_rank(c.inputs[2], 0)
+    return _random_shape(c)
+
+
+def _per_parameter_shape(c: ShapeContext) -> Shape:
+    """So many samples, of shape input 0, for each element of input 1."""
+    return concatenate(_random_shape(c), c.inputs[1])
+
+
+def _multinomial_shape(c: ShapeContext) -> Shape:
+    batch, _ = with_rank(c.inputs[0], 2)
+    with_rank(c.inputs[1], 0)
+    samples = c.constant(1)
+    if samples is not None and samples < 0:
+        raise ValueError(f"Dimension size, given by scalar input 1, must be non-negative but is "
+                         f"{samples}")  # fmt: skip
+    return batch, None if samples is None else int(samples)
+
+
+for _name in ("RandomUniform", "RandomStandardNormal", "TruncatedNormal"):
+    op(_name, "shape: T -> output: dtype", seed=0, seed2=0, dtype=FLOATING, T=INDEX,
+       stateful=True, static_inputs=(0,), shape=_random_shape)  # fmt: skip
+
+op("RandomUniformInt", "shape: T, minval: Tout, maxval: Tout -> output: Tout", seed=0, seed2=0,
+   Tout=INDEX, T=INDEX, stateful=True, static_inputs=(0,), shape=_random_int_shape)  # fmt: skip
+
+op("RandomShuffle", "value: T -> output: T", seed=0, seed2=0, stateful=True, shape=unchanged)
+
+op("Multinomial", "logits: T, num_samples: int32 -> output: output_dtype", seed=0, seed2=0, T=REAL,
+   output_dtype=attr("type", int64, allowed=INDEX), stateful=True, static_inputs=(1,),
+   shape=_multinomial_shape)  # fmt: skip
+
+# Rejection sampling takes as many draws as it takes: on the host, over the outputs still undecided.
+op("RandomGamma", "shape: S, alpha: T -> output: T", seed=0, seed2=0, S=INDEX,
+   T=_COMPUTED_IN_DOUBLE, stateful=True, host_only=True, shape=_per_parameter_shape)  # fmt: skip
+
+op("RandomGammaGrad", "alpha: T, sample: T -> output: T", T=frozenset({float32, float64}),
+   shape=broadcast_binary)  # fmt: skip
+
+op("RandomPoissonV2", "shape: S, rate: R -> output: dtype", seed=0, seed2=0, S=INDEX,
+   R=attr("type", float64, allowed=_RATES), dtype=attr("type", int64, allowed=_RATES),
+   stateful=True, host_only=True, shape=_per_parameter_shape)  # fmt: skip

@@ -1,1 +1,260 @@
-"""Slicing, gathering and scattering: definitions."""
+"""Slicing, gathering, scattering, and selecting by data."""
+
+from __future__ import annotations
+
+from flowray.proto import strided_slice
+from flowray.proto.dtypes import ALL, INDEX, bool, int16, resource, string, uint16, variant
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.array_ops import (
+    INDEX_TYPE,
+    constant_int,
+    merge_all,
+    normalize_axis,
+    unknown_dims,
+    vector_length,
+)
+from flowray.proto.shapes import (
+    Shape,
+    concatenate,
+    format_shape,
+    merge_dims,
+    with_rank,
+    with_rank_at_least,
+)
+
+MASKS = {
+    "begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0,
+}  # fmt: skip
+
+
+# Slices -------------------------------------------------------------------------------------------
+
+
+def masks_of(c: ShapeContext) -> strided_slice.Masks:
+    return strided_slice.Masks(*(c.attr(name) for name in MASKS))
+
+
+def _entries(c: ShapeContext, index: int, length: int) -> list[int | None]:
+    """The entries of an index vector as far as they are known."""
+    value = c.constant(index)
+    if value is not None:
+        return [int(v) for v in value]
+    partial = c.constant_shape(index)
+    return [None] * length if partial is None else list(partial)
+
+
+def strided_slice_shape(c: ShapeContext) -> Shape:
+    shape = c.inputs[0]
+    length: int | None = None
+    for index in (1, 2, 3):
+        length = merge_dims(length, vector_length(c, index))
+    if shape is None or length is None:
+        return None
+    begin, end, strides = (_entries(c, i, length) for i in (1, 2, 3))
+    return strided_slice.resolve(shape, begin, end, strides, masks_of(c))[1]
+
+
+def slice_shape(c: ShapeContext) -> Shape:
+    shape = c.inputs[0]
+    length = merge_dims(vector_length(c, 1), vector_length(c, 2))
+    if shape is None:
+        return unknown_dims(length)
+    if length is not None and length != len(shape):
+        raise ValueError(f"Shape must be rank {length} but is rank {len(shape)}")
+    begin, size = c.constant(1), c.constant(2)
+    if size is None:
+        return c.constant_shape(2) if c.constant_shape(2) is not None else (None,) * len(shape)
+    dims: list[int | None] = []
+    for i, (dim, count) in enumerate(zip(shape, size.tolist(), strict=True)):
+        start = None if begin is None else int(begin[i])
+        if count == -1:
+            dims.append(None if dim is None or start is None else dim - start)
+            continue
+        if dim is not None and start is not None and not 0 <= start + count <= dim:
+            raise ValueError(
+                f"slice bounds [{start}, {start + count}) of dimension {i} exceed its size {dim}"
+            )
+        dims.append(count)
+    return tuple(dims)
+
+
+op(
+    "StridedSlice", "input: T, begin: Index, end: Index, strides: Index -> output: T",
+    Index=INDEX | {int16}, **MASKS, static_inputs=[1, 2, 3], shape=strided_slice_shape,
+)  # fmt: skip
+op(
+    "StridedSliceGrad",
+    "shape: Index, begin: Index, end: Index, strides: Index, dy: T -> output: T",
+    Index=INDEX, **MASKS, static_inputs=[0, 1, 2, 3], shape=lambda c: c.constant_shape(0),
+)  # fmt: skip
+op(
+    "Slice", "input: T, begin: Index, size: Index -> output: T", Index=INDEX,
+    static_inputs=[1, 2], shape=slice_shape,
+)  # fmt: skip
+
+
+# Gathering ----------------------------------------------------------------------------------------
+
+
+def gather_shape(c: ShapeContext) -> Shape:
+    params = with_rank_at_least(c.inputs[0], 1)
+    return concatenate(c.inputs[1], None if params is None else params[1:])
+
+
+def gather_v2_shape(c: ShapeContext) -> Shape:
+    params, indices, axis = c.inputs[0], c.inputs[1], constant_int(c, 2)
+    batch_dims = c.attr("batch_dims")
+    if params is None or indices is None:
+        return None
+    with_rank_at_least(params, 1)
+    if batch_dims < 0:
+        batch_dims += len(indices)
+    if axis is None:
+        return (None,) * (len(params) - 1 + len(indices) - batch_dims)
+    axis = normalize_axis(axis, len(params))
+    if not 0 <= batch_dims <= min(axis, len(indices)):
+        raise ValueError(f"batch_dims {batch_dims} must be at most axis {axis}")
+    batch = merge_all([params[:batch_dims], indices[:batch_dims]])
+    assert batch is not None
+    return (*batch, *params[batch_dims:axis], *indices[batch_dims:], *params[axis + 1 :])
+
+
+def gather_nd_shape(c: ShapeContext) -> Shape:
+    params, indices = c.inputs[0], with_rank_at_least(c.inputs[1], 1)
+    if params is None or indices is None or indices[-1] is None:
+        return None
+    depth = indices[-1]
+    if depth > len(params):
+        raise ValueError(
+            f"indices.shape[-1] must be <= params.rank, but saw indices shape: "
+            f"{format_shape(indices)} and params shape: {format_shape(params)}"
+        )
+    return indices[:-1] + params[depth:]
+
+
+op(
+    "Gather", "params: Tparams, indices: Tindices -> output: Tparams", Tindices=INDEX,
+    validate_indices=True, hints=["validate_indices"], shape=gather_shape,
+)  # fmt: skip
+op(
+    "GatherV2", "params: Tparams, indices: Tindices, axis: Taxis -> output: Tparams",
+    Tindices=INDEX | {int16}, Taxis=INDEX, batch_dims=0, static_inputs=[2], shape=gather_v2_shape,
+)  # fmt: skip
+op(
+    "GatherNd", "params: Tparams, indices: Tindices -> output: Tparams",
+    Tindices=INDEX | {int16}, bad_indices_policy="", shape=gather_nd_shape,
+)  # fmt: skip
+
+
+# Scattering ---------------------------------------------------------------------------------------
+
+
+def _check_updates(indices: Shape, updates: Shape, output: Shape) -> None:
+    """Updates are shaped ``indices.shape[:-1] + output.shape[indices.shape[-1]:]``."""
+    if indices is None or updates is None or output is None or indices[-1] is None:
+        return
+    depth = indices[-1]
+    if depth > len(output):
+        raise ValueError(
+            f"Inner dimensions of output shape must match inner dimensions of updates shape. "
+            f"Output: {format_shape(output)} updates: {format_shape(updates)}"
+        )
+    try:
+        merge_all([updates, indices[:-1] + output[depth:]])
+    except ValueError:
+        raise ValueError(
+            f"Dimensions of indices {format_shape(indices)}, updates {format_shape(updates)} and "
+            f"output {format_shape(output)} do not go together"
+        ) from None
+
+
+def scatter_nd_shape(c: ShapeContext) -> Shape:
+    output = c.constant_shape(2)
+    _check_updates(with_rank_at_least(c.inputs[0], 1), c.inputs[1], output)
+    return output
+
+
+def tensor_scatter_shape(c: ShapeContext) -> Shape:
+    _check_updates(with_rank_at_least(c.inputs[1], 1), c.inputs[2], c.inputs[0])
+    return c.inputs[0]
+
+
+op(
+    "ScatterNd", "indices: Tindices, updates: T, shape: Tindices -> output: T",
+    Tindices=INDEX | {int16}, bad_indices_policy="", static_inputs=[2], shape=scatter_nd_shape,
+)  # fmt: skip
+for _name in ("Update", "Add", "Sub", "Min", "Max"):
+    op(
+        f"TensorScatter{_name}", "tensor: T, indices: Tindices, updates: T -> output: T",
+        Tindices=INDEX | {int16, uint16}, bad_indices_policy="", shape=tensor_scatter_shape,
+    )  # fmt: skip
+
+
+# Partitions ---------------------------------------------------------------------------------------
+
+
+def dynamic_partition_shape(c: ShapeContext) -> list[Shape]:
+    data, partitions = c.inputs
+    rest: Shape = None
+    if data is not None and partitions is not None:
+        merge_all([data[: len(partitions)], partitions])
+        rest = (None, *data[len(partitions) :])
+    return [rest] * c.attr("num_partitions")
+
+
+def dynamic_stitch_shape(c: ShapeContext) -> Shape:
+    count = c.attr("N")
+    rest: Shape = None
+    largest: int | None = -1
+    for i in range(count):
+        indices, data = c.inputs[i], c.inputs[count + i]
+        value = c.constant(i)
+        if value is None or largest is None:
+            largest = None
+        elif value.size:
+            largest = max(largest, int(value.max()))
+        if indices is not None and data is not None:
+            merge_all([data[: len(indices)], indices])
+            rest = merge_all([rest, data[len(indices) :]])
+    return concatenate((None if largest is None else largest + 1,), rest)
+
+
+op(
+    "DynamicPartition", "data: T, partitions: int32 -> outputs: num_partitions*T",
+    dynamic_shape=True, shape=dynamic_partition_shape,
+)  # fmt: skip
+for _name in ("DynamicStitch", "ParallelDynamicStitch"):
+    op(
+        _name, "indices: N*int32, data: N*T -> merged: T", dynamic_shape=True,
+        shape=dynamic_stitch_shape,
+    )  # fmt: skip
+
+
+# Selecting by data --------------------------------------------------------------------------------
+
+
+def where_shape(c: ShapeContext) -> Shape:
+    return (None, None if c.inputs[0] is None else len(c.inputs[0]))
+
+
+def unique_shape(c: ShapeContext) -> list[Shape]:
+    x = with_rank(c.inputs[0], 1)
+    return [(None,), x, (None,)]
+
+
+op(
+    "Where", "input: T -> index: int64", dynamic_shape=True, shape=where_shape,
+    T=attr("type", bool, allowed=ALL - {string, resource, variant}),
+)  # fmt: skip
+op(
+    "Unique", "x: T -> y: T, idx: out_idx", out_idx=INDEX_TYPE, dynamic_shape=True,
+    shape=lambda c: unique_shape(c)[:2],
+)  # fmt: skip
+op(
+    "UniqueWithCounts", "x: T -> y: T, idx: out_idx, count: out_idx", out_idx=INDEX_TYPE,
+    dynamic_shape=True, shape=unique_shape,
+)  # fmt: skip
+op(
+    "ListDiff", "x: T, y: T -> out: T, idx: out_idx", out_idx=INDEX_TYPE, dynamic_shape=True,
+    shape=lambda c: [(None,), (None,)],
+)  # fmt: skip

@@ -1,1 +1,133 @@
 """Reference variables: definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flowray.proto.dtypes import INDEX, NUMERIC, REAL, bfloat16, float16, float32, float64
+from flowray.proto.op_registry import ShapeContext, ShapeFunction, attr, op
+from flowray.proto.ops.array_ops import merge_all
+from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
+from flowray.proto.ops.slice_ops import MASKS
+from flowray.proto.shapes import Shape, concatenate, format_shape, with_rank_at_least
+
+ShapeOf = Callable[[ShapeContext], Shape]
+
+
+def variable_shape(c: ShapeContext) -> Shape:
+    """The shape of a ``Variable``, whose attribute says [] for unknown, too."""
+    shape: Shape = c.attr("shape")
+    return None if shape == () else shape
+
+
+def assign_shape(c: ShapeContext) -> Shape:
+    if c.attr("validate_shape"):
+        return merge_all(c.inputs)
+    return c.inputs[1]
+
+
+def update_shape(c: ShapeContext) -> Shape:
+    return merge_all(c.inputs)
+
+
+def check_scatter(ref: Shape, indices: Shape, updates: Shape) -> None:
+    """Updates are a scalar, or shaped ``indices.shape + ref.shape[1:]``."""
+    with_rank_at_least(ref, 1)
+    if ref is None or indices is None or updates == ():
+        return
+    merge_all([updates, concatenate(indices, ref[1:])])
+
+
+def check_scatter_nd(ref: Shape, indices: Shape, updates: Shape) -> None:
+    """Updates are shaped ``indices.shape[:-1] + ref.shape[indices.shape[-1]:]``."""
+    indices = with_rank_at_least(indices, 1)
+    if ref is None or indices is None or updates is None:
+        return
+    outer, depth = len(indices) - 1, indices[-1]
+    _check_same(indices, updates, 0, 0, outer, outer, "indices")
+    if depth is not None:
+        _check_same(ref, updates, min(depth, len(ref)), outer, len(ref), len(updates), "input")
+
+
+def _check_same(
+    a: tuple[int | None, ...], b: tuple[int | None, ...],
+    a_start: int, b_start: int, a_end: int, b_end: int, what: str,
+) -> None:  # fmt: skip
+    """ValueError with TensorFlow's text unless a part of ``a`` fits a part of the updates."""
+    try:
+        merge_all([a[a_start:a_end], b[b_start:b_end]])
+    except ValueError as error:
+        raise ValueError(
+            f"Dimensions [{a_start},{a_end}) of {what}[shape={format_shape(a)}] = "
+            f"{format_shape(a[a_start:a_end])} must match dimensions [{b_start},{b_end}) of "
+            f"updates[shape={format_shape(b)}] = {format_shape(b[b_start:b_end])}: {error}"
+        ) from None
+
+
+def _checked(check: Callable[[Shape, Shape, Shape], None]) -> ShapeFunction:
+    def shape(c: ShapeContext) -> Shape:
+        check(*c.inputs)
+        return c.inputs[0]
+
+    return shape
+
+
+_VARIABLE: dict[str, Any] = {
+    "shape_": attr("shape"), "container": "", "shared_name": "", "stateful": True,
+}  # fmt: skip
+
+op("VariableV2", "-> ref: Ref(dtype)", **_VARIABLE, shape=from_shape_attr)
+op("Variable", "-> ref: Ref(dtype)", **_VARIABLE, shape=variable_shape)
+op(
+    "IsVariableInitialized", "ref: Ref(dtype) -> is_initialized: bool",
+    host_only=True, reads_only=True, allows_uninitialized_input=True, shape=scalar,
+)  # fmt: skip
+op(
+    "Assign", "ref: Ref(T), value: T -> output_ref: Ref(T)",
+    validate_shape=True, use_locking=True, hints=["use_locking"],
+    allows_uninitialized_input=True, shape=assign_shape,
+)  # fmt: skip
+for _name in ("AssignAdd", "AssignSub"):
+    op(
+        _name, "ref: Ref(T), value: T -> output_ref: Ref(T)", T=NUMERIC,
+        use_locking=False, hints=["use_locking"], shape=update_shape,
+    )  # fmt: skip
+op(
+    "CountUpTo", "ref: Ref(T) -> output: T", T=INDEX, limit=attr("int"), shape=scalar,
+)  # fmt: skip
+op(
+    "StridedSliceAssign",
+    "ref: Ref(T), begin: Index, end: Index, strides: Index, value: T -> output_ref: Ref(T)",
+    Index=INDEX, **MASKS, static_inputs=[1, 2, 3], shape=unchanged,
+)  # fmt: skip
+
+
+# Scattering ---------------------------------------------------------------------------------------
+
+_ORDERED = frozenset({float16, bfloat16, float32, float64}) | (REAL & INDEX)
+
+op(
+    "ScatterUpdate", "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
+    Tindices=INDEX, use_locking=True, hints=["use_locking"], shape=_checked(check_scatter),
+)  # fmt: skip
+for _name, _types in (
+    ("Add", NUMERIC), ("Sub", NUMERIC), ("Mul", NUMERIC), ("Div", NUMERIC),
+    ("Min", _ORDERED), ("Max", _ORDERED),
+):  # fmt: skip
+    op(
+        f"Scatter{_name}", "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
+        T=_types, Tindices=INDEX, use_locking=False, hints=["use_locking"],
+        shape=_checked(check_scatter),
+    )  # fmt: skip
+op(
+    "ScatterNdUpdate", "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
+    Tindices=INDEX, use_locking=True, bad_indices_policy="", hints=["use_locking"],
+    shape=_checked(check_scatter_nd),
+)  # fmt: skip
+for _name in ("ScatterNdAdd", "ScatterNdSub"):
+    op(
+        _name, "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
+        T=NUMERIC, Tindices=INDEX, use_locking=False, bad_indices_policy="",
+        hints=["use_locking"], shape=_checked(check_scatter_nd),
+    )  # fmt: skip

@@ -44,11 +44,11 @@ THEIRS = (
     "tensorflow.core.protobuf.named_tensor_pb2",
 )
 
-# TensorFlow has no Python code for these; their descriptors stand in its C++ library only.
-IN_THE_LIBRARY = (
-    "tensorflow/core/protobuf/master.proto",
-    "tensorflow/core/protobuf/distributed_runtime_payloads.proto",
-)
+# TensorFlow has no Python code for these; their descriptors stand in its C++ libraries only.
+IN_LIBRARIES = {
+    "tensorflow/core/protobuf/master.proto": "libtensorflow_cc",
+    "xla/tsl/protobuf/distributed_runtime_payloads.proto": "libtensorflow_framework",
+}
 # Declared without fields: they only pass through.
 OPAQUE = frozenset({"SavedObjectGraph", "TypeSpecProto"})
 
@@ -59,20 +59,16 @@ def top_level():
         yield from module.DESCRIPTOR.enum_types_by_name.values()
 
 
-def add_from_library(pool):
-    """Adds the files of IN_THE_LIBRARY, read out of the C++ library, to TensorFlow's own pool."""
-    libraries = Path(tensorflow.__file__).parent.glob("libtensorflow_cc.so*")
-    with next(iter(libraries)).open("rb") as file:
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    for name in IN_THE_LIBRARY:
-        try:
-            pool.FindFileByName(name)
-            continue
-        except KeyError:
-            pass
+def add_from_libraries(pool):
+    """Adds the files of IN_LIBRARIES, read out of the C++ libraries, to TensorFlow's own pool."""
+    folder = Path(tensorflow.__file__).parent
+    for name, library in IN_LIBRARIES.items():
+        with next(folder.glob(f"{library}.so*")).open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # A serialized FileDescriptorProto: the name first, the syntax last.
         start = data.find(b"\n" + bytes([len(name)]) + name.encode() + b"\x12")
         end = data.find(b"b\x06proto3", start) + 8
-        assert 0 <= start < end, f"{name} is not in the library"
+        assert 0 <= start < end, f"{name} is not in {library}"
         pool.AddSerializedFile(data[start:end])
 
 
@@ -81,7 +77,7 @@ def pool():
     for module in THEIRS:
         importlib.import_module(module)
     pool = descriptor_pool.Default()
-    add_from_library(pool)
+    add_from_libraries(pool)
     return pool
 
 
@@ -160,7 +156,7 @@ def differences(ours, theirs):
     return found
 
 
-@pytest.mark.parametrize("ours", top_level(), ids=lambda t: t.name)
+@pytest.mark.parametrize("ours", list(top_level()), ids=lambda t: t.name)
 def test_message_is_tensorflows(pool, ours):
     assert differences(ours, their_type(pool, ours.name)) == []
 

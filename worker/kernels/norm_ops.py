@@ -1,1 +1,165 @@
-"""Normalization: kernels."""
+"""Batch normalization: kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.proto import errors
+from flowray.proto.ops.windows import channel_axis
+from flowray.proto.shapes import format_shape
+from flowray.worker.kernels.precision import widened
+from flowray.worker.kernels.registry import kernel
+
+
+def _check_vector(name: str, vector: Any, channels: int, prefix: str = "") -> None:
+    if vector.ndim != 1:
+        raise errors.invalid_argument(
+            f"{name} must be 1-dimensional{format_shape(vector.shape)}"
+        )
+    if vector.shape[0] != channels:
+        raise errors.invalid_argument(
+            f"{prefix}{name} must have the same number of elements as the channels of x, got "
+            f"{vector.shape[0]} and {channels}"
+        )
+
+
+def _check_x(name: str, x: Any, data_format: bytes) -> int:
+    """Checks the rank and returns the axis of the channels."""
+    if x.ndim != len(data_format):
+        raise errors.invalid_argument(
+            f"{name} must be {len(data_format)}-dimensional{format_shape(x.shape)}"
+        )
+    return channel_axis(data_format, x.ndim)
+
+
+def _others(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """All axes but ``axis``, and the shape that puts a vector on it."""
+    axes = tuple(a for a in range(rank) if a != axis)
+    return axes, tuple(-1 if a == axis else 1 for a in range(rank))
+
+
+def _fused_batch_norm(
+    xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, epsilon: float,
+    factor: float, data_format: bytes, is_training: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    """y, running mean, running variance, and the mean and variance that y was made with."""
+    axis = _check_x("input", x, data_format)
+    channels = x.shape[axis]
+    _check_vector("scale", scale, channels)
+    _check_vector("offset", offset, channels)
+    if not is_training or factor != 1.0:
+        prefix = (
+            "When is_training=false, " if not is_training else "When exponential_avg_factor != 1, "
+        )
+        _check_vector("mean", mean, channels, prefix)
+        _check_vector("variance", variance, channels, prefix)
+    axes, on_axis = _others(x.ndim, axis)
+    wide, dtype = widened(x), scale.dtype
+    count = x.size // channels if channels else 0
+    if is_training:
+        if count == 0:  # TensorFlow's empty batch: no statistics, zeros to go on with
+            nothing = xp.full((channels,), xp.nan, dtype)
+            zeros = xp.zeros((channels,), dtype)
+            return x, nothing, nothing, zeros, zeros
+        used_mean = wide.mean(axes)
+        centered = wide - used_mean.reshape(on_axis)
+        used_variance = (centered * centered).mean(axes)
+        # Running variances are unbiased (Bessel's correction), the one that y is made with is not.
+        new_mean, new_variance = used_mean, used_variance * (count / max(count - 1, 1))
+        if factor != 1.0:
+            new_mean = widened(mean) * (1 - factor) + new_mean * factor
+            new_variance = widened(variance) * (1 - factor) + new_variance * factor
+    else:
+        used_mean, used_variance = widened(mean), widened(variance)
+        centered = wide - used_mean.reshape(on_axis)
+        new_mean, new_variance = used_mean, used_variance
+    factors = widened(scale) / xp.sqrt(used_variance + epsilon)
+    y = centered * factors.reshape(on_axis) + widened(offset).reshape(on_axis)
+    vectors = (new_mean, new_variance, used_mean, used_variance)
+    return (y.astype(x.dtype), *(v.astype(dtype) for v in vectors))
+
+
+@kernel("FusedBatchNorm", "FusedBatchNormV2")
+def fused_batch_norm(
+    xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, *, epsilon: float,
+    exponential_avg_factor: float, data_format: bytes, is_training: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    return _fused_batch_norm(
+        xp, x, scale, offset, mean, variance, epsilon, exponential_avg_factor, data_format,
+        is_training,
+    )  # fmt: skip
+
+
+@kernel("FusedBatchNormV3")
+def fused_batch_norm_v3(
+    xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, *, epsilon: float,
+    exponential_avg_factor: float, data_format: bytes, is_training: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    outputs = _fused_batch_norm(
+        xp, x, scale, offset, mean, variance, epsilon, exponential_avg_factor, data_format,
+        is_training,
+    )  # fmt: skip
+    # The third reserve is scratch of TensorFlow's cuDNN kernels; its CPU kernel leaves it empty.
+    reserve = xp.zeros((0,) if len(data_format) == 4 else (), scale.dtype)
+    return (*outputs, reserve)
+
+
+def _fused_batch_norm_grad(
+    xp: Any, dy: Any, x: Any, scale: Any, mean: Any, variance: Any, epsilon: float,
+    data_format: bytes, is_training: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    """``mean`` and ``variance``: of the batch in training, else the ones that were given."""
+    axis = _check_x("y_backprop", dy, data_format)
+    _check_x("input", x, data_format)
+    if x.shape != dy.shape:
+        raise errors.invalid_argument(
+            f"x and y_backprop must have same shape, but x has shape {format_shape(x.shape)} and "
+            f"y_backprop has shape {format_shape(dy.shape)}"
+        )
+    channels = x.shape[axis]
+    for name, vector in (
+        ("scale", scale), ("reserve_space_1", mean), ("reserve_space_2", variance),
+    ):  # fmt: skip
+        _check_vector(name, vector, channels)
+    axes, on_axis = _others(x.ndim, axis)
+    empty = xp.zeros((), mean.dtype)
+    g = widened(dy)
+    deviation_inverse = 1 / xp.sqrt(widened(variance) + epsilon)
+    normalized = (widened(x) - widened(mean).reshape(on_axis)) * deviation_inverse.reshape(on_axis)
+    offset_backprop = g.sum(axes)
+    scale_backprop = (g * normalized).sum(axes)
+    factors = (widened(scale) * deviation_inverse).reshape(on_axis)
+    if is_training and x.size:
+        count = x.size // channels
+        through_mean = (offset_backprop / count).reshape(on_axis)
+        through_variance = (scale_backprop / count).reshape(on_axis)
+        g = g - through_mean - normalized * through_variance
+    return (
+        (g * factors).astype(x.dtype),
+        scale_backprop.astype(mean.dtype),
+        offset_backprop.astype(mean.dtype),
+        empty,
+        empty,
+    )
+
+
+@kernel("FusedBatchNormGrad", "FusedBatchNormGradV2")
+def fused_batch_norm_grad(
+    xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any, *,
+    epsilon: float, data_format: bytes, is_training: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    return _fused_batch_norm_grad(
+        xp, y_backprop, x, scale, reserve_space_1, reserve_space_2, epsilon, data_format,
+        is_training,
+    )  # fmt: skip
+
+
+@kernel("FusedBatchNormGradV3")
+def fused_batch_norm_grad_v3(
+    xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any,
+    reserve_space_3: Any, *, epsilon: float, data_format: bytes, is_training: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    return _fused_batch_norm_grad(
+        xp, y_backprop, x, scale, reserve_space_1, reserve_space_2, epsilon, data_format,
+        is_training,
+    )  # fmt: skip

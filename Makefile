@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test check bench proto conformance install format clean
+
+# The stamp keeps pip from running again while pyproject.toml is unchanged.
+install: $(VENV)/.installed
+$(VENV)/.installed: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+demo: install  ## the main job: a cluster, three graphs, a trained network
+	$(BIN)/python examples/demo.py
+
+test: install  ## all tests but the conformance tests
+	$(PYTEST) -q --ignore=tests/conformance tests
+
+check: install  ## format, lint, types, import rules, stale generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	MYPYPATH=src $(BIN)/mypy --strict -p flowray.proto -p flowray.master -p flowray.worker \
+	  -p flowray.deploy -p flowray.client.framework -p flowray.client.gradients \
+	  -m flowray.client.session -m flowray.client.transport
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python proto/generate.py --check
+
+$(VENV)/.conformance: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,conformance]"
+	touch $@
+
+conformance: $(VENV)/.conformance  ## the same graphs on flowray and on TensorFlow
+	$(PYTEST) -q tests/conformance
+
+bench: install  ## flowray beside TensorFlow (its side only if tensorflow is installed)
+	$(BIN)/python benchmarks/bench.py
+
+proto: install  ## generates the protobuf code again
+	$(BIN)/python proto/generate.py
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) out build dist

@@ -1,0 +1,264 @@
+"""How a session reaches its master: a call in this process, or gRPC.
+
+All errors come as ``flowray.proto.errors.OpError`` with TensorFlow's code.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import random
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+import grpc
+
+from flowray.proto import config_pb2, errors, graph_pb2, master_pb2, service, stream_pb2, tensors
+
+StepResults = tuple[Sequence[Any], "config_pb2.RunMetadata | None"]
+
+CLIENT_ID_METADATA = "flowray-client-id"
+"""Ties a connection's sessions to its stream, so that they end with it."""
+
+
+class Transport(Protocol):
+    """What a session needs of its master. Thread-safe."""
+
+    def create_session(
+        self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto
+    ) -> str: ...
+
+    def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int: ...
+
+    def run_step(
+        self,
+        handle: str,
+        feed_names: Sequence[str],
+        feed_values: Sequence[Any],
+        fetches: Sequence[str],
+        targets: Sequence[str],
+        options: config_pb2.RunOptions | None,
+    ) -> StepResults: ...
+
+    def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]: ...
+
+    def close_session(self, handle: str) -> None: ...
+
+    def reset(self, containers: Sequence[str]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def connect(target: str, config: config_pb2.ConfigProto) -> Transport:
+    """The transport for ``target``: "" for this process, ``grpc://host:port`` for a master.
+
+    Raises:
+        NotFoundError: another kind of target.
+        InvalidArgumentError: no host and port.
+    """
+    if target in ("", "local"):
+        from flowray.deploy.in_process import InProcessTransport
+
+        return InProcessTransport(config)
+    if not target.startswith("grpc://"):
+        raise errors.not_found(
+            f'No session factory registered for the given session options: {{target: "{target}"}} '
+            'Registered factories are {"", "grpc://host:port"}.'
+        )
+    address = target.removeprefix("grpc://")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise errors.invalid_argument(f'Could not interpret "{address}" as a host-port pair.')
+    return GrpcTransport(address, config)
+
+
+class GrpcTransport:
+    """gRPC: control calls are unary; steps go over one bidirectional stream, which takes half the
+    time. Every call waits for the server to be there, up to its deadline."""
+
+    def __init__(self, address: str, config: config_pb2.ConfigProto) -> None:
+        self._timeout_ms = config.operation_timeout_in_ms
+        self._channel = grpc.insecure_channel(
+            address, options=[*service.CHANNEL_OPTIONS, ("grpc.max_reconnect_backoff_ms", 1000)]
+        )
+        self._metadata = ((CLIENT_ID_METADATA, uuid.uuid4().hex),)
+        self._calls: dict[str, Callable[..., Any]] = {}
+        self._stream: _Stream | None = None
+        self._lock = threading.Lock()
+
+    def create_session(self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto) -> str:
+        request = master_pb2.CreateSessionRequest(graph_def=graph_def, config=config)
+        return str(self._call("CreateSession", request).session_handle)
+
+    def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int:
+        request = master_pb2.ExtendSessionRequest(
+            session_handle=handle, graph_def=graph_def, current_graph_version=version
+        )
+        return int(self._call("ExtendSession", request).new_graph_version)
+
+    def run_step(
+        self,
+        handle: str,
+        feed_names: Sequence[str],
+        feed_values: Sequence[Any],
+        fetches: Sequence[str],
+        targets: Sequence[str],
+        options: config_pb2.RunOptions | None,
+    ) -> StepResults:
+        request = stream_pb2.StreamRequest()
+        step = request.run_step
+        step.session_handle = handle
+        for name, value in zip(feed_names, feed_values, strict=True):
+            step.feed.add(name=name, tensor=tensors.encode(value))
+        step.fetch.extend(fetches)
+        step.target.extend(targets)
+        step.store_errors_in_response_body = True
+        step.request_id = random.getrandbits(62) + 1
+        timeout_ms = self._timeout_ms
+        if options is not None:
+            step.options.CopyFrom(options)
+            timeout_ms = options.timeout_in_ms or timeout_ms
+        if timeout_ms:
+            step.options.timeout_in_ms = timeout_ms
+        try:
+            response = self._open_stream().call(request, timeout_ms / 1000 if timeout_ms else None)
+        except grpc.RpcError as error:
+            raise _op_error(error) from None
+        if response.error_code:
+            raise errors.from_code(response.error_code, response.error_message)
+        result = response.run_step
+        if result.status_code:
+            raise errors.from_code(result.status_code, result.status_error_message)
+        values = {item.name: item.tensor for item in result.tensor}
+        return [tensors.make_ndarray(values[name]) for name in fetches], result.metadata
+
+    def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]:
+        request = master_pb2.ListDevicesRequest(session_handle=handle)
+        response = self._call("ListDevices", request)
+        return [*response.local_device, *response.remote_device]
+
+    def close_session(self, handle: str) -> None:
+        self._call("CloseSession", master_pb2.CloseSessionRequest(session_handle=handle))
+
+    def reset(self, containers: Sequence[str]) -> None:
+        self._call("Reset", master_pb2.ResetRequest(container=containers))
+
+    def close(self) -> None:
+        with self._lock:
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        self._channel.close()
+
+    def _call(self, method: str, request: Any) -> Any:
+        call = self._calls.get(method)
+        if call is None:
+            request_type, response_type = service.METHODS[method]
+            call = self._calls[method] = self._channel.unary_unary(
+                service.path(method),
+                request_serializer=request_type.SerializeToString,
+                response_deserializer=response_type.FromString,
+            )
+        try:
+            return call(
+                request,
+                timeout=self._timeout_ms / 1000 if self._timeout_ms else None,
+                wait_for_ready=True,
+                metadata=self._metadata,
+            )
+        except grpc.RpcError as error:
+            raise _op_error(error) from None
+        except ValueError as error:  # the channel was closed by another thread
+            raise errors.cancelled(str(error)) from None
+
+    def _open_stream(self) -> _Stream:
+        with self._lock:
+            if self._stream is None or self._stream.broken:
+                self._stream = _Stream(self._channel, self._metadata)
+            return self._stream
+
+
+class _Stream:
+    """The bidirectional stream: requests of any thread, answered in any order."""
+
+    def __init__(self, channel: grpc.Channel, metadata: Any) -> None:
+        self._requests: queue.SimpleQueue[stream_pb2.StreamRequest | None] = queue.SimpleQueue()
+        self._waiting: dict[int, Future[stream_pb2.StreamResponse]] = {}
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self.broken = False
+        self._error: Exception | None = None
+        start = channel.stream_stream(
+            service.STREAM_PATH,
+            request_serializer=stream_pb2.StreamRequest.SerializeToString,
+            response_deserializer=stream_pb2.StreamResponse.FromString,
+        )
+        self._call = start(iter(self._requests.get, None), metadata=metadata, wait_for_ready=True)
+        self._reader = threading.Thread(target=self._read, name="flowray-stream", daemon=True)
+        self._reader.start()
+
+    def call(
+        self, request: stream_pb2.StreamRequest, timeout: float | None
+    ) -> stream_pb2.StreamResponse:
+        """Sends a request and waits for its response.
+
+        Raises:
+            grpc.RpcError: the stream broke.
+            DeadlineExceededError: no response within ``timeout`` seconds; the step is cancelled.
+        """
+        future: Future[stream_pb2.StreamResponse] = Future()
+        with self._lock:
+            if self.broken:
+                assert self._error is not None
+                raise self._error
+            request.id = next(self._ids)
+            self._waiting[request.id] = future
+        self._requests.put(request)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            self._requests.put(stream_pb2.StreamRequest(id=request.id, cancel=request.id))
+            raise errors.deadline_exceeded("Deadline Exceeded") from None
+        except BaseException:
+            # Ctrl-C in the waiting thread: the step must not go on without anybody listening.
+            if not future.done():
+                self._requests.put(stream_pb2.StreamRequest(id=request.id, cancel=request.id))
+            raise
+        finally:
+            self._waiting.pop(request.id, None)
+
+    def close(self) -> None:
+        self._requests.put(None)
+        self._call.cancel()  # type: ignore[no-untyped-call]
+
+    def _read(self) -> None:
+        error: Exception
+        try:
+            for response in self._call:
+                future = self._waiting.pop(response.id, None)
+                if future is not None:
+                    future.set_result(response)
+            error = errors.unavailable("the master closed the connection")
+        except grpc.RpcError as rpc_error:
+            error = _op_error(rpc_error)
+        with self._lock:
+            self.broken = True
+            self._error = error
+            waiting = list(self._waiting.values())
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+
+
+def _op_error(error: grpc.RpcError) -> errors.OpError:
+    """The OpError of a gRPC status: the codes are the same numbers."""
+    code = getattr(error, "code", None)
+    status = code() if callable(code) else None
+    details = getattr(error, "details", None)
+    text = details() if callable(details) else str(error)
+    if status is None:
+        return errors.unknown(text or repr(error))
+    return errors.from_code(status.value[0], text or status.name)

@@ -1,0 +1,222 @@
+"""The ``flowray`` command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+try:
+    import click
+    import ray
+except ImportError as error:
+    raise SystemExit(
+        f"flowray: {error}. The command needs more than the client: pip install flowray[server]"
+    ) from None
+
+import flowray.deploy
+from flowray.client.transport import GrpcTransport
+from flowray.deploy import cluster
+from flowray.deploy.cluster import ClusterError, ClusterSpec, JobSpec
+from flowray.master.worker_pool import TaskSpec, WorkerPool
+from flowray.proto import config_pb2, errors, graph_pb2
+from flowray.worker.actor import WorkerActor
+
+logger = logging.getLogger("flowray.deploy")
+
+# A local Ray is this command's own: it speaks to this machine only, and nothing is reported.
+_LOCAL_RAY = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@click.group()
+def main() -> None:
+    """TensorFlow-1-style dataflow graphs on a Ray cluster."""
+
+
+@main.command()
+@click.option("--job", "jobs", multiple=True, metavar="NAME=NUMBER", help="A job and its tasks.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one. [default: 2222]")
+@click.option("--host", help="The address to serve on. [default: 127.0.0.1]")
+@click.option("--config", type=click.Path(path_type=Path), help="A cluster.yaml.")
+@click.option("--address", help="A Ray cluster to join: host:port or ray://host:port.")
+@click.option(
+    "--master-task",
+    metavar="TASK",
+    help="Where operations without a device go. [default: chief, master or worker 0]",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+)
+def up(
+    jobs: Sequence[str],
+    port: int | None,
+    host: str | None,
+    config: Path | None,
+    address: str | None,
+    master_task: str | None,
+    log_level: str,
+) -> None:
+    """Starts a cluster and serves it until Ctrl-C.
+
+    Prints `target: grpc://HOST:PORT` once it serves.
+    """
+    logging.basicConfig(
+        level=log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+    )
+    try:
+        spec = cluster.load(config) if config else ClusterSpec({"worker": JobSpec(1)})
+        if jobs:
+            spec = replace(spec, jobs=dict(cluster.parse_job(job) for job in jobs))
+    except ClusterError as error:
+        raise click.ClickException(str(error)) from None
+    host = host or spec.host or "127.0.0.1"
+    port = port if port is not None else spec.port if spec.port is not None else 2222
+    with _until_signalled():
+        _serve(spec, host, port, address or spec.address, master_task)
+
+
+def _serve(
+    spec: ClusterSpec, host: str, port: int, address: str | None, master_task: str | None
+) -> None:
+    """Brings everything up, waits for a signal, and takes it down again."""
+    from flowray.master.master import Master
+    from flowray.master.service import Server
+
+    with ExitStack() as stack:
+        stack.enter_context(_ray(address, sum(job.tasks for job in spec.jobs.values())))
+        tasks = spec.tasks(int(ray.cluster_resources().get("GPU", 0)))
+        default_task = _default_task(tasks, master_task)
+        try:
+            pool = WorkerPool(tasks, WorkerActor)
+        except errors.OpError as error:
+            raise click.ClickException(error.message) from None
+        stack.callback(pool.close)
+        master = Master(pool.workers, default_task)
+        stack.callback(master.close)
+        try:
+            server = Server(master, host, port)
+        except (OSError, RuntimeError) as error:
+            raise click.ClickException(f"cannot serve on {host}:{port}: {error}") from None
+        stack.callback(server.stop)
+        click.echo(f"target: grpc://{host}:{server.port}")
+        sys.stdout.flush()
+        threading.Event().wait()
+
+
+def _default_task(tasks: Sequence[TaskSpec], wanted: str | None) -> str:
+    if wanted is None:
+        return cluster.default_task(tasks)
+    names = [task.name for task in tasks]
+    for name in names:
+        if wanted in (name, name.replace("/replica:0", "")):
+            return name
+    raise click.ClickException(f"--master-task {wanted} is none of {', '.join(names)}")
+
+
+@contextmanager
+def _until_signalled() -> Iterator[None]:
+    """Ends the block at SIGINT or SIGTERM: it unwinds once, whatever else comes."""
+
+    def stop(number: int, frame: Any) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stopped
+
+    global _stop
+    _stop = stop
+    _catch_signals()
+    try:
+        yield
+    except _Stopped:
+        logger.info("stopped")
+
+
+class _Stopped(BaseException):
+    """A signal asked for the end."""
+
+
+_stop: Any = None
+
+
+def _catch_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+
+
+@contextmanager
+def _ray(address: str | None, tasks: int) -> Iterator[None]:
+    """A connection to Ray: a cluster of our own, or the one at ``address``."""
+    quiet = {"logging_level": "ERROR", "log_to_driver": True}
+    if address is not None:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise click.ClickException(f"cannot join the Ray cluster {address}: {error}") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    for name, value in {**_LOCAL_RAY, **_threads(tasks), **_import_path()}.items():
+        os.environ.setdefault(name, value)
+    # Short, because the paths of Unix sockets in it may have 107 characters.
+    folder = tempfile.mkdtemp(prefix="flowray-", dir="/tmp")
+    try:
+        ray.init(address="local", include_dashboard=False, _temp_dir=folder, **quiet)
+        _catch_signals()  # ray.init installs handlers of its own
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _threads(tasks: int) -> dict[str, str]:
+    """The threads of numpy's BLAS: a task's share of the cores (Ray's default is one)."""
+    share = str(max(1, (os.cpu_count() or 1) // tasks))
+    return {"OMP_NUM_THREADS": share, "OPENBLAS_NUM_THREADS": share}
+
+
+def _import_path() -> dict[str, str]:
+    """Makes the workers import the flowray that runs here, installed or not."""
+    (folder,) = {str(Path(path).parent.parent) for path in flowray.deploy.__path__}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
+
+
+@main.command()
+@click.argument("target")
+def devices(target: str) -> None:
+    """Lists the devices of the cluster at TARGET (grpc://host:port)."""
+    config = config_pb2.ConfigProto(operation_timeout_in_ms=10_000)
+    transport = GrpcTransport(target.removeprefix("grpc://"), config)
+    try:
+        handle = transport.create_session(graph_pb2.GraphDef(), config)
+        for device in transport.list_devices(handle):
+            click.echo(f"{device.name}\t{device.device_type}\t{device.memory_limit >> 20} MiB")
+        transport.close_session(handle)
+    except errors.OpError as error:
+        raise click.ClickException(f"{target}: {error.message}") from None
+    finally:
+        transport.close()
+
+
+if __name__ == "__main__":
+    main()

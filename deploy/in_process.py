@@ -1,0 +1,107 @@
+"""``Session()`` without a target: master and worker in this process, neither Ray nor gRPC.
+
+Each session has a runtime of its own, so that, as in TensorFlow, sessions without a target share no
+variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowray.master.master import Master
+
+from flowray.master.worker_api import StageResult
+from flowray.proto import config_pb2, errors, graph_pb2
+from flowray.proto.stage import Stage
+from flowray.worker.runtime import Runtime, RuntimeOptions
+
+TASK = "/job:localhost/replica:0/task:0"
+
+
+class InProcessWorker:
+    """A ``worker_api.Worker`` that calls its runtime in the caller's thread."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.task = runtime.task
+        self.devices: Sequence[config_pb2.DeviceAttributes] = runtime.devices()
+
+    def register(self, stage: Stage) -> None:
+        self._runtime.register(stage)
+
+    def run(
+        self,
+        handle: str,
+        step_id: int,
+        inputs: Sequence[Any],
+        done: Callable[[StageResult], None],
+        *,
+        trace: bool = False,
+    ) -> None:
+        try:
+            outputs, stats = self._runtime.run(handle, step_id, inputs, trace=trace)
+        except errors.OpError as error:
+            done(StageResult(error=error))
+        else:
+            done(StageResult(outputs, step_stats=stats))
+
+    def cancel(self, step_id: int) -> None:
+        self._runtime.cancel(step_id)
+
+    def end_step(self, step_id: int) -> None:
+        """Nothing stays behind: tensors leave with the result."""
+
+    def end_session(self, session: str, handles: Sequence[str]) -> None:
+        self._runtime.end_session(session, handles)
+
+    def reset(self, containers: Sequence[str]) -> None:
+        self._runtime.reset(containers)
+
+    def fetch(self, values: Sequence[Any]) -> Sequence[Any]:
+        return values
+
+
+class InProcessTransport:
+    """A ``client.transport.Transport`` onto a master in this process."""
+
+    def __init__(
+        self, config: config_pb2.ConfigProto, options: RuntimeOptions | None = None
+    ) -> None:
+        if options is None:
+            gpus = config.device_count.get("GPU")
+            options = RuntimeOptions(gpus=gpus)
+        worker = InProcessWorker(Runtime(TASK, options))
+        self._master = Master([worker])
+
+    def create_session(self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto) -> str:
+        return self._master.create_session(graph_def, config)
+
+    def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int:
+        return self._master.extend_session(handle, graph_def, version)
+
+    def run_step(
+        self,
+        handle: str,
+        feed_names: Sequence[str],
+        feed_values: Sequence[Any],
+        fetches: Sequence[str],
+        targets: Sequence[str],
+        options: config_pb2.RunOptions | None,
+    ) -> tuple[Sequence[Any], config_pb2.RunMetadata | None]:
+        result = self._master.run_step(
+            handle, dict(zip(feed_names, feed_values, strict=True)), fetches, targets, options
+        )
+        return result.tensors, result.metadata
+
+    def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]:
+        return self._master.list_devices(handle)
+
+    def close_session(self, handle: str) -> None:
+        self._master.close_session(handle)
+
+    def reset(self, containers: Sequence[str]) -> None:
+        self._master.reset(containers)
+
+    def close(self) -> None:
+        """The runtime ends with the last reference to it."""

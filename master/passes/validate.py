@@ -1,0 +1,236 @@
+"""The first pass: whatever bytes a client sent become a graph that later passes can trust.
+
+Codes and texts are TensorFlow's. Every message that concerns a node names it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+from flowray.master.passes.graph import Graph, Node, TensorId, topological, type_name
+from flowray.proto import errors, graph_pb2, op_registry
+from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
+from flowray.proto.attr_values import to_attr_value
+from flowray.proto.op_registry import REQUIRED, OpDef
+
+GRAPH_DEF_VERSION: Final = 2474
+"""What this master can consume: everything that TensorFlow up to 2.21 writes."""
+
+_MAX_LIST = 1 << 20  # arguments in a list; an attribute must not make us allocate without limit
+_NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+_INPUT_NAME = re.compile(r"(\^)?([A-Za-z0-9.][A-Za-z0-9_.\\/>-]*)(?::(0|[1-9][0-9]{0,8}))?")
+
+
+def validate(graph_def: graph_pb2.GraphDef, base: Graph | None = None) -> Graph:
+    """The graph of ``graph_def``, or ``base`` with its nodes added.
+
+    Attributes that are missing have their defaults, unknown ones are left alone; the nodes come
+    out in topological order, those of ``base`` first.
+
+    Raises:
+        InvalidArgumentError: a name is illegal or taken, an attribute has a bad value, an edge
+            leads nowhere or does not fit its ends' dtypes, there is a cycle, or the graph is meant
+            for a newer consumer.
+        NotFoundError: an op is unknown, a required attribute is missing.
+    """
+    base = Graph() if base is None else base
+    _check_versions(graph_def.versions)
+    library = _merged_library(base.library, graph_def.library)
+    added: dict[str, Node] = {}
+    for definition in graph_def.node:
+        _check_name(definition.name, base, added)
+        added[definition.name] = _node(definition)
+    for node in added.values():
+        _check_edges(node, base, added)
+    loops = [_with_back_inputs(node, added) for node in added.values()]
+    order, cyclic = topological(loops)
+    if cyclic:
+        raise errors.invalid_argument(f"{len(cyclic)} nodes in a cycle", node=cyclic[0].name)
+    nodes = dict(base.nodes)
+    nodes.update((node.name, node) for node in order)
+    versions = base.versions if base.nodes else graph_def.versions
+    return Graph(nodes, library, versions)
+
+
+def _check_versions(versions: graph_pb2.VersionDef) -> None:
+    if versions.min_consumer > GRAPH_DEF_VERSION:
+        raise errors.invalid_argument(
+            f"GraphDef min consumer version {versions.min_consumer} above current version "
+            f"{GRAPH_DEF_VERSION} for flowray.  Please upgrade flowray."
+        )
+    if GRAPH_DEF_VERSION in versions.bad_consumers:
+        raise errors.invalid_argument(
+            f"GraphDef disallows consumer version {GRAPH_DEF_VERSION}.  Please upgrade flowray: "
+            "this version is likely buggy."
+        )
+
+
+def _merged_library(
+    base: graph_pb2.FunctionDefLibrary, added: graph_pb2.FunctionDefLibrary
+) -> graph_pb2.FunctionDefLibrary:
+    if not added.function and not added.gradient:
+        return base
+    result = graph_pb2.FunctionDefLibrary()
+    result.CopyFrom(base)
+    functions = {f.signature.name: f for f in base.function}
+    for function in added.function:
+        known = functions.setdefault(function.signature.name, function)
+        if known is function:
+            result.function.add().CopyFrom(function)
+        elif known != function:
+            raise errors.invalid_argument(
+                f"Cannot add function '{function.signature.name}' because a different function "
+                "with the same name already exists."
+            )
+    gradients = {g.function_name: g.gradient_func for g in base.gradient}
+    for gradient in added.gradient:
+        name = gradient.function_name
+        if name not in gradients:
+            gradients[name] = gradient.gradient_func
+            result.gradient.add().CopyFrom(gradient)
+        elif gradients[name] != gradient.gradient_func:
+            raise errors.invalid_argument(
+                f"Cannot assign gradient function '{gradient.gradient_func}' to '{name}' because "
+                f"it already has gradient function '{gradients[name]}'"
+            )
+    return result
+
+
+def _check_name(name: str, base: Graph, added: dict[str, Node]) -> None:
+    if _NODE_NAME.fullmatch(name) is None:
+        raise errors.invalid_argument(f"Illegal op name '{name}'", node=name)
+    if name in added:
+        raise errors.invalid_argument(f"Node '{name}' is not unique", node=name)
+    if name in base.nodes:
+        raise errors.invalid_argument(
+            f"GraphDef argument to Extend includes node '{name}', which was created by a previous "
+            "call to Create or Extend in this session.",
+            node=name,
+        )
+
+
+def _node(definition: graph_pb2.NodeDef) -> Node:
+    name = definition.name
+    try:
+        op = op_registry.lookup(definition.op)
+        attrs = op.attr_values(definition)
+    except errors.NotFoundError as error:
+        raise errors.not_found(error.message, node=name) from None
+    except errors.OpError as error:
+        raise errors.from_code(
+            error.error_code, errors.with_node(error.message, name)
+        ) from None
+    except (TypeError, ValueError) as error:  # a dtype or shape that is none
+        raise errors.invalid_argument(str(error), node=name) from None
+    inputs, control_inputs = _parse_inputs(definition)
+    _check_list_sizes(op, attrs, name)
+    input_types = tuple(op.input_types(attrs))
+    if len(input_types) != len(inputs):
+        expected = ", ".join(type_name(t) for t in input_types[:50])
+        raise errors.invalid_argument(
+            f"NodeDef expected inputs '{expected}' do not match {len(inputs)} inputs specified; "
+            f"Op<name={op.name}>; NodeDef: {{{{node {name}}}}}",
+            node=name,
+        )
+    return Node(
+        _completed(definition, op), op, inputs, control_inputs, input_types,
+        tuple(op.output_types(attrs)),
+    )  # fmt: skip
+
+
+def _completed(definition: graph_pb2.NodeDef, op: OpDef) -> graph_pb2.NodeDef:
+    result = graph_pb2.NodeDef()
+    result.CopyFrom(definition)
+    for name in op.attrs:
+        if name not in definition.attr:
+            result.attr[name].CopyFrom(_default(op.name, name))
+    return result
+
+
+@lru_cache(maxsize=None)
+def _default(op_name: str, name: str) -> graph_pb2.AttrValue:
+    definition = op_registry.lookup(op_name).attrs[name]
+    assert definition.default is not REQUIRED
+    return to_attr_value(definition.default, definition.kind)
+
+
+def _parse_inputs(
+    definition: graph_pb2.NodeDef,
+) -> tuple[tuple[TensorId, ...], tuple[str, ...]]:
+    inputs: list[TensorId] = []
+    control_inputs: dict[str, None] = {}
+    for text in definition.input:
+        match = _INPUT_NAME.fullmatch(text)
+        if match is None or (match[1] and match[3]):
+            raise errors.invalid_argument(
+                f"Illegal op input name '{text}'", node=definition.name
+            )
+        if match[1]:
+            control_inputs[match[2]] = None
+        elif control_inputs:
+            raise errors.invalid_argument(
+                f"Node '{definition.name}': Control dependencies must come after regular "
+                "dependencies",
+                node=definition.name,
+            )
+        else:
+            inputs.append(TensorId(match[2], int(match[3] or 0)))
+    return tuple(inputs), tuple(control_inputs)
+
+
+def _check_list_sizes(op: OpDef, attrs: dict[str, Any], name: str) -> None:
+    for argument in (*op.inputs, *op.outputs):
+        if argument.number_attr is not None and attrs[argument.number_attr] > _MAX_LIST:
+            raise errors.invalid_argument(
+                f"Value for attr '{argument.number_attr}' of {attrs[argument.number_attr]} is "
+                f"above the maximum {_MAX_LIST}; Op<name={op.name}>",
+                node=name,
+            )
+
+
+def _check_edges(node: Node, base: Graph, added: dict[str, Node]) -> None:
+    name = node.name
+    for producer in _producers(node):
+        if producer not in added and producer not in base.nodes:
+            raise errors.invalid_argument(
+                f"Node '{name}': Unknown input node '{producer}'", node=name
+            )
+    for position, (tensor, expected) in enumerate(zip(node.inputs, node.input_types, strict=True)):
+        source = added.get(tensor.node) or base.nodes[tensor.node]
+        count = len(source.output_types)
+        if tensor.index >= count:
+            raise errors.invalid_argument(
+                f"Node '{name}': Connecting to invalid output {tensor.index} of source node "
+                f"{tensor.node} which has {count} outputs.",
+                node=name,
+            )
+        given = source.output_types[tensor.index]
+        if given is not expected and given.base_dtype is not expected:
+            raise errors.invalid_argument(
+                f"Input {position} of node {name} was passed {type_name(given)} from {tensor} "
+                f"incompatible with expected {type_name(expected)}.",
+                node=name,
+            )
+
+
+def _producers(node: Node) -> Iterable[str]:
+    yield from (tensor.node for tensor in node.inputs)
+    yield from node.control_inputs
+
+
+def _with_back_inputs(node: Node, added: dict[str, Node]) -> Node:
+    """A while loop's Merge takes the next iteration's value: the one cycle that is allowed."""
+    if node.op.name not in ("Merge", "RefMerge"):
+        return node
+    back = frozenset(
+        t.node
+        for t in node.inputs
+        if t.node in added and added[t.node].op.name in ("NextIteration", "RefNextIteration")
+    )
+    return Node(
+        node.definition, node.op, node.inputs, node.control_inputs, node.input_types,
+        node.output_types, back,
+    ) if back else node  # fmt: skip

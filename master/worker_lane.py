@@ -1,0 +1,231 @@
+"""The lanes to a worker's process: how messages get there, answers back, and news of its death.
+
+A lane belongs to one incarnation of the worker. What is sent over it is either answered, exactly
+once, or fails with UnavailableError when the process dies.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import socket
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from flowray.master.worker_api import StageResult
+from flowray.proto import errors, lane
+
+logger = logging.getLogger("flowray.master")
+
+Done = Callable[[StageResult], None]
+
+# What is sent in the caller's thread: more would make it wait for the copy.
+_INLINE_BYTES = 1 << 18
+
+
+class Lane(ABC):
+    """Messages to one incarnation of a worker; ``on_death`` is called once, when it is gone.
+
+    Args:
+        death: the message of the errors that a death gives.
+        on_death: called after everything in flight has failed, from the thread that noticed.
+    """
+
+    def __init__(self, death: str, on_death: Callable[[], None]) -> None:
+        self._death = death
+        self._on_death = on_death
+        self._requests = itertools.count(1)
+        self._pending: dict[int, Done] = {}
+        self._lock = threading.Lock()
+        self.dead = False
+
+    def run(self, blocking: bool, arguments: tuple[Any, ...], done: Done) -> None:
+        """Runs a stage: handle, step id, inputs, trace. ``blocking`` ones hold up nothing else."""
+        request = next(self._requests)
+        parts = lane.pack((request, "run_blocking" if blocking else "run", *arguments))
+        with self._lock:
+            alive = not self.dead
+            if alive:
+                self._pending[request] = done
+        if alive:
+            self._send(parts, blocking)
+        else:
+            done(StageResult(error=errors.unavailable(self._death)))
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """A message without an answer, served in order with the others."""
+        if not self.dead:
+            self._send(lane.pack((0, method, *arguments)), False)
+
+    def cancel(self, step_id: int) -> None:
+        """Cancels a step; overtakes everything else."""
+        if not self.dead:
+            self._send_urgent(lane.pack((0, "cancel", step_id)))
+
+    def close(self) -> None:
+        """Ends the lane as the worker's death would, without telling ``on_death``."""
+        self._on_death = _nothing
+        self._die("closed")
+
+    @abstractmethod
+    def _send(self, parts: Sequence[lane.Buffer], blocking: bool) -> None: ...
+
+    @abstractmethod
+    def _send_urgent(self, parts: Sequence[lane.Buffer]) -> None: ...
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    def _answered(self, frame: lane.Buffer) -> None:
+        request, outputs, error, stats = lane.unpack(frame)
+        done = self._pending.pop(request, None)
+        if done is not None:
+            _call(done, StageResult(outputs, error, stats))
+
+    def _die(self, reason: object) -> None:
+        with self._lock:
+            if self.dead:
+                return
+            self.dead = True
+            pending = list(self._pending.values())
+            self._pending.clear()
+        logger.debug("lane ended: %s", reason)
+        self._close()
+        for done in pending:
+            _call(done, StageResult(error=errors.unavailable(self._death)))
+        self._on_death()
+
+
+class SocketLane(Lane):
+    """Two connections: one for everything in order, one for cancelling."""
+
+    def __init__(
+        self,
+        line: socket.socket,
+        urgent: socket.socket,
+        death: str,
+        on_death: Callable[[], None],
+    ) -> None:
+        super().__init__(death, on_death)
+        self._line, self._urgent = line, urgent
+        self._backlog: deque[lane.Buffer] = deque()
+        self._sending = threading.Condition(threading.Lock())
+        for target in (self._receive, self._send_backlog):
+            threading.Thread(target=target, name="flowray-lane", daemon=True).start()
+
+    def _send(self, parts: Sequence[lane.Buffer], blocking: bool) -> None:
+        with self._sending:
+            rest: Sequence[lane.Buffer] = parts
+            if not self._backlog and sum(map(len, parts)) <= _INLINE_BYTES:
+                data = b"".join(parts)
+                try:
+                    sent = self._line.send(data, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:
+                    return  # the receiving thread sees it, too, and tells everybody
+                if sent == len(data):
+                    return
+                rest = [memoryview(data)[sent:]]
+            self._backlog.extend(rest)
+            self._sending.notify()
+
+    def _send_backlog(self) -> None:
+        """Sends what the socket would not take at once. Its first entry is the one being sent."""
+        while True:
+            with self._sending:
+                while not self._backlog:
+                    if self.dead:
+                        return
+                    self._sending.wait()
+                part = self._backlog[0]
+            try:
+                self._line.sendall(part)
+            except OSError as error:
+                logger.debug("sending to a worker: %s", error)
+                return
+            with self._sending:
+                if self._backlog:  # else the lane was closed meanwhile
+                    self._backlog.popleft()
+
+    def _send_urgent(self, parts: Sequence[lane.Buffer]) -> None:
+        try:
+            lane.write_frame(self._urgent, parts)
+        except lane.Closed as error:
+            logger.debug("cancelling on a dead worker: %s", error)
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                self._answered(lane.read_frame(self._line))
+        except lane.Closed as error:
+            self._die(error)
+        except Exception as error:
+            logger.exception("an answer of a worker cannot be read")
+            self._die(error)
+
+    def _close(self) -> None:
+        for line in (self._line, self._urgent):
+            try:
+                line.shutdown(socket.SHUT_RDWR)
+            except OSError as error:
+                logger.debug("closing a lane: %s", error)
+            line.close()
+        with self._sending:
+            self._backlog.clear()
+            self._sending.notify()
+
+
+class CallLane(Lane):
+    """Ordinary actor calls, where no connection can be had: slower, and death shows only in them."""
+
+    def __init__(
+        self, actor: Any, incarnation: str, death: str, on_death: Callable[[], None]
+    ) -> None:
+        super().__init__(death, on_death)
+        self._actor, self._incarnation = actor, incarnation
+        self._last_in_order: Any = None
+
+    def _send(self, parts: Sequence[lane.Buffer], blocking: bool) -> None:
+        if blocking:
+            # Beside the others, but after the registration of its stage.
+            self._call(parts, "blocking", self._last_in_order)
+        else:
+            self._last_in_order = self._call(parts, "lane", None)
+
+    def _send_urgent(self, parts: Sequence[lane.Buffer]) -> None:
+        self._call(parts, "control", None)
+
+    def _call(self, parts: Sequence[lane.Buffer], group: str, after: Any) -> Any:
+        ref = self._actor.call.options(concurrency_group=group).remote(
+            self._incarnation, lane.join(parts), after
+        )
+        ref.future().add_done_callback(self._called)
+        return ref
+
+    def _called(self, future: Any) -> None:
+        error = future.exception()
+        if error is None:
+            self._answered(future.result())
+        else:
+            self._die(error)
+
+    def _close(self) -> None:
+        self._last_in_order = None
+
+
+def _call(done: Done, result: StageResult) -> None:
+    try:
+        done(result)
+    except Exception:
+        logger.exception("the callback of a stage failed")
+
+
+def _nothing() -> None:
+    """What a closed lane's death is worth."""

@@ -1,0 +1,114 @@
+"""Where the windows of convolutions and pools lie, by TensorFlow's padding rules.
+
+Shape functions and kernels both ask here, so that static and actual shapes cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flowray.proto.shapes import Shape
+
+
+class Window(NamedTuple):
+    """The windows along one spatial dimension."""
+
+    size: int
+    """How many elements there are."""
+    extent: int
+    """How many elements a window takes."""
+    stride: int
+    """The step from one window to the next."""
+    dilation: int
+    """The step from one element of a window to the next."""
+    output: int
+    """How many windows there are."""
+    before: int
+    """Padding before the first element."""
+    after: int
+    """Padding after the last element."""
+
+    @property
+    def reach(self) -> int:
+        """From the first to the last element of all windows, over the padded elements."""
+        return max(self.output - 1, 0) * self.stride + (self.extent - 1) * self.dilation + 1
+
+
+def window(
+    size: int,
+    extent: int,
+    stride: int,
+    padding: bytes,
+    dilation: int = 1,
+    explicit: tuple[int, int] = (0, 0),
+) -> Window:
+    """The windows of ``extent`` elements, ``dilation`` apart, over ``size`` elements.
+
+    Raises:
+        ValueError: the windows are so large that TensorFlow computes a negative number of them
+            (where they are but a little too large, it is 0).
+    """
+    effective = (extent - 1) * dilation + 1
+    if padding == b"SAME":
+        output = -(-size // stride)
+        total = max((output - 1) * stride + effective - size, 0)
+        return Window(size, extent, stride, dilation, output, total // 2, total - total // 2)
+    before, after = explicit if padding == b"EXPLICIT" else (0, 0)
+    padded = size + before + after
+    output = int((padded - effective + stride) / stride)  # towards zero, as C++ divides
+    if output < 0:
+        raise ValueError(
+            f"Computed output size would be negative: {output} [input_size: {padded}, "
+            f"effective_filter_size: {effective}, stride: {stride}]"
+        )
+    return Window(size, extent, stride, dilation, output, before, after)
+
+
+def output_size(
+    size: int | None,
+    extent: int | None,
+    stride: int,
+    padding: bytes,
+    dilation: int = 1,
+    explicit: tuple[int, int] = (0, 0),
+) -> int | None:
+    """``window(...).output`` where the sizes are known; ValueError with the graph builder's text."""
+    if padding == b"SAME" and size is not None:
+        return -(-size // stride)
+    if size is None or extent is None:
+        return size if extent == stride == 1 and padding != b"EXPLICIT" else None
+    effective = (extent - 1) * dilation + 1
+    before, after = explicit if padding == b"EXPLICIT" else (0, 0)
+    padded = size + before + after
+    if padded < effective:
+        raise ValueError(
+            f"Negative dimension size caused by subtracting {effective} from {padded}"
+        )
+    return (padded - effective) // stride + 1
+
+
+def channel_axis(data_format: bytes, rank: int) -> int:
+    """The axis of the channels of a tensor of ``rank`` dimensions."""
+    return 1 if data_format.startswith(b"NC") else rank - 1
+
+
+def spatial_axes(data_format: bytes, rank: int) -> range:
+    """The axes between batch and channels."""
+    return range(2, rank) if data_format.startswith(b"NC") else range(1, rank - 1)
+
+
+def pairs(explicit_paddings: Sequence[int], axes: Sequence[int]) -> list[tuple[int, int]]:
+    """The (before, after) paddings of ``axes``; zeros if there are no explicit paddings."""
+    if not explicit_paddings:
+        return [(0, 0)] * len(axes)
+    return [(explicit_paddings[2 * axis], explicit_paddings[2 * axis + 1]) for axis in axes]
+
+
+def assemble(
+    data_format: bytes, batch: int | None, spatial: Sequence[int | None], channels: int | None
+) -> Shape:
+    """The shape of these dimensions in the order of ``data_format``."""
+    if data_format.startswith(b"NC"):
+        return (batch, channels, *spatial)
+    return (batch, *spatial, channels)

@@ -1,0 +1,214 @@
+"""Convolutions and pools in numpy, over any number of spatial dimensions, channels last.
+
+``x`` is ``[batch, *spatial, channels]``, a filter ``[*extents, in, out]``; ``windows`` says for
+each spatial dimension where the windows lie. Loops run over the elements of one window (the
+*taps*), never over the data.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from flowray.proto.ops.windows import Window
+
+Array = np.ndarray[Any, Any]
+Windows = Sequence[Window]
+
+
+def conv(x: Array, weights: Array, windows: Windows) -> Array:
+    depth_in, depth_out = weights.shape[-2:]
+    groups = x.shape[-1] // depth_in
+    if groups > 1:
+        parts = zip(_split(x, groups), _split(weights, groups), strict=True)
+        return np.concatenate([conv(a, b, windows) for a, b in parts], -1)
+    shape = (x.shape[0], *(w.output for w in windows), depth_out)
+    return (_columns(x, windows) @ weights.reshape(-1, depth_out)).reshape(shape)
+
+
+def conv_backprop_filter(x: Array, shape: tuple[int, ...], g: Array, windows: Windows) -> Array:
+    groups = x.shape[-1] // shape[-2]
+    if groups > 1:
+        part = (*shape[:-1], shape[-1] // groups)
+        parts = zip(_split(x, groups), _split(g, groups), strict=True)
+        return np.concatenate([conv_backprop_filter(a, part, b, windows) for a, b in parts], -1)
+    return (_columns(x, windows).T @ g.reshape(-1, shape[-1])).reshape(shape)
+
+
+def conv_backprop_input(
+    shape: tuple[int, ...], weights: Array, g: Array, windows: Windows
+) -> Array:
+    depth_in, depth_out = weights.shape[-2:]
+    groups = shape[-1] // depth_in
+    if groups > 1:
+        part = (*shape[:-1], depth_in)
+        parts = zip(_split(weights, groups), _split(g, groups), strict=True)
+        return np.concatenate([conv_backprop_input(part, a, b, windows) for a, b in parts], -1)
+    flat = g.reshape(-1, depth_out)
+    padded = _padded_zeros(shape, windows, g.dtype)
+    for tap in _taps(windows):
+        part_of_tap = (flat @ weights[tap].T).reshape(*g.shape[:-1], depth_in)
+        _at(padded, tap, windows)[...] += part_of_tap
+    return _unpadded(padded, windows)
+
+
+def depthwise_conv(x: Array, weights: Array, windows: Windows) -> Array:
+    """Filter ``[*extents, channels, multiplier]``; output channel ``c * multiplier + m``."""
+    padded = _padded(x, windows, 0)
+    shape = (x.shape[0], *(w.output for w in windows), *weights.shape[-2:])
+    result = np.zeros(shape, x.dtype)
+    for tap in _taps(windows):
+        result += _at(padded, tap, windows)[..., None] * weights[tap]
+    return result.reshape(*shape[:-2], -1)
+
+
+def depthwise_conv_backprop_filter(
+    x: Array, shape: tuple[int, ...], g: Array, windows: Windows
+) -> Array:
+    padded = _padded(x, windows, 0)
+    by_multiplier = g.reshape(*g.shape[:-1], *shape[-2:])
+    result = np.empty(shape, g.dtype)
+    axes = tuple(range(g.ndim - 1))
+    for tap in _taps(windows):
+        result[tap] = (_at(padded, tap, windows)[..., None] * by_multiplier).sum(axes)
+    return result
+
+
+def depthwise_conv_backprop_input(
+    shape: tuple[int, ...], weights: Array, g: Array, windows: Windows
+) -> Array:
+    padded = _padded_zeros(shape, windows, g.dtype)
+    by_multiplier = g.reshape(*g.shape[:-1], *weights.shape[-2:])
+    for tap in _taps(windows):
+        _at(padded, tap, windows)[...] += (by_multiplier * weights[tap]).sum(-1)
+    return _unpadded(padded, windows)
+
+
+def max_pool(x: Array, windows: Windows) -> Array:
+    padded = _padded(x, windows, _lowest(x.dtype))
+    taps = _taps(windows)
+    result = _at(padded, next(taps), windows).copy()
+    for tap in taps:
+        np.maximum(result, _at(padded, tap, windows), out=result)
+    return result
+
+
+def max_pool_grad(x: Array, y: Array, g: Array, windows: Windows) -> Array:
+    """The gradient goes to the first maximum of each window in row-major order."""
+    padded = _padded(x, windows, _lowest(x.dtype))
+    result = _padded_zeros(x.shape, windows, g.dtype)
+    free = np.ones(y.shape, bool)
+    zero = g.dtype.type(0)
+    for tap in _taps(windows):
+        first = free & (_at(padded, tap, windows) == y)
+        free &= ~first
+        _at(result, tap, windows)[...] += np.where(first, g, zero)
+    return _unpadded(result, windows)
+
+
+def max_pool_grad_grad(x: Array, y: Array, gg: Array, windows: Windows) -> Array:
+    """Of each window, the element of ``gg`` where ``x`` has its first maximum."""
+    padded, values = _padded(x, windows, _lowest(x.dtype)), _padded(gg, windows, 0)
+    free = np.ones(y.shape, bool)
+    result = np.zeros(y.shape, gg.dtype)
+    for tap in _taps(windows):
+        first = free & (_at(padded, tap, windows) == y)
+        free &= ~first
+        np.copyto(result, _at(values, tap, windows), where=first)
+    return result
+
+
+def avg_pool(x: Array, windows: Windows) -> Array:
+    padded = _padded(x, windows, 0)
+    total = np.zeros((x.shape[0], *(w.output for w in windows), x.shape[-1]), x.dtype)
+    for tap in _taps(windows):
+        total += _at(padded, tap, windows)
+    return total / counts(windows).astype(x.dtype)
+
+
+def avg_pool_grad(shape: tuple[int, ...], g: Array, windows: Windows) -> Array:
+    share = g / counts(windows).astype(g.dtype)
+    padded = _padded_zeros(shape, windows, g.dtype)
+    for tap in _taps(windows):
+        _at(padded, tap, windows)[...] += share
+    return _unpadded(padded, windows)
+
+
+def counts(windows: Windows) -> Array:
+    """How many elements, padding left out, each window has: ``[1, *outputs, 1]``."""
+    result: Array = np.ones((), np.int64)
+    for w in windows:
+        start = np.arange(w.output) * w.stride - w.before
+        inside = np.minimum(start + w.extent, w.size) - np.maximum(start, 0)
+        result = result[..., None] * inside
+    return result[None, ..., None]
+
+
+def _taps(windows: Windows) -> Iterator[tuple[int, ...]]:
+    """The indices of a window's elements, in row-major order."""
+    return itertools.product(*(range(w.extent) for w in windows))
+
+
+def _at(padded: Array, tap: tuple[int, ...], windows: Windows) -> Array:
+    """A view of the elements that stand at ``tap`` of their windows: ``[batch, *outputs, c]``."""
+    slices = []
+    for i, w in zip(tap, windows, strict=True):
+        start = i * w.dilation
+        slices.append(slice(start, start + max(w.output - 1, 0) * w.stride + min(w.output, 1), w.stride))
+    return padded[(slice(None), *slices)]
+
+
+def _columns(x: Array, windows: Windows) -> Array:
+    """Each window's elements as one row: ``[batch * outputs, extents * channels]``."""
+    padded = _padded(x, windows, 0)
+    outputs, extents = [w.output for w in windows], [w.extent for w in windows]
+    size = math.prod(extents) * x.shape[-1]
+    if 0 in outputs:
+        return np.zeros((0, size), x.dtype)
+    axes = range(1, 1 + len(windows))
+    reach = [(w.extent - 1) * w.dilation + 1 for w in windows]
+    view = np.lib.stride_tricks.sliding_window_view(padded, reach, tuple(axes))
+    # [batch, *starts, channels, *reach] -> [batch, *outputs, *extents, channels]
+    view = view[
+        (
+            slice(None),
+            *(slice(0, (w.output - 1) * w.stride + 1, w.stride) for w in windows),
+            slice(None),
+            *(slice(None, None, w.dilation) for w in windows),
+        )
+    ]
+    channels = 1 + len(windows)
+    view = view.transpose(0, *axes, *range(channels + 1, view.ndim), channels)
+    return view.reshape(x.shape[0] * math.prod(outputs), size)
+
+
+def _split(array: Array, groups: int) -> list[Array]:
+    return np.split(array, groups, -1)
+
+
+def _span(w: Window) -> int:
+    """The padded size; all windows lie within."""
+    return max(w.size + w.before + w.after, w.reach)
+
+
+def _padded(x: Array, windows: Windows, value: Any) -> Array:
+    widths = [(w.before, _span(w) - w.size - w.before) for w in windows]
+    if not any(map(any, widths)):
+        return x
+    return np.pad(x, [(0, 0), *widths, (0, 0)], constant_values=value)
+
+
+def _padded_zeros(shape: Sequence[int], windows: Windows, dtype: Any) -> Array:
+    return np.zeros((shape[0], *map(_span, windows), shape[-1]), dtype)
+
+
+def _unpadded(padded: Array, windows: Windows) -> Array:
+    return padded[(slice(None), *(slice(w.before, w.before + w.size) for w in windows))]
+
+
+def _lowest(dtype: Any) -> Any:
+    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf

@@ -1,0 +1,16 @@
+"""Computing 16-bit floats in 32 bits, for kernels whose rounding errors would add up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flowray.proto import dtypes
+
+HALF = (np.dtype(np.float16), np.dtype(dtypes.bfloat16.as_numpy_dtype))
+
+
+def widened(array: Any) -> Any:
+    """A float16 or bfloat16 array as float32; any other array as it is."""
+    return array.astype(np.float32) if array.dtype in HALF else array

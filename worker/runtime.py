@@ -1,0 +1,294 @@
+"""The worker runtime: runs the stages of one task over its devices and its state.
+
+Plain Python, without Ray: the same runtime serves an in-process session, the Ray actor, unit tests
+and a bare GPU machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from flowray.proto import config_pb2, errors, tensor_pb2
+from flowray.proto.device_names import DeviceSpec
+from flowray.proto.stage import Stage
+from flowray.worker import program as programs
+from flowray.worker import tracing, xla
+from flowray.worker.program import Program, Unit, at_node
+from flowray.worker.segment import Compiled, Segment
+from flowray.worker.state import Resource, StateStore
+
+logger = logging.getLogger("flowray.worker")
+
+CompileMode = Literal["background", "eager", "never"]
+
+# Interpreting a segment this cheap beats calling an XLA program.
+_WORTH_COMPILING_SECONDS = 100e-6
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How a runtime executes.
+
+    ``compile``: "background" interprets a segment's first runs and switches over once XLA has
+    compiled it; "eager" compiles before the first run (for tests and measurements); "never"
+    interprets.
+    """
+
+    compile: CompileMode = "background"
+    gpus: int | None = None
+    """How many GPUs the task owns; None takes all that JAX sees."""
+
+
+@dataclass
+class _LoadedStage:
+    program: Program | None
+    segments: list[tuple[Unit, Segment | None]] = field(default_factory=list)
+    error: errors.OpError | None = None
+
+
+class _Step:
+    """What runs of one step share."""
+
+    __slots__ = ("cancelled", "running")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.running = 0
+
+
+class Runtime:
+    """Runs stages. Thread-safe: stages of different steps may run at the same time.
+
+    Args:
+        task: the task's name, ``/job:J/replica:0/task:N``; the job's name is the default container.
+        options: see ``RuntimeOptions``.
+    """
+
+    def __init__(self, task: str, options: RuntimeOptions | None = None) -> None:
+        self.task = task
+        self.options = options or RuntimeOptions()
+        job = DeviceSpec.from_string(task).job or "localhost"
+        self.state = StateStore(default_container=job)
+        self._stages: dict[str, _LoadedStage] = {}
+        self._steps: dict[int, _Step] = {}
+        self._lock = threading.Lock()
+        self._incarnation = int.from_bytes(np.random.default_rng().bytes(8), "little")
+
+    def devices(self) -> list[config_pb2.DeviceAttributes]:
+        """The task's devices: its CPU, and the GPUs that it owns."""
+        names = ["CPU:0", *(f"GPU:{i}" for i in range(xla.gpu_count(self.options.gpus)))]
+        return [
+            config_pb2.DeviceAttributes(
+                name=f"{self.task}/device:{name}",
+                device_type=name.split(":")[0],
+                memory_limit=xla.memory_limit(name),
+                incarnation=(self._incarnation + i) % 2**64,
+            )
+            for i, name in enumerate(names)
+        ]
+
+    # Stages ---------------------------------------------------------------------------------
+
+    def register(self, stage: Stage) -> None:
+        """Loads ``stage``. What is wrong with it is raised by ``run``, as TensorFlow does."""
+        try:
+            program = programs.load(stage, self.state)
+        except errors.OpError as error:
+            loaded = _LoadedStage(None, error=error)
+        else:
+            loaded = _LoadedStage(
+                program,
+                [
+                    (unit, Segment(unit, program.base, self.state) if unit.compilable else None)
+                    for unit in program.units
+                ],
+            )
+        self._stages[stage.handle] = loaded
+
+    def end_session(self, session: str, handles: Sequence[str]) -> None:
+        """Forgets a session's stages and its private state."""
+        for handle in handles:
+            self._stages.pop(handle, None)
+        self.state.remove_scope(f"private:{session}")
+        self.state.remove_scope(session)
+
+    def reset(self, containers: Sequence[str]) -> None:
+        """Clears resource containers; with none named, the task's default one."""
+        self.state.reset(containers)
+
+    # Steps ----------------------------------------------------------------------------------
+
+    def cancel(self, step_id: int) -> None:
+        """Ends the step's running stages with CancelledError at their next instruction."""
+        step = self._steps.get(step_id)
+        if step is not None:
+            step.cancelled = True
+
+    def run(
+        self, handle: str, step_id: int, inputs: Sequence[Any], *, trace: bool = False
+    ) -> tuple[list[Any], list[config_pb2.DeviceStepStats]]:
+        """Runs a registered stage.
+
+        Args:
+            handle: the stage's.
+            step_id: the step that it runs for; ``cancel`` takes the same.
+            inputs: numpy arrays (or resource handles) in the order of ``Stage.inputs``. They are not
+                written to, and nothing keeps them.
+            trace: whether to time every node (which then run one by one).
+
+        Returns:
+            The outputs in the order of ``Stage.outputs``: numpy arrays that the caller owns; and the
+            statistics, if asked for.
+
+        Raises:
+            OpError: of the first node that failed, with the node's tag.
+        """
+        loaded = self._stages.get(handle)
+        if loaded is None:
+            raise errors.aborted(
+                f"Graph handle is not found: {handle}. Possibly, this worker just restarted."
+            )
+        if loaded.error is not None:
+            raise loaded.error
+        program = loaded.program
+        assert program is not None
+        slots = program.base.copy()
+        for slot, value in zip(program.inputs, inputs, strict=True):
+            slots[slot] = value
+        if any(program.input_is_handle):
+            self._open_handles(program, slots)
+        step = self._begin(step_id)
+        recorder = tracing.Recorder() if trace else None
+        try:
+            with np.errstate(all="ignore"):
+                for unit, segment in loaded.segments:
+                    self._run_unit(unit, segment, slots, step, recorder)
+        finally:
+            self._end(step_id, step)
+        outputs = [
+            self._handle(slots[slot]) if as_handle else _leave(slots[slot])
+            for slot, as_handle in zip(program.outputs, program.as_handle, strict=True)
+        ]
+        return outputs, recorder.stats() if recorder is not None else []
+
+    def _begin(self, step_id: int) -> _Step:
+        with self._lock:
+            step = self._steps.get(step_id)
+            if step is None:
+                step = self._steps[step_id] = _Step()
+            step.running += 1
+            return step
+
+    def _end(self, step_id: int, step: _Step) -> None:
+        with self._lock:
+            step.running -= 1
+            if step.running == 0:
+                self._steps.pop(step_id, None)
+
+    def _run_unit(
+        self,
+        unit: Unit,
+        segment: Segment | None,
+        slots: list[Any],
+        step: _Step,
+        recorder: tracing.Recorder | None,
+    ) -> None:
+        if step.cancelled:
+            raise errors.cancelled("Step was cancelled.")
+        if recorder is None and segment is not None and segment.compilable:
+            compiled = self._program_for(segment, slots)
+            if compiled is not None:
+                segment.execute(compiled, slots)
+                return
+        for slot in unit.inputs:
+            value = slots[slot]
+            if not isinstance(value, np.ndarray | Resource | np.generic):
+                slots[slot] = np.asarray(value)
+        start = time.perf_counter()
+        for instruction in unit.instructions:
+            if step.cancelled:
+                raise errors.cancelled("Step was cancelled.")
+            begin = time.time() if recorder is not None else 0.0
+            try:
+                instruction.store(instruction.call(*instruction.arguments(slots)), slots)
+            except errors.OpError as error:
+                raise at_node(error, instruction.node) from None
+            except Exception as error:
+                logger.exception("kernel of %s '%s' failed", instruction.op.name, instruction.node)
+                raise errors.internal(
+                    f"{instruction.op.name} '{instruction.node}': {type(error).__name__}: {error}",
+                    node=instruction.node,
+                ) from error
+            if recorder is not None:
+                recorder.add(instruction, slots, begin, time.time())
+        if segment is not None:
+            segment.runs += 1
+            segment.interpreted_seconds = time.perf_counter() - start
+
+    def _program_for(self, segment: Segment, slots: list[Any]) -> Compiled | None:
+        """The compiled program to use now, if any; starts a compilation where one is due."""
+        mode = self.options.compile
+        if mode == "never":
+            return None
+        if mode == "eager":
+            return segment.compile_now(segment.key(slots), slots)
+        if segment.runs == 0 or segment.interpreted_seconds < _WORTH_COMPILING_SECONDS:
+            # One-shot work, initializers above all, is never worth compiling.
+            return None
+        key = segment.key(slots)
+        compiled = segment.program(key)
+        if compiled is None:
+            segment.compile_in_background(key, slots, _compiler())
+        return compiled
+
+    # Resource handles -----------------------------------------------------------------------
+
+    def _open_handles(self, program: Program, slots: list[Any]) -> None:
+        for slot, is_handle in zip(program.inputs, program.input_is_handle, strict=True):
+            if is_handle:
+                handle = np.asarray(slots[slot], dtype=object).reshape(())[()]
+                if not isinstance(handle, tensor_pb2.ResourceHandleProto):
+                    raise errors.invalid_argument("Trying to access a handle that is no resource")
+                slots[slot] = self.state.by_handle(handle, program.stage.state_scope)
+
+    def _handle(self, value: Any) -> Any:
+        if not isinstance(value, Resource):
+            return _leave(value)
+        handle = np.empty((), object)
+        handle[()] = tensor_pb2.ResourceHandleProto(
+            device=f"{self.task}/device:CPU:0",
+            container=value.container,
+            name=value.name,
+            hash_code=id(value),
+            maybe_type_name=type(value).__name__,
+        )
+        return handle
+
+
+def _leave(value: Any) -> Any:
+    """A value as the caller gets it: a numpy array that nobody else holds."""
+    if isinstance(value, Resource):
+        value = value.read()  # type: ignore[attr-defined]
+    array = np.asarray(value)
+    return array if array.flags.writeable and array.flags.owndata else np.array(array)
+
+
+_compiler_lock = threading.Lock()
+_compiler_pool: Executor | None = None
+
+
+def _compiler() -> Executor:
+    """One background thread compiles for the whole process: XLA itself uses several."""
+    global _compiler_pool
+    with _compiler_lock:
+        if _compiler_pool is None:
+            _compiler_pool = ThreadPoolExecutor(1, thread_name_prefix="flowray-compile")
+        return _compiler_pool

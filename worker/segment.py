@@ -1,0 +1,335 @@
+"""Compiling a unit into one XLA program, and running that program over the state store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flowray.proto import errors
+from flowray.worker import xla
+from flowray.worker.checks import CheckCollector, collecting
+from flowray.worker.program import Instruction, Slot, Unit, at_node, device_type
+from flowray.worker.state import Resource, StateStore, StoredVariable, Variable
+
+logger = logging.getLogger("flowray.worker")
+
+Key = tuple[Any, ...]
+
+# A constant up to this size is a literal of the XLA program; a larger one is an argument, so that
+# it lies in memory once and does not slow the compiler down.
+_MAX_LITERAL_BYTES = 1 << 14
+
+
+class NotCompilableError(Exception):
+    """The unit cannot be traced; it stays interpreted."""
+
+
+@dataclass(slots=True)
+class Compiled:
+    """One XLA program: a segment compiled for one combination of shapes and static values."""
+
+    run: Callable[..., Any]
+    written: list[StoredVariable]
+    static_outputs: dict[Slot, Any]
+    traced_outputs: list[Slot]
+    checks: list[tuple[str, Any]]
+    """The node and the error function of each check on values."""
+
+
+class Segment:
+    """A compilable unit: which of its inputs are traced, and the programs compiled so far."""
+
+    def __init__(self, unit: Unit, base: Sequence[Any], store: StateStore) -> None:
+        self._unit = unit
+        self._store = store
+        self._programs: dict[Key, Compiled | None] = {}
+        self._lock = threading.Lock()
+        self._device = unit.device
+        static = _static_inputs(unit)
+        self._literals = {
+            s: base[s]
+            for s in unit.inputs
+            if isinstance(base[s], np.ndarray)
+            and (s in static or base[s].nbytes <= _MAX_LITERAL_BYTES)
+        }
+        made = {s for i in unit.instructions for s in i.outputs}
+        self._resources = {
+            s: base[s] for s in {*unit.inputs, *made} if isinstance(base[s], Resource)
+        }
+        self._large = [
+            s for s in unit.inputs if isinstance(base[s], np.ndarray) and s not in self._literals
+        ]
+        known = {*self._literals, *self._resources, *self._large}
+        self._static = [s for s in unit.inputs if s not in known and s in static]
+        self._dynamic = [s for s in unit.inputs if s not in known and s not in static]
+        self._large_values: list[Any] = [base[s] for s in self._large]
+        variables = {id(v): v for v in self._resources.values()}
+        for instruction in unit.instructions:
+            if instruction.state is not None:
+                variables[id(instruction.state)] = instruction.state
+        self._variables = list(variables.values())
+        self.runs = 0
+        self.interpreted_seconds = 0.0
+        self.compilable = all(isinstance(v, StoredVariable) for v in self._variables)
+
+    def key(self, slots: Sequence[Any]) -> Key:
+        """What a compiled program depends on: shapes, dtypes, static values, initialization."""
+        dynamic: list[Any] = []
+        for s in self._dynamic:
+            value = slots[s]
+            dynamic.append((value.shape, value.dtype))
+        for variable in self._variables:
+            value = variable._value
+            dynamic.append(None if value is None else (value.shape, value.dtype))
+        for s in self._static:
+            value = np.asarray(slots[s])
+            dynamic.append((value.shape, value.dtype, value.tobytes()))
+        return tuple(dynamic)
+
+    def program(self, key: Key) -> Compiled | None:
+        """The program for ``key`` if it is compiled."""
+        return self._programs.get(key)
+
+    def compile_in_background(self, key: Key, slots: Sequence[Any], executor: Executor) -> None:
+        """Starts compiling for ``key`` unless that has begun; a failure is logged, once."""
+        with self._lock:
+            if key in self._programs or not self.compilable:
+                return
+            self._programs[key] = None
+        avals = self._avals(slots)
+        executor.submit(self._compile_quietly, key, avals)
+
+    def compile_now(self, key: Key, slots: Sequence[Any]) -> Compiled | None:
+        """Compiles for ``key`` in the calling thread; None if the segment cannot be compiled."""
+        if self._programs.get(key) is None and self.compilable:
+            self._compile_quietly(key, self._avals(slots))
+        return self._programs.get(key)
+
+    def _avals(self, slots: Sequence[Any]) -> tuple[list[Any], list[Any], dict[Slot, Any]]:
+        """Shapes and dtypes of dynamic inputs and variables, and the static values."""
+        dynamic = [_aval(slots[s]) for s in self._dynamic]
+        variables = [None if v._value is None else _aval(v._value) for v in self._variables]
+        return dynamic, variables, {s: np.asarray(slots[s]) for s in self._static}
+
+    def _compile_quietly(
+        self, key: Key, avals: tuple[list[Any], list[Any], dict[Slot, Any]]
+    ) -> None:
+        start = time.monotonic()
+        nodes = [i.node for i in self._unit.instructions]
+        what = f"{len(nodes)} nodes, {nodes[0]} .. {nodes[-1]}"
+        try:
+            self._programs[key] = self._compile(*avals)
+        except (NotCompilableError, errors.OpError) as error:
+            self.compilable = False
+            logger.info("stays interpreted: %s: %s", what, error)
+        except Exception:
+            # Whatever XLA finds wrong, the interpreter still computes the segment.
+            self.compilable = False
+            logger.warning("could not compile %s; it stays interpreted", what, exc_info=True)
+        else:
+            logger.info("compiled %s in %.2f s", what, time.monotonic() - start)
+
+    def _compile(self, dynamic: list[Any], stored: list[Any], static: dict[Slot, Any]) -> Compiled:
+        jax = xla.jax()
+        size = len(stored)
+        trace = _Trace(self._unit, self._variables, self._literals, self._resources)
+        large = [_aval(v) for v in self._large_values]
+        written: list[int] = []
+
+        def run(
+            kept: list[Any], donated: list[Any], inputs: list[Any], constants: list[Any]
+        ) -> Any:
+            values: list[Any] = [None] * size
+            for position, value in zip(read_only, kept, strict=True):
+                values[position] = value
+            for position, value in zip(donatable, donated, strict=True):
+                values[position] = value
+            slots: dict[Slot, Any] = dict(static)
+            slots.update(zip(self._dynamic, inputs, strict=True))
+            slots.update(zip(self._large, constants, strict=True))
+            result = trace.run(slots, values)
+            written[:] = trace.written
+            return result
+
+        # A first, abstract trace finds out which variables are written and so can be donated.
+        read_only, donatable = list(range(size)), []
+        jax.eval_shape(run, stored, [], dynamic, large)
+        donatable = [i for i in written if stored[i] is not None]
+        read_only = [i for i in range(size) if i not in donatable]
+        device = xla.device(device_type(self._device))
+        with jax.default_device(device):
+            compiled = (
+                jax.jit(run, donate_argnums=(1,), keep_unused=True)
+                .lower(
+                    [stored[i] for i in read_only], [stored[i] for i in donatable], dynamic, large
+                )
+                .compile()
+            )
+        if self._large_values and isinstance(self._large_values[0], np.ndarray):
+            self._large_values = [jax.device_put(v, device) for v in self._large_values]
+        variables = self._variables
+        kept_variables = [variables[i] for i in read_only]
+        donated_variables = [variables[i] for i in donatable]
+
+        def call(inputs: list[Any]) -> Any:
+            return compiled(
+                [v._value for v in kept_variables],
+                [v._value for v in donated_variables],
+                inputs,
+                self._large_values,
+            )
+
+        return Compiled(
+            call,
+            [variables[i] for i in written],
+            trace.static_outputs,
+            trace.traced_outputs,
+            [(node, make_error) for node, _, make_error, _ in trace.checks],
+        )
+
+    def execute(self, program: Compiled, slots: list[Any]) -> None:
+        """Runs a compiled program: inputs from ``slots``, outputs into them, variables in place."""
+        inputs = [slots[s] for s in self._dynamic]
+        if self._variables:
+            # Under the lock nobody reads a buffer that the program takes over.
+            with self._store.lock:
+                outputs, updates, flags = program.run(inputs)
+                for variable, value in zip(program.written, updates, strict=True):
+                    variable.set_device_value(value)
+        else:
+            outputs, updates, flags = program.run(inputs)
+        for slot, value in zip(program.traced_outputs, outputs, strict=True):
+            slots[slot] = value
+        for slot, value in program.static_outputs.items():
+            slots[slot] = value
+        if program.checks:
+            self._raise_failed(program, flags)
+
+    def _raise_failed(self, program: Compiled, flags: Any) -> None:
+        all_ok, details = flags
+        if np.asarray(all_ok):
+            return
+        for (node, make_error), (ok, values) in zip(program.checks, details, strict=True):
+            if not np.asarray(ok):
+                raise at_node(make_error(*(np.asarray(v) for v in values)), node)
+
+
+class _Trace:
+    """Runs the unit's kernels on tracers; what jax.jit sees as the segment's function."""
+
+    def __init__(
+        self,
+        unit: Unit,
+        variables: Sequence[Variable],
+        literals: dict[Slot, Any],
+        resources: dict[Slot, Variable],
+    ) -> None:
+        self._unit = unit
+        self._variables = variables
+        self._literals = literals
+        self._resources = resources
+        self.written: list[int] = []
+        self.static_outputs: dict[Slot, Any] = {}
+        self.traced_outputs: list[Slot] = []
+        self.checks: list[Any] = []
+
+    def run(self, slots: dict[Slot, Any], stored: list[Any]) -> Any:
+        jnp = xla.numpy()
+        proxies = {
+            id(v): Variable(v.name, v.dtype, value, v.shape, v.container)
+            for v, value in zip(self._variables, stored, strict=True)
+        }
+        values: dict[Slot, Any] = dict(self._literals)
+        values.update(slots)
+        values.update((slot, proxies[id(v)]) for slot, v in self._resources.items())
+        collector = CheckCollector()
+        with collecting(collector):
+            for instruction in self._unit.instructions:
+                collector.node = instruction.node
+                self._step(instruction, values, proxies)
+        self.written = [
+            i for i, v in enumerate(self._variables) if proxies[id(v)]._value is not stored[i]
+        ]
+        updates = [proxies[id(self._variables[i])]._value for i in self.written]
+        self.checks = collector.checks
+        flags: Any = None
+        if self.checks:
+            all_ok = self.checks[0][1]
+            for check in self.checks[1:]:
+                all_ok = jnp.logical_and(all_ok, check[1])
+            flags = (all_ok, [(ok, list(values_)) for _, ok, _, values_ in self.checks])
+            # A failed check must leave no trace in the variables.
+            updates = [
+                new
+                if stored[i] is None or stored[i].shape != new.shape
+                else jnp.where(all_ok, new, stored[i])
+                for i, new in zip(self.written, updates, strict=True)
+            ]
+        self.static_outputs, self.traced_outputs, outputs = {}, [], []
+        for slot in self._unit.outputs:
+            value = values[slot]
+            if isinstance(value, np.ndarray | np.generic):
+                self.static_outputs[slot] = np.asarray(value)
+            elif isinstance(value, Variable):
+                self.static_outputs[slot] = next(
+                    v for v in self._variables if proxies[id(v)] is value
+                )
+            else:
+                self.traced_outputs.append(slot)
+                outputs.append(value)
+        return outputs, [jnp.asarray(u) for u in updates], flags
+
+    def _step(
+        self, instruction: Instruction, values: dict[Slot, Any], proxies: dict[int, Variable]
+    ) -> None:
+        arguments = instruction.arguments(values)  # type: ignore[arg-type]
+        for position in instruction.op.static_inputs:
+            if not _is_static(arguments[position]):
+                raise NotCompilableError(
+                    f"input {position} of {instruction.op.name} '{instruction.node}' is not known "
+                    "when the segment is compiled"
+                )
+        attrs = instruction.attrs
+        if instruction.state is not None:
+            attrs = {**attrs, "state": proxies[id(instruction.state)]}
+        traced = instruction.state is not None or not all(map(_is_static_or_list, arguments))
+        namespace = xla.numpy() if traced or instruction.op.stateful else np
+        try:
+            result = instruction.function(namespace, *arguments, **attrs)
+        except errors.OpError as error:
+            raise at_node(error, instruction.node) from None
+        instruction.store(result, values)  # type: ignore[arg-type]
+
+
+def _is_static(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic)
+
+
+def _is_static_or_list(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_static, value))
+    return _is_static(value)
+
+
+def _static_inputs(unit: Unit) -> set[Slot]:
+    """The unit's inputs whose values XLA must know: static inputs, and what computes them."""
+    wanted: set[Slot] = set()
+    for instruction in reversed(unit.instructions):
+        if any(slot in wanted for slot in instruction.outputs):
+            if instruction.op.name not in ("Shape", "ShapeN", "Size", "Rank"):
+                wanted.update(instruction.input_slots())
+        for position in instruction.op.static_inputs:
+            arg = instruction.args[position]
+            wanted.update(arg if isinstance(arg, tuple) else (arg,))
+    return wanted & set(unit.inputs)
+
+
+def _aval(value: Any) -> Any:
+    return xla.jax().ShapeDtypeStruct(value.shape, value.dtype)
