@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 try:
     import click
@@ -27,6 +27,8 @@ import flowray.deploy
 from flowray.client.transport import GrpcTransport
 from flowray.deploy import cluster
 from flowray.deploy.cluster import ClusterError, ClusterSpec, JobSpec
+from flowray.master.master import Master
+from flowray.master.service import ServerThread
 from flowray.master.worker_pool import TaskSpec, WorkerPool
 from flowray.proto import config_pb2, errors, graph_pb2
 from flowray.worker.actor import WorkerActor
@@ -90,17 +92,28 @@ def up(
         raise click.ClickException(str(error)) from None
     host = host or spec.host or "127.0.0.1"
     port = port if port is not None else spec.port if spec.port is not None else 2222
-    with _until_signalled():
-        _serve(spec, host, port, address or spec.address, master_task)
+    with _until_signalled(), _target_line_only() as output:
+        _serve(spec, host, port, address or spec.address, master_task, output)
+
+
+@contextmanager
+def _target_line_only() -> Iterator[TextIO]:
+    """Stdout for the target line; what Ray and workers print there goes to stderr."""
+    with os.fdopen(os.dup(1), "w") as output:
+        os.dup2(2, 1)
+        yield output
 
 
 def _serve(
-    spec: ClusterSpec, host: str, port: int, address: str | None, master_task: str | None
+    spec: ClusterSpec,
+    host: str,
+    port: int,
+    address: str | None,
+    master_task: str | None,
+    output: TextIO,
 ) -> None:
     """Brings everything up, waits for a signal, and takes it down again."""
-    from flowray.master.master import Master
-    from flowray.master.service import Server
-
+    logger.info("starting %s", ", ".join(f"{n} x {job.tasks}" for n, job in spec.jobs.items()))
     with ExitStack() as stack:
         stack.enter_context(_ray(address, sum(job.tasks for job in spec.jobs.values())))
         tasks = spec.tasks(int(ray.cluster_resources().get("GPU", 0)))
@@ -111,14 +124,13 @@ def _serve(
             raise click.ClickException(error.message) from None
         stack.callback(pool.close)
         master = Master(pool.workers, default_task)
-        stack.callback(master.close)
+        pool.report_losses_to(master.worker_lost)
         try:
-            server = Server(master, host, port)
-        except (OSError, RuntimeError) as error:
+            server = ServerThread(master, f"{host}:{port}")
+        except OSError as error:
             raise click.ClickException(f"cannot serve on {host}:{port}: {error}") from None
         stack.callback(server.stop)
-        click.echo(f"target: grpc://{host}:{server.port}")
-        sys.stdout.flush()
+        print(f"target: grpc://{host}:{server.port}", file=output, flush=True)
         threading.Event().wait()
 
 

@@ -54,9 +54,7 @@ class ClusterSpec:
 
     def tasks(self, gpus: int) -> list[TaskSpec]:
         """The tasks, on a cluster with this many GPUs."""
-        sharing = [
-            name for name, job in self.jobs.items() if job.gpus is None and name != "ps"
-        ]
+        sharing = [name for name, job in self.jobs.items() if job.gpus is None and name != "ps"]
         number = sum(self.jobs[name].tasks for name in sharing)
         taken = sum(job.tasks * (job.gpus or 0) for job in self.jobs.values())
         share = max(0, gpus - taken) // number if number else 0
@@ -123,7 +121,9 @@ class _Node:
 
     @property
     def value(self) -> Any:
-        return None if self._node is None else yaml.SafeLoader("").construct_object(self._node, True)
+        return (
+            None if self._node is None else yaml.SafeLoader("").construct_object(self._node, True)
+        )
 
     @property
     def is_mapping(self) -> bool:
@@ -191,4 +191,3 @@ def _job(name: str, node: _Node) -> JobSpec:
     if "env" in entries:
         env = {key: str(value.value) for key, value in entries["env"].items("env").items()}
     return JobSpec(tasks, gpus, env)
-

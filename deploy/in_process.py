@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowray.master.master import Master
-
 from flowray.master.worker_api import StageResult
 from flowray.proto import config_pb2, errors, graph_pb2
 from flowray.proto.stage import Stage
@@ -89,10 +88,9 @@ class InProcessTransport:
         targets: Sequence[str],
         options: config_pb2.RunOptions | None,
     ) -> tuple[Sequence[Any], config_pb2.RunMetadata | None]:
-        result = self._master.run_step(
-            handle, dict(zip(feed_names, feed_values, strict=True)), fetches, targets, options
-        )
-        return result.tensors, result.metadata
+        metadata = None if options is None else config_pb2.RunMetadata()
+        feeds = dict(zip(feed_names, feed_values, strict=True))
+        return self._master.run_step(handle, feeds, fetches, targets, options, metadata), metadata
 
     def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]:
         return self._master.list_devices(handle)

@@ -56,10 +56,18 @@ class Worker(Protocol):
         """
 
     def cancel(self, step_id: int) -> None:
-        """Stops what the task does for a step; its runs end with CancelledError."""
+        """Stops what the task does for a step; its runs end with CancelledError.
+
+        It may overtake a ``run`` of the step that another thread is just sending: that one ends
+        likewise, if it comes before ``end_step``.
+        """
 
     def end_step(self, step_id: int) -> None:
-        """Drops what the task still holds for a step (tensors left there, step containers)."""
+        """Drops what the task still holds for a step (tensors left there, step containers).
+
+        Called once for every task of every step, when nothing of it runs there any more; so it
+        should cost no message of its own where there is nothing to drop.
+        """
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:
         """Drops the stages and the private state of a session."""

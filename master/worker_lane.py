@@ -15,9 +15,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ray
-import ray.exceptions
-
 from flowray.master.worker_api import StageResult
 from flowray.proto import errors, lane
 
@@ -157,14 +154,14 @@ class SocketLane(Lane):
     def _send_urgent(self, parts: Sequence[lane.Buffer]) -> None:
         try:
             lane.write_frame(self._urgent, parts)
-        except lane.Closed as error:
+        except lane.LaneClosedError as error:
             logger.debug("cancelling on a dead worker: %s", error)
 
     def _receive(self) -> None:
         try:
             while True:
                 self._answered(lane.read_frame(self._line))
-        except lane.Closed as error:
+        except lane.LaneClosedError as error:
             self._die(error)
         except Exception as error:
             logger.exception("an answer of a worker cannot be read")
@@ -183,7 +180,10 @@ class SocketLane(Lane):
 
 
 class CallLane(Lane):
-    """Ordinary actor calls, where no connection can be had: slower, and death shows only in them."""
+    """Ordinary actor calls, for where no connection can be had.
+
+    Slower, and a death shows only in a call.
+    """
 
     def __init__(
         self, actor: Any, incarnation: str, death: str, on_death: Callable[[], None]

@@ -1,8 +1,8 @@
 """The tasks of a cluster as Ray actors, each behind a ``worker_api.Worker``.
 
-A task lives through incarnations: when its process dies, what is in flight fails at once, Ray starts
-another process, and the pool connects to it. The state is gone then, so sessions that used the old
-incarnation stay dead on this task (AbortedError); new ones find it empty.
+A task lives through incarnations: when its process dies, what is in flight fails at once, Ray
+starts another process, and the pool connects to it. The state is gone then, so sessions that used
+the old incarnation stay dead on this task (AbortedError); new ones find it empty.
 """
 
 from __future__ import annotations
@@ -69,10 +69,13 @@ class ActorWorker:
 
     def __init__(self, spec: TaskSpec, actor_class: type[Any]) -> None:
         self.task = spec.name
+        self.on_lost: Callable[[str, errors.OpError], None] = _ignore
+        """Called with the task's name when its process dies; see ``Master.worker_lost``."""
         self._closed = threading.Event()
         self._stages: dict[str, Stage] = {}
         # The incarnation that a session began with: its state on this task is there or nowhere.
         self._sessions: dict[str, _Incarnation] = {}
+        self._cancelled: set[int] = set()
         options: dict[str, Any] = {
             "num_cpus": 0,
             "num_gpus": spec.gpus,
@@ -129,6 +132,7 @@ class ActorWorker:
         death = f"From {self.task}:\nworker process died (pid {pid})"
 
         def on_death() -> None:
+            self.on_lost(self.task, errors.unavailable(death))
             threading.Thread(
                 target=self._restart, args=(incarnation,), name="flowray-restart", daemon=True
             ).start()
@@ -229,10 +233,14 @@ class ActorWorker:
             done(StageResult(error=errors.aborted(text)))
 
     def cancel(self, step_id: int) -> None:
+        self._cancelled.add(step_id)
         self._incarnation().lane.cancel(step_id)
 
     def end_step(self, step_id: int) -> None:
-        self._incarnation().lane.tell("end_step", step_id)
+        # Only of a cancelled step does the process remember anything.
+        if step_id in self._cancelled:
+            self._cancelled.discard(step_id)
+            self._incarnation().lane.tell("end_step", step_id)
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:
         for handle in handles:
@@ -245,6 +253,10 @@ class ActorWorker:
 
     def fetch(self, values: Sequence[Any]) -> Sequence[Any]:
         return values
+
+
+def _ignore(task: str, error: errors.OpError) -> None:
+    """Nobody has asked to hear of deaths yet."""
 
 
 class WorkerPool:
@@ -266,6 +278,11 @@ class WorkerPool:
         except BaseException:
             self.close()
             raise
+
+    def report_losses_to(self, on_lost: Callable[[str, errors.OpError], None]) -> None:
+        """``on_lost(task, error)`` is called whenever a task's process dies."""
+        for worker in self.workers:
+            worker.on_lost = on_lost
 
     def close(self) -> None:
         """Ends the tasks; what they are doing fails with UnavailableError."""

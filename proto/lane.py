@@ -21,7 +21,7 @@ _TOTAL = struct.Struct("<Q")
 _COUNT = struct.Struct("<I")
 
 
-class Closed(Exception):
+class LaneClosedError(Exception):
     """The other end is gone."""
 
 
@@ -39,7 +39,7 @@ def pack(value: Any) -> list[Buffer]:
 
 
 def unpack(frame: Buffer) -> Any:
-    """The value of a frame (without its length). Arrays in it are views that keep ``frame`` alive."""
+    """The value of a frame (without its length). Its arrays are views that keep ``frame`` alive."""
     view = memoryview(frame)
     (count,) = _COUNT.unpack_from(view)
     at = _COUNT.size + 8 * count
@@ -56,13 +56,13 @@ def join(parts: Sequence[Buffer]) -> bytes:
 
 
 def read_frame(line: socket.socket) -> memoryview:
-    """The next frame. Raises Closed at the end of the stream, and if the connection broke."""
+    """The next frame. Raises LaneClosedError: the stream ended, or broke."""
     (size,) = _TOTAL.unpack(read_exactly(line, _TOTAL.size))
     return read_exactly(line, size)
 
 
 def read_exactly(line: socket.socket, size: int) -> memoryview:
-    """``size`` bytes. Raises Closed if they do not come."""
+    """``size`` bytes. Raises LaneClosedError if they do not come."""
     # Unlike a bytearray's, the memory of an empty array is not written before its data comes.
     data = np.empty(size, np.uint8).data
     at = 0
@@ -70,15 +70,15 @@ def read_exactly(line: socket.socket, size: int) -> memoryview:
         try:
             count = line.recv_into(data[at:])
         except OSError as error:
-            raise Closed(str(error)) from error
+            raise LaneClosedError(str(error)) from error
         if count == 0:
-            raise Closed("end of file")
+            raise LaneClosedError("end of file")
         at += count
     return data
 
 
 def write_frame(line: socket.socket, parts: Sequence[Buffer]) -> None:
-    """Sends the parts of ``pack``; waits while the other end does not read. Raises Closed."""
+    """Sends the parts of ``pack``; waits for the other end to read. Raises LaneClosedError."""
     try:
         if sum(map(len, parts)) <= 1 << 16:
             line.sendall(b"".join(parts))
@@ -86,4 +86,4 @@ def write_frame(line: socket.socket, parts: Sequence[Buffer]) -> None:
             for part in parts:
                 line.sendall(part)
     except OSError as error:
-        raise Closed(str(error)) from error
+        raise LaneClosedError(str(error)) from error

@@ -24,8 +24,8 @@ least 1 unless said otherwise. An attribute whose name is a parameter of ``op`` 
 
 from __future__ import annotations
 
-import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -34,7 +34,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 
 from flowray.proto import dtypes, errors, graph_pb2
-from flowray.proto.attr_values import from_attr_value
+from flowray.proto.attr_values import from_attr_value, to_attr_value
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import Shape
 
@@ -250,8 +250,8 @@ def op(
         ValueError: the name is taken (the message names the earlier file and line), or the
             signature and the attributes do not fit.
     """
-    caller = inspect.stack(context=0)[1]
-    defined_at = f"{caller.filename}:{caller.lineno}"
+    caller = sys._getframe(1)
+    defined_at = f"{caller.f_code.co_filename}:{caller.f_lineno}"
     if name in _registry:
         raise ValueError(f"op {name!r} is already defined at {_registry[name].defined_at}")
     left, arrow, right = signature.partition("->")
@@ -276,6 +276,11 @@ def op(
     )  # fmt: skip
     _registry[name] = definition
     return definition
+
+
+def default_attr_value(definition: AttrDef) -> graph_pb2.AttrValue:
+    """The default of an attribute that has one, as a node carries it."""
+    return to_attr_value(definition.default, definition.kind)
 
 
 def lookup(name: str) -> OpDef:

@@ -30,6 +30,11 @@ STREAM_METHOD: Final = "Stream"
 STREAM_PATH: Final = f"/{STREAM_SERVICE}/{STREAM_METHOD}"
 """Bidirectional: StreamRequest in, StreamResponse out (stream.proto)."""
 
+CLIENT_ID_METADATA: Final = "flowray-client-id"
+"""The key of a call's metadata by which flowray's own client ties its sessions to its stream: the
+same unique value goes with CreateSession and with the stream, and when the stream ends, however it
+does, the master closes the sessions."""
+
 CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),

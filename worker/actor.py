@@ -53,7 +53,7 @@ class LaneServer:
         def answer_later(*message: Any) -> None:
             try:
                 answer(*message)
-            except lane.Closed:
+            except lane.LaneClosedError:
                 logger.info("the master did not wait for a blocking stage")
 
         try:
@@ -66,7 +66,7 @@ class LaneServer:
                 else:
                     answer(request, method, arguments)
                 del arguments  # what a step brought must not stay until the next one comes
-        except lane.Closed:
+        except lane.LaneClosedError:
             logger.info("a line of the master ended")
 
     def handle(self, method: str, arguments: Sequence[Any]) -> Reply:
@@ -172,7 +172,7 @@ class WorkerActor:
                 except TimeoutError:
                     logger.warning("the master did not connect")
                     return
-                except lane.Closed:
+                except lane.LaneClosedError:
                     known = False
                 if not known:
                     line.close()

@@ -30,7 +30,9 @@ logger = logging.getLogger("flowray.worker")
 CompileMode = Literal["background", "eager", "never"]
 
 # Interpreting a segment this cheap beats calling an XLA program.
-_WORTH_COMPILING_SECONDS = 100e-6
+_CHEAP_SECONDS = 100e-6
+# A first run is slowed by what every first run is slowed by; this much says something all the same.
+_EXPENSIVE_SECONDS = 5e-3
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,10 @@ class Runtime:
         assert program is not None
         slots = program.base.copy()
         for slot, value in zip(program.inputs, inputs, strict=True):
+            if type(value) is np.ndarray:
+                # A view that cannot be written to: what is kept of it gets copied.
+                value = value.view()
+                value.flags.writeable = False
             slots[slot] = value
         if any(program.input_is_handle):
             self._open_handles(program, slots)
@@ -231,7 +237,8 @@ class Runtime:
                 recorder.add(instruction, slots, begin, time.time())
         if segment is not None:
             segment.runs += 1
-            segment.interpreted_seconds = time.perf_counter() - start
+            took = time.perf_counter() - start
+            segment.interpreted_seconds = min(took, segment.interpreted_seconds)
 
     def _program_for(self, segment: Segment, slots: list[Any]) -> Compiled | None:
         """The compiled program to use now, if any; starts a compilation where one is due."""
@@ -240,8 +247,7 @@ class Runtime:
             return None
         if mode == "eager":
             return segment.compile_now(segment.key(slots), slots)
-        if segment.runs == 0 or segment.interpreted_seconds < _WORTH_COMPILING_SECONDS:
-            # One-shot work, initializers above all, is never worth compiling.
+        if not _is_worth_compiling(segment):
             return None
         key = segment.key(slots)
         compiled = segment.program(key)
@@ -279,6 +285,13 @@ def _leave(value: Any) -> Any:
         value = value.read()  # type: ignore[attr-defined]
     array = np.asarray(value)
     return array if array.flags.writeable and array.flags.owndata else np.array(array)
+
+
+def _is_worth_compiling(segment: Segment) -> bool:
+    """Whether to compile, by what interpreting took at best. One-shot work (initializers) never is."""
+    if segment.runs == 1:
+        return segment.interpreted_seconds > _EXPENSIVE_SECONDS
+    return segment.runs > 1 and segment.interpreted_seconds > _CHEAP_SECONDS
 
 
 _compiler_lock = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -76,7 +77,8 @@ class Segment:
                 variables[id(instruction.state)] = instruction.state
         self._variables = list(variables.values())
         self.runs = 0
-        self.interpreted_seconds = 0.0
+        self.interpreted_seconds = math.inf
+        """The quickest interpreted run."""
         self.compilable = all(isinstance(v, StoredVariable) for v in self._variables)
 
     def key(self, slots: Sequence[Any]) -> Key:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowray.proto import strided_slice, tensors
 from flowray.proto.shapes import Shape
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ PartialEvaluator = Callable[["Operation"], Shape]
 _evaluators: dict[str, Evaluator] = {}
 _partial_evaluators: dict[str, PartialEvaluator] = {}
 _MAX_ELEMENTS = 1 << 16  # folding is for shapes and axes, not for data
+_MAX_DEPTH = 50
 
 
 def evaluator(op_type: str) -> Callable[[Evaluator], Evaluator]:
@@ -51,16 +53,26 @@ def partial_shape_evaluator(op_type: str) -> Callable[[PartialEvaluator], Partia
 
 def constant_value(tensor: Tensor) -> Array | None:
     """The value of ``tensor`` as an array if the graph alone determines it, else None."""
-    cache: dict[str, Any] = tensor.__dict__
-    if "constant" in cache:
-        return cache["constant"]  # type: ignore[no-any-return]
-    function = _evaluators.get(tensor.op.type)
-    if function is None or tensor._value_index != 0:
+    return _value(tensor, {}, _MAX_DEPTH)
+
+
+def _value(tensor: Tensor, seen: dict[int, Array | None], depth: int) -> Array | None:
+    """``seen`` holds what was found in this call: diamonds in the graph are walked once.
+
+    Only values are kept on the tensor: what is unknown may become known by ``set_shape``.
+    """
+    known: Array | None = tensor.__dict__.get("constant")
+    if known is not None or id(tensor) in seen:
+        return known if known is not None else seen[id(tensor)]
+    operation = tensor.op
+    function = _evaluators.get(operation.type)
+    if function is None or tensor._value_index != 0 or depth == 0:
         return None
-    value = function(tensor.op, [constant_value(t) for t in tensor.op._inputs])
+    value = function(operation, [_value(t, seen, depth - 1) for t in operation._inputs])
     if value is not None:
         value = np.asarray(value, dtype=tensor.dtype.base_dtype.as_numpy_dtype)
-        cache["constant"] = value
+        tensor.__dict__["constant"] = value
+    seen[id(tensor)] = value
     return value
 
 
@@ -86,8 +98,6 @@ def constant_value_as_shape(tensor: Tensor) -> Shape:
 
 @evaluator("Const")
 def _const(op: Operation, inputs: list[Array | None]) -> Array | None:
-    from flowray.proto import tensors
-
     return tensors.decode(op.node_def.attr["value"].tensor)
 
 
@@ -122,28 +132,20 @@ def _whole(function: Callable[..., Any]) -> Evaluator:
     return evaluate
 
 
-def _strided_slice_index(op: Operation, begin: Array, end: Array, strides: Array) -> Any:
-    """The numpy index of a StridedSlice; None for masks that numpy indexing lacks."""
-    masks = {m: op.get_attr(m) for m in ("begin_mask", "end_mask", "shrink_axis_mask")}
-    ellipsis, new_axis = op.get_attr("ellipsis_mask"), op.get_attr("new_axis_mask")
-    index: list[Any] = []
-    for i in range(len(begin)):
-        bit = 1 << i
-        if ellipsis & bit:
-            index.append(Ellipsis)
-        elif new_axis & bit:
-            index.append(np.newaxis)
-        elif masks["shrink_axis_mask"] & bit:
-            index.append(int(begin[i]))
-        else:
-            index.append(
-                slice(
-                    None if masks["begin_mask"] & bit else int(begin[i]),
-                    None if masks["end_mask"] & bit else int(end[i]),
-                    int(strides[i]),
-                )
-            )
-    return tuple(index)
+def _strided_slice(op: Operation, x: Array, *index: Array) -> Any:
+    selections, shape = strided_slice.resolve(x.shape, *(v.tolist() for v in index), _masks(op))
+    assert shape is not None
+    return x[tuple(s.as_slice for s in selections)].reshape(shape)
+
+
+def _masks(op: Operation) -> strided_slice.Masks:
+    names = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    return strided_slice.Masks(*(op.get_attr(f"{name}_mask") for name in names))
+
+
+def _slice(op: Operation, x: Array, begin: Array, size: Array) -> Any:
+    ends = [None if n == -1 else b + n for b, n in zip(begin.tolist(), size.tolist(), strict=True)]
+    return x[tuple(slice(b, e) for b, e in zip(begin.tolist(), ends, strict=True))]
 
 
 def _fill(op: Operation, dims: Array, value: Array) -> Any:
@@ -162,7 +164,7 @@ _WHOLE: dict[str, Callable[..., Any]] = {
     "ExpandDims": lambda op, x, axis: np.expand_dims(x, int(axis.reshape(()))),
     "Reshape": lambda op, x, shape: x.reshape(tuple(int(d) for d in shape)),
     "Squeeze": lambda op, x: np.squeeze(x, tuple(op.get_attr("squeeze_dims")) or None),
-    "StridedSlice": lambda op, x, *index: x[_strided_slice_index(op, *index)],
+    "Slice": _slice,
     "Fill": _fill,
     "Add": lambda op, x, y: x + y,
     "AddV2": lambda op, x, y: x + y,
@@ -178,6 +180,13 @@ _WHOLE: dict[str, Callable[..., Any]] = {
     "Prod": lambda op, x, axis: np.prod(
         x, axis=tuple(int(a) for a in axis.reshape(-1)), keepdims=op.get_attr("keep_dims")
     ),
+    "ZerosLike": lambda op, x: np.zeros_like(x) if x.dtype != object else None,
+    "OnesLike": lambda op, x: np.ones_like(x),
+    "Transpose": lambda op, x, perm: np.transpose(x, perm),
+    "Tile": lambda op, x, multiples: np.tile(x, multiples),
+    "ReverseV2": lambda op, x, axis: np.flip(x, axis),
+    "BroadcastArgs": lambda op, a, b: np.broadcast_shapes(tuple(a), tuple(b)),
+    "InvertPermutation": lambda op, x: np.argsort(x),
     "GatherV2": lambda op, x, indices, axis: np.take(x, indices, axis=int(axis)),
 }
 
@@ -239,15 +248,49 @@ def _partial_concat(op: Operation) -> Shape:
     return dims
 
 
+def _partial_selection(op: Operation) -> tuple[Shape, Shape]:
+    """The known entries of what a StridedSlice selects from a partly known vector, and its shape.
+
+    Entries are None where unknown; both are None where nothing is known.
+    """
+    index = [constant_value(t) for t in op._inputs[1:]]
+    whole = constant_value_as_shape(op._inputs[0]) if op._inputs[0].dtype.is_integer else None
+    if whole is None or any(v is None for v in index):
+        return None, None
+    try:
+        selections, shape = strided_slice.resolve(
+            [len(whole)], *(v.tolist() for v in index if v is not None), _masks(op)
+        )
+    except ValueError:
+        return None, None
+    return whole[selections[0].as_slice], shape
+
+
+@evaluator("StridedSlice")
+def _strided_slice_value(op: Operation, inputs: list[Array | None]) -> Array | None:
+    if all(v is not None and v.size <= _MAX_ELEMENTS for v in inputs):
+        value: Array | None = _checked(_strided_slice)(op, *inputs)  # type: ignore[arg-type]
+        return value
+    # ``tf.shape(x)[1]`` is known where that dimension is.
+    if op._inputs[0]._shape is None or len(op._inputs[0]._shape) != 1:
+        return None
+    entries, shape = _partial_selection(op)
+    if entries is None or shape is None or None in entries:
+        return None
+    return np.array(entries).reshape(tuple(d for d in shape if d is not None))
+
+
 @partial_shape_evaluator("StridedSlice")
 def _partial_strided_slice(op: Operation) -> Shape:
-    index = [constant_value(t) for t in op._inputs[1:]]
+    entries, shape = _partial_selection(op)
+    return entries if shape is not None and len(shape) == 1 else None
+
+
+@partial_shape_evaluator("Slice")
+def _partial_slice(op: Operation) -> Shape:
+    begin, size = (constant_value(t) for t in op._inputs[1:])
     whole = constant_value_as_shape(op._inputs[0])
-    if whole is None or any(v is None for v in index):
+    if whole is None or begin is None or size is None or len(begin) != 1:
         return None
-    if op.get_attr("new_axis_mask") or op.get_attr("ellipsis_mask"):
-        return None
-    if op.get_attr("shrink_axis_mask"):
-        return None
-    part: Shape = whole[_strided_slice_index(op, *index)[0]]  # type: ignore[arg-type]
-    return part
+    start, count = int(begin[0]), int(size[0])
+    return whole[start:] if count == -1 else whole[start : start + count]

@@ -27,7 +27,7 @@ def fused_batch_norm(op: Any, grad: Any, *_: Any) -> Any:
 @gradient("FusedBatchNormGrad", "FusedBatchNormGradV2", "FusedBatchNormGradV3")
 def fused_batch_norm_grad(op: Any, *grads: Any) -> Any:
     """The second derivative, by differentiating the first one written in elementary ops."""
-    from flowray.client.gradients.gradients import gradients
+    from flowray.client.gradients.engine import gradients
 
     g, x, scale = op.inputs[:3]
     reserves = len(op.inputs) - 3
@@ -45,8 +45,7 @@ def fused_batch_norm_grad(op: Any, *grads: Any) -> Any:
         return apply_op("Mean", tensor, axes)
 
     if op.get_attr("is_training"):
-        average = mean(wide)
-        centered = wide - spread(average)
+        centered = wide - spread(mean(wide))
         variance = mean(apply_op("Square", centered))
     else:
         variance = op.inputs[4]
@@ -59,5 +58,9 @@ def fused_batch_norm_grad(op: Any, *grads: Any) -> Any:
     if op.get_attr("is_training"):
         inner = g - spread(mean(g)) - normalized * spread(mean(g * normalized))
     to_x = apply_op("Cast", inner * spread(scale * inverse), DstT=x.dtype)
-    results = gradients([to_x, to_scale, to_offset], [op.inputs[0], x, scale], list(grads[:3]))
+    arguments = list(op.inputs[:3])
+    # The arguments count as independent of each other, though all may come from one tensor.
+    results = gradients(
+        [to_x, to_scale, to_offset], arguments, list(grads[:3]), stop_gradients=arguments
+    )
     return *results, *[None] * reserves

@@ -1,1 +1,182 @@
-"""Slicing, gathering and scattering: gradients."""
+"""Slicing, gathering, scattering, partitions: gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.framework.graph import colocate_with
+from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.gradients.array_ops import dense
+from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.ops import array_ops, slice_ops
+from flowray.proto import dtypes
+
+not_differentiable("Where", "Unique", "UniqueWithCounts", "ListDiff")
+
+# Slices -------------------------------------------------------------------------------------------
+
+
+@gradient("Slice")
+def slice_(op: Any, grad: Any) -> Any:
+    """Zeros around the gradient."""
+    x, begin = op.inputs[0], op.inputs[1]
+    column = array_ops.stack([array_ops.rank(x), 1])
+    size = array_ops.shape(op.outputs[0], out_type=begin.dtype)
+    before = array_ops.reshape(begin, column)
+    after = array_ops.reshape(array_ops.shape(x, out_type=begin.dtype) - size - begin, column)
+    return apply_op("Pad", dense(grad), array_ops.concat([before, after], 1)), None, None
+
+
+def _masks(op: Any) -> dict[str, int]:
+    return {
+        f"{name}_mask": op.get_attr(f"{name}_mask")
+        for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    }
+
+
+@gradient("StridedSlice")
+def strided_slice(op: Any, grad: Any) -> Any:
+    x, begin, end, strides = op.inputs
+    shape = array_ops.shape(x, out_type=begin.dtype)
+    x_grad = apply_op("StridedSliceGrad", shape, begin, end, strides, dense(grad), **_masks(op))
+    return x_grad, None, None, None
+
+
+@gradient("StridedSliceGrad")
+def strided_slice_grad(op: Any, grad: Any) -> Any:
+    _, begin, end, strides, _ = op.inputs
+    return (
+        *[None] * 4,
+        slice_ops.strided_slice(grad, begin, end, strides, **_masks(op)),
+    )
+
+
+# Gathering ----------------------------------------------------------------------------------------
+
+
+def _rows(params: Any, indices: Any, grad: Any) -> IndexedSlices:
+    """The gradient of a gather along the first axis: one row for each index."""
+    with colocate_with(params):
+        shape = array_ops.shape(params, out_type=dtypes.int64)
+        shape = apply_op("Cast", shape, DstT=dtypes.int32)
+    count = array_ops.expand_dims(array_ops.size(indices), 0)
+    values = array_ops.reshape(dense(grad), array_ops.concat([count, shape[1:]], 0))
+    return IndexedSlices(values, array_ops.reshape(indices, count), shape)
+
+
+@gradient("Gather")
+def gather(op: Any, grad: Any) -> Any:
+    return _rows(op.inputs[0], op.inputs[1], grad), None
+
+
+@gradient("GatherV2")
+def gather_v2(op: Any, grad: Any) -> Any:
+    params, indices, axis = op.inputs
+    batch_dims = op.get_attr("batch_dims")
+    at = array_ops.static_axis(axis)
+    if at == 0:
+        return _rows(params, indices, grad), None, None
+    rank, index_rank = params.shape.rank, indices.shape.rank
+    if at is None or rank is None or index_rank is None:
+        raise ValueError(
+            f"The gradient of '{op.name}' needs a constant axis and the ranks of params and indices"
+        )
+    at %= rank
+    batch_dims += index_rank if batch_dims < 0 else 0
+    return _gather_along(params, indices, dense(grad), at, batch_dims), None, None
+
+
+def _gather_along(params: Any, indices: Any, grad: Any, at: int, batch_dims: int) -> Any:
+    """Sums the slices of ``grad`` into zeros shaped as ``params``, as rows of flat batches."""
+    rank, inner = params.shape.rank, indices.shape.rank - batch_dims
+    batch, before = [*range(batch_dims)], [*range(batch_dims, at)]
+    after = [*range(at + 1, rank)]
+    # In ``grad``, the ``inner`` dimensions of the indices stand in the place of ``at``.
+    perm = [*batch, *range(at, at + inner), *before, *(i + inner - 1 for i in after)]
+    moved = array_ops.transpose(grad, perm)
+    shape = array_ops.shape(params)
+    rest = [shape[i] for i in before + after]
+    batches = apply_op("Prod", shape[:batch_dims], [0])
+    offsets = apply_op("Range", 0, batches, 1) * shape[at]
+    offsets = apply_op("Cast", offsets, DstT=indices.dtype)
+    rows = array_ops.reshape(indices, [batches, -1]) + array_ops.expand_dims(offsets, 1)
+    rows = array_ops.reshape(rows, [-1])
+    count = array_ops.size(indices)
+    summed = apply_op(
+        "UnsortedSegmentSum", array_ops.reshape(moved, [count, *rest]), rows, batches * shape[at]
+    )
+    dims = [*(shape[i] for i in batch), shape[at], *rest]
+    order = [*batch, at, *before, *after]
+    back = [order.index(i) for i in range(rank)]
+    return array_ops.transpose(array_ops.reshape(summed, dims), back)
+
+
+@gradient("GatherNd")
+def gather_nd(op: Any, grad: Any) -> Any:
+    params, indices = op.inputs
+    shape = array_ops.shape(params, out_type=indices.dtype)
+    grad = dense(grad)
+    if indices.shape.rank == 2 and indices.shape_tuple[1] == 1:
+        return IndexedSlices(grad, array_ops.squeeze(indices, axis=-1), shape), None
+    return slice_ops.scatter_nd(indices, grad, shape), None
+
+
+# Scattering ---------------------------------------------------------------------------------------
+
+
+@gradient("ScatterNd")
+def scatter_nd(op: Any, grad: Any) -> Any:
+    return None, slice_ops.gather_nd(grad, op.inputs[0]), None
+
+
+@gradient("TensorScatterUpdate")
+def tensor_scatter_update(op: Any, grad: Any) -> Any:
+    _, indices, updates = op.inputs
+    kept = slice_ops.tensor_scatter_update(grad, indices, array_ops.zeros_like(updates))
+    return kept, None, slice_ops.gather_nd(grad, indices)
+
+
+@gradient("TensorScatterAdd")
+def tensor_scatter_add(op: Any, grad: Any) -> Any:
+    return array_ops.identity(grad), None, slice_ops.gather_nd(grad, op.inputs[1])
+
+
+@gradient("TensorScatterSub")
+def tensor_scatter_sub(op: Any, grad: Any) -> Any:
+    return array_ops.identity(grad), None, apply_op("Neg", slice_ops.gather_nd(grad, op.inputs[1]))
+
+
+@gradient("TensorScatterMin", "TensorScatterMax")
+def tensor_scatter_extreme(op: Any, grad: Any) -> Any:
+    """To each element that is the extreme one, its share."""
+    tensor, indices, updates = op.inputs
+    result = op.outputs[0]
+    from_tensor = apply_op("Cast", apply_op("Equal", tensor, result), DstT=grad.dtype)
+    from_updates = apply_op(
+        "Cast", apply_op("Equal", updates, slice_ops.gather_nd(result, indices)), DstT=grad.dtype
+    )
+    count = slice_ops.tensor_scatter_add(from_tensor, indices, from_updates)
+    share = grad / count
+    return share * from_tensor, None, slice_ops.gather_nd(share, indices) * from_updates
+
+
+# Partitions ---------------------------------------------------------------------------------------
+
+
+@gradient("DynamicPartition")
+def dynamic_partition(op: Any, *grads: Any) -> Any:
+    """Partitions the places, too, and stitches the gradients together by them."""
+    data, partitions = op.inputs
+    shape = array_ops.shape(partitions)
+    places = array_ops.reshape(apply_op("Range", 0, apply_op("Prod", shape, [0]), 1), shape)
+    parts = slice_ops.dynamic_partition(places, partitions, op.get_attr("num_partitions"))
+    whole = slice_ops.dynamic_stitch(parts, list(grads))
+    return array_ops.reshape(whole, array_ops.shape(data)), None
+
+
+@gradient("DynamicStitch", "ParallelDynamicStitch")
+def dynamic_stitch(op: Any, grad: Any) -> Any:
+    count = len(op.inputs) // 2
+    grad = dense(grad)
+    return [*[None] * count, *(slice_ops.gather(grad, i) for i in op.inputs[:count])]

@@ -1,1 +1,146 @@
-"""No-ops and control edges: the user's functions."""
+"""Grouping, ordering and checking: the user's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from flowray.client.framework.conversion import (
+    convert_n_to_tensor,
+    convert_to_tensor,
+    convert_to_tensor_or_indexed_slices,
+)
+from flowray.client.framework.graph import (
+    Operation,
+    Tensor,
+    colocate_with,
+    control_dependencies,
+    device,
+    name_scope,
+)
+from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.framework.op_builder import apply_op
+
+
+def no_op(name: str | None = None) -> Any:
+    """An operation that does nothing."""
+    return apply_op("NoOp", name=name)
+
+
+def _flatten(items: Any) -> Iterator[Any]:
+    """The leaves of nested lists, tuples and dicts (in the order of their keys)."""
+    if isinstance(items, Mapping):
+        for key in sorted(items):
+            yield from _flatten(items[key])
+    elif isinstance(items, list | tuple):
+        for item in items:
+            yield from _flatten(item)
+    else:
+        yield items
+
+
+def group(*inputs: Any, name: str | None = None) -> Any:
+    """An operation that is done when all of ``inputs`` (operations, tensors, nests) are.
+
+    Raises:
+        TypeError: something among them is no node of a graph.
+    """
+    flat = list(_flatten(inputs))
+    for item in flat:
+        if not hasattr(item, "device"):
+            raise TypeError(
+                f"Expected tf.group() expected Tensor objects not None with type '{type(item)}'"
+            )
+    with name_scope(name, "group_deps", flat) as scope:
+        if not flat:
+            return no_op(scope)
+        by_device: dict[str, list[Any]] = {}
+        for item in flat:
+            by_device.setdefault(item.device or "", []).append(item)
+        if len(by_device) == 1:
+            ((where, items),) = by_device.items()
+            return _grouped(where, items, scope)
+        # One node per device first, so that only one edge comes from each.
+        parts = [_grouped(where, by_device[where], None) for where in sorted(by_device)]
+        with control_dependencies(parts):
+            return no_op(scope)
+
+
+def _grouped(where: str, items: Iterable[Any], name: str | None) -> Any:
+    with control_dependencies(items), device(where):
+        return no_op(name)
+
+
+def with_dependencies(
+    dependencies: Sequence[Any], output_tensor: Any, name: str | None = None
+) -> Any:
+    """``output_tensor``, once ``dependencies`` are done."""
+    with (
+        name_scope(name, "control_dependency", [*dependencies, output_tensor]) as scope,
+        colocate_with(output_tensor),
+        control_dependencies(dependencies),
+    ):
+        output = convert_to_tensor_or_indexed_slices(output_tensor)
+        if isinstance(output, IndexedSlices):
+            values = apply_op("Identity", output.values, name=scope)
+            return IndexedSlices(values, output.indices, output.dense_shape)
+        return apply_op("Identity", output, name=scope)
+
+
+def tuple(  # noqa: A001 - TensorFlow's name
+    tensors: Sequence[Any], name: str | None = None, control_inputs: Sequence[Any] | None = None
+) -> list[Any]:
+    """The tensors (IndexedSlices, None), none of them there before all are computed.
+
+    Args:
+        control_inputs: more operations and tensors to wait for.
+
+    Raises:
+        ValueError: there is no tensor among them.
+        TypeError: a control input is neither an operation nor a tensor.
+    """
+    with name_scope(name, "tuple", tensors):
+        tensors = [
+            t
+            if t is None or isinstance(t, Operation | Tensor | IndexedSlices)
+            else convert_to_tensor(t)
+            for t in tensors
+        ]
+        gating = [t if isinstance(t, Operation) else t.op for t in tensors if t is not None]
+        for item in control_inputs or ():
+            if not isinstance(item, Operation | Tensor):
+                raise TypeError(f"Control input must be Operation or Tensor: {item}")
+            gating.append(item if isinstance(item, Operation) else item.op)
+        if not gating:
+            raise ValueError(f"Must have at least one Tensor: {tensors}")
+        gate = group(*sorted(set(gating), key=lambda op: op._id))
+        result: list[Any] = []
+        for item in tensors:
+            if item is None:
+                result.append(None)
+            elif isinstance(item, Operation):
+                with control_dependencies([gate]):
+                    result.append(group(item))
+            else:
+                result.append(with_dependencies([gate], item))
+        return result
+
+
+def Assert(  # noqa: N802 - TensorFlow's name
+    condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None
+) -> Any:
+    """An operation that fails with InvalidArgumentError, showing ``data``, if ``condition`` is false.
+
+    Unlike TensorFlow 1.15's, it is no ``tf.cond``: what ``data`` needs is computed in any case.
+
+    Args:
+        condition: bool scalar.
+        data: tensors to show.
+        summarize: how many elements of each; 3 if None, all if negative.
+    """
+    with name_scope(name, "Assert", [condition, data]):
+        condition = convert_to_tensor(condition, name="Condition")
+        return apply_op(
+            "Assert", condition, convert_n_to_tensor(data),
+            summarize=3 if summarize is None else summarize, name="Assert",
+        )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.ops.nn_ops import one_of
+from flowray.client.ops.reduction_ops import deprecated_argument
 from flowray.proto.shapes import merge_dims
 
 
@@ -64,9 +64,7 @@ def conv2d(
     Raises:
         ValueError: the shapes do not fit each other.
     """
-    filter = one_of("filters", filter, "filter", None) if filters is None else one_of(
-        "filters", filters, "filter", filter
-    )
+    filter = deprecated_argument("filters", filters, "filter", filter)
     data_format = data_format or "NHWC"
     return apply_op(
         "Conv2D", input, filter, strides=expanded(strides, 2, data_format, "strides"),
@@ -88,7 +86,7 @@ def conv2d_backprop_input(
     filters: Any = None,
 ) -> Any:
     """The gradient of ``conv2d`` with respect to its input, of shape ``input_sizes``."""
-    filter = one_of("filter", filter, "filters", filters)
+    filter = deprecated_argument("filter", filter, "filters", filters)
     return apply_op(
         "Conv2DBackpropInput", input_sizes, filter, out_backprop,
         strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
@@ -137,8 +135,8 @@ def conv2d_transpose(
         output_shape: the shape of the result.
         strides: as of ``conv2d``.
     """
-    filter = one_of("filters", filters, "filter", filter)
-    value = one_of("input", input, "value", value)
+    filter = deprecated_argument("filters", filters, "filter", filter)
+    value = deprecated_argument("input", input, "value", value)
     with name_scope(name, "conv2d_transpose", [value, filter, output_shape]) as scope:
         data_format = data_format or "NHWC"
         if data_format not in ("NCHW", "NHWC"):
@@ -178,14 +176,20 @@ def depthwise_conv2d(
     Returns:
         A tensor with ``channels * multiplier`` channels.
     """
-    rate = one_of("dilations", dilations, "rate", rate)
+    rate = deprecated_argument("dilations", dilations, "rate", rate)
     with name_scope(name, "depthwise", [input, filter]) as scope:
         data_format = data_format or "NHWC"
         return _depthwise(input, filter, strides, padding, rate, data_format, scope)
 
 
 def _depthwise(
-    input: Any, filter: Any, strides: Any, padding: Any, rate: Any, data_format: str, name: str | None
+    input: Any,
+    filter: Any,
+    strides: Any,
+    padding: Any,
+    rate: Any,
+    data_format: str,
+    name: str | None,
 ) -> Any:
     return apply_op(
         "DepthwiseConv2dNative", convert_to_tensor(input, name="tensor_in"),
@@ -224,7 +228,7 @@ def separable_conv2d(
     Args:
         pointwise_filter: ``[1, 1, channels * multiplier, out_channels]``.
     """
-    rate = one_of("dilations", dilations, "rate", rate)
+    rate = deprecated_argument("dilations", dilations, "rate", rate)
     with name_scope(name, "separable_conv2d", [input, depthwise_filter, pointwise_filter]) as scope:
         data_format = data_format or "NHWC"
         pointwise_filter = convert_to_tensor(pointwise_filter, name="pointwise_filter")
@@ -263,13 +267,15 @@ def conv1d(
         value: ``[batch, width, channels]`` (``NWC``) or ``[batch, channels, width]`` (``NCW``).
         filters: ``[width, in_channels, out_channels]``.
     """
-    value = one_of("input", input, "value", value)
+    value = deprecated_argument("input", input, "value", value)
     with name_scope(name, "conv1d", [value, filters]) as scope:
         first = data_format in ("NCW", "NCHW")
         if data_format not in (None, "NHWC", "NWC", "NCHW", "NCW"):
-            raise ValueError("data_format must be \"NWC\" or \"NCW\".")
+            raise ValueError('data_format must be "NWC" or "NCW".')
         axis = 2 if first else 1
-        step, apart = (_single(v, name) for v, name in ((stride, "stride"), (dilations, "dilations")))
+        step, apart = (
+            _single(v, name) for v, name in ((stride, "stride"), (dilations, "dilations"))
+        )
         result = conv2d(
             apply_op("ExpandDims", value, axis),
             apply_op("ExpandDims", filters, 0),
@@ -309,7 +315,7 @@ def conv3d(
         filter: ``[depth, height, width, in_channels, out_channels]``.
     """
     return apply_op(
-        "Conv3D", input, one_of("filters", filters, "filter", filter),
+        "Conv3D", input, deprecated_argument("filters", filters, "filter", filter),
         strides=expanded(strides, 3, data_format, "strides"), padding=padding,
         data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
         name=name,
@@ -328,8 +334,8 @@ def convolution(
     dilations: Any = None,
 ) -> Any:
     """A convolution over one, two or three spatial dimensions, as the filter's rank says."""
-    filter = one_of("filters", filters, "filter", filter)
-    rate = one_of("dilations", dilations, "dilation_rate", dilation_rate)
+    filter = deprecated_argument("filters", filters, "filter", filter)
+    rate = deprecated_argument("dilations", dilations, "dilation_rate", dilation_rate)
     with name_scope(name, "convolution", [input, filter]) as scope:
         filter = convert_to_tensor(filter, name="filter")
         rank = filter.shape.rank
@@ -340,13 +346,23 @@ def convolution(
         first = data_format is not None and data_format.startswith("NC")
         if rank == 3:
             return conv1d(
-                input, filter, strides, padding, data_format="NCW" if first else "NWC", name=scope,
+                input,
+                filter,
+                strides,
+                padding,
+                data_format="NCW" if first else "NWC",
+                name=scope,
                 dilations=rate,
             )
         if rank == 4:
             return conv2d(
-                input, filter, strides or 1, padding, data_format="NCHW" if first else "NHWC",
-                dilations=rate, name=scope,
+                input,
+                filter,
+                strides or 1,
+                padding,
+                data_format="NCHW" if first else "NHWC",
+                dilations=rate,
+                name=scope,
             )
         return conv3d(
             input, filter, strides or 1, padding, "NCDHW" if first else "NDHWC", rate or 1, scope
@@ -372,7 +388,7 @@ def max_pool(
         ksize, strides: one number, two or four of them.
         padding: ``"SAME"``, ``"VALID"``, or four (before, after) pairs. Padding never is a maximum.
     """
-    value = one_of("input", input, "value", value)
+    value = deprecated_argument("input", input, "value", value)
     with name_scope(name, "MaxPool", [value]) as scope:
         data_format = data_format or "NHWC"
         return apply_op(
@@ -396,7 +412,7 @@ def avg_pool(
     input: Any = None,
 ) -> Any:
     """The average over windows of ``ksize``; padding does not count. Arguments as ``max_pool``."""
-    value = one_of("input", input, "value", value)
+    value = deprecated_argument("input", input, "value", value)
     with name_scope(name, "AvgPool", [value]) as scope:
         data_format = data_format or "NHWC"
         return apply_op(
@@ -422,7 +438,7 @@ def pool(
     dilations: Any = None,
 ) -> Any:
     """A ``"MAX"`` or ``"AVG"`` pool over one or two spatial dimensions, as ``window_shape`` says."""
-    rate = one_of("dilations", dilations, "dilation_rate", dilation_rate)
+    rate = deprecated_argument("dilations", dilations, "dilation_rate", dilation_rate)
     if rate is not None and any(r != 1 for r in ([rate] if isinstance(rate, int) else rate)):
         raise ValueError("pool: a dilation_rate above 1 has no kernel in TensorFlow's own ops")
     functions = {"MAX": max_pool, "AVG": avg_pool}
@@ -440,5 +456,3 @@ def pool(
         wide = apply_op("ExpandDims", convert_to_tensor(input), axis)
         pooled = functions[pooling_type](wide, [1, *window], [1, *steps], padding, layout)
         return apply_op("Squeeze", pooled, squeeze_dims=[axis], name=scope)
-
-

@@ -1,1 +1,221 @@
-"""TODO"""
+"""Repeating, padding, reversing, diagonals and blocks: the user's functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops.array_ops import _one_of
+
+# Repeating, padding, reversing --------------------------------------------------------------------
+
+
+def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
+    """``input`` repeated ``multiples[i]`` times along each dimension i."""
+    return apply_op("Tile", input, multiples, name=name)
+
+
+def pad(
+    tensor: Any,
+    paddings: Any,
+    mode: str = "CONSTANT",
+    name: str | None = None,
+    constant_values: Any = 0,
+) -> Any:
+    """``tensor`` surrounded by padding.
+
+    Args:
+        paddings: integer [rank, 2]: how much goes before and after each dimension.
+        mode: ``CONSTANT``, ``REFLECT`` (mirrored without the edge) or ``SYMMETRIC`` (with it).
+        constant_values: the scalar that ``CONSTANT`` pads with.
+
+    Raises:
+        ValueError: an unknown mode.
+    """
+    mode = mode.upper()
+    if mode == "CONSTANT":
+        if not isinstance(constant_values, Tensor) and constant_values == 0:
+            return apply_op("Pad", tensor, paddings, name=name)
+        return apply_op("PadV2", tensor, paddings, constant_values, name=name)
+    if mode in ("REFLECT", "SYMMETRIC"):
+        return apply_op("MirrorPad", tensor, paddings, mode=mode, name=name)
+    raise ValueError(f"Unknown padding mode: {mode}")
+
+
+def reverse(tensor: Any, axis: Any, name: str | None = None) -> Any:
+    """``tensor`` reversed along the axes in vector ``axis``."""
+    return apply_op("ReverseV2", tensor, axis, name=name)
+
+
+reverse_v2 = reverse
+
+
+def reverse_sequence(
+    input: Any,
+    seq_lengths: Any,
+    seq_axis: int | None = None,
+    batch_axis: int | None = None,
+    name: str | None = None,
+    seq_dim: int | None = None,
+    batch_dim: int | None = None,
+) -> Any:
+    """``input`` with the first ``seq_lengths[i]`` elements of each batch entry i reversed.
+
+    Args:
+        seq_lengths: integer vector, as long as the batch axis.
+        seq_axis: the axis to reverse (once called ``seq_dim``).
+        batch_axis: the batch axis (once called ``batch_dim``), 0 if None.
+    """
+    seq_axis = _one_of("seq_axis", seq_axis, "seq_dim", seq_dim)
+    batch_axis = _one_of("batch_axis", batch_axis, "batch_dim", batch_dim)
+    if seq_axis is None:
+        raise ValueError("seq_axis must be given")
+    return apply_op(
+        "ReverseSequence", input, seq_lengths, seq_dim=seq_axis, batch_dim=batch_axis or 0,
+        name=name,
+    )  # fmt: skip
+
+
+def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Any:
+    """``input`` shifted along one or several axes; what leaves one end comes in at the other."""
+    return apply_op("Roll", input, shift, axis, name=name)
+
+
+# Diagonals ----------------------------------------------------------------------------------------
+
+
+def diag(diagonal: Any, name: str | None = None) -> Any:
+    """A tensor of twice the rank, with ``diagonal`` on its diagonal and zeros elsewhere."""
+    return apply_op("Diag", diagonal, name=name)
+
+
+def diag_part(input: Any, name: str | None = None) -> Any:
+    """The diagonal of a tensor whose shape is some shape twice."""
+    return apply_op("DiagPart", input, name=name)
+
+
+def _is_main(k: Any) -> bool:
+    return isinstance(k, int) and k == 0
+
+
+def matrix_diag(
+    diagonal: Any,
+    name: str = "diag",
+    k: Any = 0,
+    num_rows: Any = -1,
+    num_cols: Any = -1,
+    padding_value: Any = 0,
+    align: str = "RIGHT_LEFT",
+) -> Any:
+    """Matrices with the given diagonals.
+
+    Args:
+        diagonal: [..., n], or [..., diagonals, n] for several.
+        k: which diagonal (0 the main, positive above it), or ``[lowest, highest]``.
+        num_rows, num_cols: the size of the matrices; -1 for the least.
+        padding_value: what stands elsewhere.
+        align: where the shorter of several diagonals are padded, above and below the main one.
+    """
+    if _is_main(k) and (num_rows, num_cols, padding_value) == (-1, -1, 0):
+        return apply_op("MatrixDiag", diagonal, name=name)
+    return apply_op(
+        "MatrixDiagV3", diagonal, k, num_rows, num_cols, padding_value, align=align, name=name
+    )
+
+
+def matrix_diag_part(
+    input: Any,
+    name: str = "diag_part",
+    k: Any = 0,
+    padding_value: Any = 0,
+    align: str = "RIGHT_LEFT",
+) -> Any:
+    """The diagonals of matrices; the arguments are those of ``matrix_diag``."""
+    if _is_main(k):
+        return apply_op("MatrixDiagPart", input, name=name)
+    return apply_op("MatrixDiagPartV3", input, k, padding_value, align=align, name=name)
+
+
+def matrix_set_diag(
+    input: Any, diagonal: Any, name: str = "set_diag", k: Any = 0, align: str = "RIGHT_LEFT"
+) -> Any:
+    """Matrices with other diagonals; the arguments are those of ``matrix_diag``."""
+    if _is_main(k):
+        return apply_op("MatrixSetDiag", input, diagonal, name=name)
+    return apply_op("MatrixSetDiagV3", input, diagonal, k, align=align, name=name)
+
+
+def matrix_band_part(
+    input: Any, num_lower: Any, num_upper: Any, name: str | None = None
+) -> Any:
+    """Matrices with zeros outside a band: so many diagonals below and above the main one.
+
+    A negative number keeps the whole triangle.
+    """
+    return apply_op("MatrixBandPart", input, num_lower, num_upper, name=name)
+
+
+# Blocks -------------------------------------------------------------------------------------------
+
+
+def space_to_depth(
+    input: Any, block_size: int, name: str | None = None, data_format: str = "NHWC"
+) -> Any:
+    """Images whose blocks of ``block_size`` squared pixels have become one pixel's channels."""
+    return apply_op(
+        "SpaceToDepth", input, block_size=block_size, data_format=data_format, name=name
+    )
+
+
+def depth_to_space(
+    input: Any, block_size: int, name: str | None = None, data_format: str = "NHWC"
+) -> Any:
+    """The inverse of ``space_to_depth``."""
+    return apply_op(
+        "DepthToSpace", input, block_size=block_size, data_format=data_format, name=name
+    )
+
+
+def space_to_batch_nd(
+    input: Any, block_shape: Any, paddings: Any, name: str | None = None
+) -> Any:
+    """Padded ``input`` whose places within blocks have become batch entries."""
+    return apply_op("SpaceToBatchND", input, block_shape, paddings, name=name)
+
+
+def batch_to_space_nd(input: Any, block_shape: Any, crops: Any, name: str | None = None) -> Any:
+    """The inverse of ``space_to_batch_nd``; ``crops`` are cut off at the end."""
+    return apply_op("BatchToSpaceND", input, block_shape, crops, name=name)
+
+
+def space_to_batch(
+    input: Any,
+    paddings: Any,
+    block_size: int | None = None,
+    name: str | None = None,
+    block_shape: Any = None,
+) -> Any:
+    """``space_to_batch_nd`` with square blocks, or with ``block_shape``."""
+    with name_scope(name, "SpaceToBatch", [input, paddings]) as scope:
+        block = _square(block_size, block_shape)
+        return space_to_batch_nd(convert_to_tensor(input), block, paddings, name=scope)
+
+
+def batch_to_space(
+    input: Any,
+    crops: Any,
+    block_size: int | None = None,
+    name: str | None = None,
+    block_shape: Any = None,
+) -> Any:
+    """``batch_to_space_nd`` with square blocks, or with ``block_shape``."""
+    with name_scope(name, "BatchToSpace", [input, crops]) as scope:
+        block = _square(block_size, block_shape)
+        return batch_to_space_nd(convert_to_tensor(input), block, crops, name=scope)
+
+
+def _square(block_size: int | None, block_shape: Any) -> Any:
+    block = _one_of("block_shape", block_shape, "block_size", block_size)
+    return [block, block] if isinstance(block, int) else block

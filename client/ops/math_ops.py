@@ -182,16 +182,6 @@ def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None 
     return apply_op("ApproximateEqual", x, y, tolerance=tolerance, name=name)  # type: ignore[no-any-return]
 
 
-def igamma(a: Any, x: Any, name: str | None = None) -> Tensor:
-    """The lower regularized incomplete Gamma function P(a, x), elementwise."""
-    return apply_op("Igamma", a, x, name=name)  # type: ignore[no-any-return]
-
-
-def igammac(a: Any, x: Any, name: str | None = None) -> Tensor:
-    """The upper regularized incomplete Gamma function Q(a, x), elementwise."""
-    return apply_op("Igammac", a, x, name=name)  # type: ignore[no-any-return]
-
-
 def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
     """The Hurwitz zeta function, elementwise."""
     return apply_op("Zeta", x, q, name=name)  # type: ignore[no-any-return]
@@ -200,11 +190,6 @@ def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
 def polygamma(a: Any, x: Any, name: str | None = None) -> Tensor:
     """The a-th derivative of digamma, elementwise."""
     return apply_op("Polygamma", a, x, name=name)  # type: ignore[no-any-return]
-
-
-def betainc(a: Any, b: Any, x: Any, name: str | None = None) -> Tensor:
-    """The regularized incomplete beta integral, elementwise."""
-    return apply_op("Betainc", a, b, x, name=name)  # type: ignore[no-any-return]
 
 
 # Division, as Python understands it --------------------------------------------------------------

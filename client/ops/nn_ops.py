@@ -1,4 +1,4 @@
-"""Bias, activations, softmax and its losses, dropout, top-k, embeddings: the user's functions."""
+"""Bias, activations, softmax and its losses, dropout, top-k: the user's functions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import Tensor, colocate_with, name_scope
+from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops.random_ops import random_uniform
+from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
 from flowray.proto import dtypes
 from flowray.proto.shapes import as_shape, merge
 
@@ -39,15 +41,7 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | 
     with name_scope(name, "BiasAdd", [value, bias]) as scope:
         value = convert_to_tensor(value, name="input")
         bias = convert_to_tensor(bias, dtype=value.dtype.base_dtype, name="bias")
-        return apply_op(
-            "BiasAdd", value, bias, data_format=data_format_2d(data_format), name=scope
-        )
-
-
-def bias_add_v1(value: Any, bias: Any, name: str | None = None) -> Any:
-    """``bias_add`` through the op that has no data format."""
-    with name_scope(name, "BiasAddV1", [value, bias]) as scope:
-        return apply_op("BiasAddV1", value, bias, name=scope)
+        return apply_op("BiasAdd", value, bias, data_format=data_format_2d(data_format), name=scope)
 
 
 def relu(features: Any, name: str | None = None) -> Any:
@@ -125,43 +119,28 @@ def zero_fraction(value: Any, name: str | None = None) -> Any:
         value = convert_to_tensor(value, name="value")
         size = apply_op("Size", value, out_type=dtypes.int64)
         different = apply_op("NotEqual", value, apply_op("ZerosLike", value))
-        nonzero = _total(apply_op("Cast", different, DstT=dtypes.int64))
+        nonzero = reduce_sum(apply_op("Cast", different, DstT=dtypes.int64))
         zeros = apply_op("Cast", apply_op("Sub", size, nonzero), DstT=dtypes.float32)
         return apply_op(
             "RealDiv", zeros, apply_op("Cast", size, DstT=dtypes.float32), name="fraction"
         )
 
 
-def _total(tensor: Tensor) -> Any:
-    rank = tensor.shape.rank
-    axes = list(range(rank)) if rank is not None else apply_op("Range", 0, apply_op("Rank", tensor), 1)
-    return apply_op("Sum", tensor, convert_to_tensor(axes, dtypes.int32))
-
-
 # Softmax ------------------------------------------------------------------------------------------
-
-
-def one_of(new_name: str, new: Any, old_name: str, old: Any) -> Any:
-    """The value of an argument that was renamed; ValueError if both names are given."""
-    if old is None:
-        return new
-    if new is not None:
-        raise ValueError(f"Cannot specify both '{old_name}' and '{new_name}'")
-    return old
 
 
 def softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
     """``exp(logits) / reduce_sum(exp(logits), axis)``, by default over the last axis."""
-    return _softmax("Softmax", logits, one_of("axis", axis, "dim", dim), name)
+    return _softmax("Softmax", logits, deprecated_argument("axis", axis, "dim", dim), name)
 
 
 def log_softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
     """``logits - log(reduce_sum(exp(logits), axis))``, by default over the last axis."""
-    return _softmax("LogSoftmax", logits, one_of("axis", axis, "dim", dim), name)
+    return _softmax("LogSoftmax", logits, deprecated_argument("axis", axis, "dim", dim), name)
 
 
 def _softmax(op_type: str, logits: Any, axis: int | None, name: str | None) -> Any:
@@ -209,9 +188,7 @@ def _with_last(tensor: Tensor, axis: int) -> Any:
 
 def _check_keywords(name: str, sentinel: Any, labels: Any, logits: Any) -> None:
     if sentinel is not None:
-        raise ValueError(
-            f"Only call `{name}` with named arguments (labels=..., logits=..., ...)"
-        )
+        raise ValueError(f"Only call `{name}` with named arguments (labels=..., logits=..., ...)")
     if labels is None or logits is None:
         raise ValueError("Both labels and logits must be provided.")
 
@@ -248,7 +225,7 @@ def softmax_cross_entropy_with_logits_v2(
     Returns:
         A tensor of the logits' shape and dtype, without ``axis``.
     """
-    axis = one_of("axis", axis, "dim", dim)
+    axis = deprecated_argument("axis", axis, "dim", dim)
     axis = -1 if axis is None else axis
     _check_keywords("softmax_cross_entropy_with_logits", None, labels, logits)
     with name_scope(name, "softmax_cross_entropy_with_logits", [logits, labels]) as scope:
@@ -284,9 +261,7 @@ def _flat_rows(tensor: Tensor) -> Any:
     shape = tensor.shape_tuple
     if shape is not None and len(shape) == 2:
         return tensor
-    last = apply_op(
-        "StridedSlice", apply_op("Shape", tensor), [-1], [0], [1], end_mask=1
-    )
+    last = apply_op("StridedSlice", apply_op("Shape", tensor), [-1], [0], [1], end_mask=1)
     rows = apply_op("Reshape", tensor, apply_op("ConcatV2", [[-1], last], 0))
     if shape is not None:
         outer = as_shape(shape[:-1]).num_elements()
@@ -381,7 +356,7 @@ def weighted_cross_entropy_with_logits(
     targets: Any = None,
 ) -> Any:
     """``sigmoid_cross_entropy_with_logits`` whose positive part counts ``pos_weight`` times."""
-    labels = one_of("labels", labels, "targets", targets)
+    labels = deprecated_argument("labels", labels, "targets", targets)
     with name_scope(name, "logistic_loss", [logits, labels]) as scope:
         logits = convert_to_tensor(logits, name="logits")
         labels = convert_to_tensor(labels, name="labels", preferred_dtype=logits.dtype.base_dtype)
@@ -450,11 +425,8 @@ def dropout(
         seed: the seed of the op.
         rate: a scalar, number or tensor, in ``[0, 1)``.
     """
-    if isinstance(keep_prob, Tensor) or rate is None:
-        kept = one_of("rate", rate, "keep_prob", None if keep_prob is None else 1 - keep_prob)
-    else:
-        kept = one_of("rate", rate, "keep_prob", keep_prob)
-    rate = kept
+    dropped = None if keep_prob is None else 1 - keep_prob
+    rate = deprecated_argument("rate", rate, "keep_prob", dropped)
     if rate is None:
         raise ValueError("You must provide a rate to dropout.")
     with name_scope(name, "dropout", [x]) as scope:
@@ -476,8 +448,6 @@ def dropout(
             raise ValueError(f"Shape {rate.shape} must have rank 0")
         if constant_value(rate) == 0:
             return x
-        from flowray.client.ops.random_ops import random_uniform
-
         noise = random_uniform(_noise_shape(x, noise_shape), seed=seed, dtype=x.dtype.base_dtype)
         scale = 1 / (1 - rate)
         # The noise is uniform on [0, 1): it is at least ``rate`` with probability 1 - rate.
@@ -530,109 +500,3 @@ def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) 
             order of their indices.
     """
     return apply_op("TopKV2", input, k, sorted=sorted, name=name)
-
-
-# Embeddings ---------------------------------------------------------------------------------------
-
-
-def embedding_lookup(
-    params: Any,
-    ids: Any,
-    partition_strategy: str = "mod",
-    name: str | None = None,
-    validate_indices: bool = True,
-    max_norm: float | None = None,
-) -> Any:
-    """The rows ``ids`` of an embedding table, which may be split over several tensors.
-
-    Args:
-        params: a table ``[rows, ...]``, or a list of its shards (or a partitioned variable).
-        ids: int32 or int64 tensor of row numbers.
-        partition_strategy: how rows are spread over the shards: ``"mod"``, row ``i`` in shard
-            ``i % n``; ``"div"``, in contiguous stretches.
-        validate_indices: ignored, as in TensorFlow: indices are always checked.
-        max_norm: embeddings with a larger l2 norm are scaled down to it.
-
-    Returns:
-        A tensor of shape ``ids.shape + params.shape[1:]``.
-    """
-    shards = list(params) if isinstance(params, list | tuple) else None
-    if shards is None:
-        partitions = getattr(params, "_get_variable_list", None)
-        shards = list(partitions()) if callable(partitions) else [params]
-    if not shards:
-        raise ValueError(f"Need at least one param, got {params}")
-    with name_scope(name, "embedding_lookup", [*shards, ids]) as scope:
-        if len(shards) == 1:
-            return _clipped(_gather(shards[0], ids), max_norm, scope)
-        ids = convert_to_tensor(ids, name="ids")
-        flat = apply_op("Reshape", ids, [-1])
-        places = apply_op("Range", 0, apply_op("Size", flat), 1)
-        shard_of, row_in_shard = _partition(flat, shards, partition_strategy)
-        shard_of = apply_op("Cast", shard_of, DstT=dtypes.int32)
-        rows = apply_op("DynamicPartition", row_in_shard, shard_of, num_partitions=len(shards))
-        origins = apply_op("DynamicPartition", places, shard_of, num_partitions=len(shards))
-        found = [_gather(p, r) for p, r in zip(shards, rows, strict=True)]
-        stitched = apply_op("DynamicStitch", origins, found)
-        row_shape = as_shape(shards[0].shape)[1:]
-        for shard in shards[1:]:
-            row_shape = row_shape.merge_with(as_shape(shard.shape)[1:])
-        tail = (
-            convert_to_tensor(row_shape.as_list(), dtypes.int32)
-            if row_shape.is_fully_defined()
-            else apply_op("StridedSlice", apply_op("Shape", shards[0]), [1], [0], [1], end_mask=1)
-        )
-        shape = apply_op("ConcatV2", [apply_op("Shape", ids), tail], 0)
-        result = apply_op("Reshape", stitched, shape, name=None if max_norm else scope)
-        result.set_shape(ids.shape.concatenate(row_shape))
-        return _clipped(result, max_norm, scope)
-
-
-def _partition(ids: Tensor, shards: list[Any], strategy: str) -> tuple[Any, Any]:
-    """The shard of each id, and its row there."""
-    count = convert_to_tensor(len(shards), ids.dtype.base_dtype)
-    if strategy == "mod":
-        return apply_op("FloorMod", ids, count), apply_op("FloorDiv", ids, count)
-    if strategy != "div":
-        raise ValueError("Unrecognized partition strategy: " + strategy)
-    sizes = [as_shape(shard.shape)[0].value for shard in shards]
-    if all(size is not None for size in sizes):
-        total: Any = convert_to_tensor(sum(s or 0 for s in sizes), ids.dtype.base_dtype)
-    else:
-        lengths = [
-            apply_op("StridedSlice", apply_op("Shape", s), [0], [1], [1], shrink_axis_mask=1)
-            for s in shards
-        ]
-        total = apply_op("Cast", apply_op("AddN", lengths), DstT=ids.dtype.base_dtype)
-    # The first ``extras`` shards have one row more than the others.
-    per_shard, extras = apply_op("FloorDiv", total, count), apply_op("FloorMod", total, count)
-    shard_of = apply_op(
-        "Maximum",
-        apply_op("FloorDiv", ids, per_shard + 1),
-        apply_op("FloorDiv", ids - extras, per_shard),
-    )
-    row = apply_op(
-        "Select",
-        apply_op("Less", shard_of, extras),
-        apply_op("FloorMod", ids, per_shard + 1),
-        apply_op("FloorMod", ids - extras, per_shard),
-    )
-    return shard_of, row
-
-
-def _gather(params: Any, ids: Any) -> Any:
-    read = getattr(params, "sparse_read", None)
-    with colocate_with(params if not callable(read) else params.handle):
-        if callable(read):
-            return read(ids)
-        return apply_op("GatherV2", params, ids, 0)
-
-
-def _clipped(rows: Any, max_norm: float | None, name: str) -> Any:
-    """Scales down embeddings whose norm (over all axes but the ids') is above ``max_norm``."""
-    if max_norm is None:
-        return apply_op("Identity", rows, name=name)
-    norm = apply_op("Sqrt", apply_op("Sum", apply_op("Square", rows), [-1], keep_dims=True))
-    limit = convert_to_tensor(max_norm, rows.dtype.base_dtype)
-    scaled = rows * apply_op("RealDiv", limit, apply_op("Maximum", norm, limit))
-    return apply_op("Identity", scaled, name=name)

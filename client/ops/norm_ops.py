@@ -1,1 +1,193 @@
-"""Normalization: the user's functions."""
+"""Moments and normalization: the user's functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.framework.conversion import constant, convert_to_tensor
+from flowray.client.framework.graph import name_scope
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops.array_ops import squeeze, stop_gradient
+from flowray.client.ops.math_ops import cast
+from flowray.client.ops.reduction_ops import deprecated_argument, reduce_mean, reduce_sum
+from flowray.proto import dtypes
+
+_SMALLEST_EPSILON = 1.001e-5
+"""What cuDNN demands of epsilon; TensorFlow raises smaller ones to it everywhere."""
+
+
+def moments(
+    x: Any,
+    axes: Any,
+    shift: Any = None,
+    name: str | None = None,
+    keep_dims: bool | None = None,
+    keepdims: bool | None = None,
+) -> tuple[Any, Any]:
+    """The mean and the (biased) variance of ``x`` over ``axes``.
+
+    Args:
+        x: floating tensor.
+        axes: list of dimensions.
+        shift: ignored, as in TensorFlow.
+        keepdims: whether the reduced dimensions stay, with length 1.
+    """
+    keepdims = deprecated_argument("keepdims", keepdims, "keep_dims", keep_dims)
+    with name_scope(name, "moments", [x, axes]):
+        x = convert_to_tensor(x, name="x")
+        # Sums of squares would overflow float16.
+        y = cast(x, dtypes.float32) if x.dtype == dtypes.float16 else x
+        mean = reduce_mean(y, axes, keepdims=True, name="mean")
+        # The variance's gradient does not pass through the mean: it would be 0 there.
+        difference = apply_op("SquaredDifference", y, stop_gradient(mean))
+        variance = reduce_mean(difference, axes, keepdims=True, name="variance")
+        if not keepdims:
+            mean, variance = squeeze(mean, axes), squeeze(variance, axes)
+        if x.dtype == dtypes.float16:
+            return cast(mean, dtypes.float16), cast(variance, dtypes.float16)
+        return mean, variance
+
+
+def sufficient_statistics(
+    x: Any,
+    axes: Any,
+    shift: Any = None,
+    keep_dims: bool | None = None,
+    name: str | None = None,
+    keepdims: bool | None = None,
+) -> tuple[Any, Any, Any, Any]:
+    """``(count, sum, sum of squares, shift)`` over ``axes``, for ``normalize_moments``.
+
+    The sums are of ``x - shift`` (of ``x`` if ``shift`` is None).
+    """
+    keepdims = bool(deprecated_argument("keepdims", keepdims, "keep_dims", keep_dims))
+    with name_scope(name, "sufficient_statistics", [x, shift]):
+        x = convert_to_tensor(x, name="x")
+        shape = x.shape_tuple
+        if shape is not None and all(shape[d] is not None for d in axes):
+            product = 1
+            for d in axes:
+                product *= shape[d] or 0
+            counts = constant(product, dtype=x.dtype.base_dtype, name="count")
+        else:
+            dims = apply_op("GatherV2", apply_op("Shape", x), list(axes), 0)
+            counts = cast(apply_op("Prod", dims, [0]), x.dtype.base_dtype)
+        if shift is not None:
+            shift = convert_to_tensor(shift, x.dtype.base_dtype, name="shift")
+            total = reduce_sum(x - shift, axes, keepdims=keepdims, name="mean_ss")
+            squares = apply_op("SquaredDifference", x, shift)
+        else:
+            total = reduce_sum(x, axes, keepdims=keepdims, name="mean_ss")
+            squares = apply_op("Square", x)
+        return counts, total, reduce_sum(squares, axes, keepdims=keepdims, name="var_ss"), shift
+
+
+def normalize_moments(
+    counts: Any, mean_ss: Any, variance_ss: Any, shift: Any, name: str | None = None
+) -> tuple[Any, Any]:
+    """The mean and variance from ``sufficient_statistics``."""
+    with name_scope(name, "normalize", [counts, mean_ss, variance_ss, shift]):
+        divisor = apply_op("Reciprocal", counts, name="divisor")
+        shifted = apply_op("Mul", mean_ss, divisor, name="shifted_mean")
+        mean = shifted if shift is None else apply_op("AddV2", shifted, shift, name="mean")
+        second = apply_op("Mul", variance_ss, divisor)
+        return mean, apply_op("Sub", second, apply_op("Square", shifted), name="variance")
+
+
+def batch_normalization(
+    x: Any,
+    mean: Any,
+    variance: Any,
+    offset: Any,
+    scale: Any,
+    variance_epsilon: float,
+    name: str | None = None,
+) -> Any:
+    """``(x - mean) / sqrt(variance + variance_epsilon) * scale + offset``, broadcasting.
+
+    ``offset`` and ``scale`` may be None.
+    """
+    with name_scope(name, "batchnorm", [x, mean, variance, scale, offset]):
+        x = convert_to_tensor(x, name="x")
+        factor = apply_op("Rsqrt", variance + variance_epsilon)
+        if scale is not None:
+            factor *= scale
+        shift = -mean * factor if offset is None else offset - mean * factor
+        # The factors are computed first: they are small, x is large.
+        return x * cast(factor, x.dtype) + cast(shift, x.dtype)
+
+
+def fused_batch_norm(
+    x: Any,
+    scale: Any,
+    offset: Any,
+    mean: Any = None,
+    variance: Any = None,
+    epsilon: float = 0.001,
+    data_format: str = "NHWC",
+    is_training: bool = True,
+    name: str | None = None,
+    exponential_avg_factor: float = 1.0,
+) -> tuple[Any, Any, Any]:
+    """Batch normalization as one op: ``(y, mean, variance)``.
+
+    Args:
+        x: float16, bfloat16 or float32, of 4 or 5 dimensions as ``data_format`` says.
+        scale, offset: float32, one number per channel.
+        mean, variance: the population's (for inference, or if the factor is below 1), else None.
+        exponential_avg_factor: the weight of the batch in the returned mean and variance.
+
+    Raises:
+        ValueError: ``mean`` or ``variance`` is missing.
+    """
+    if (not is_training or exponential_avg_factor != 1.0) and (mean is None or variance is None):
+        raise ValueError(
+            "Both `mean` and `variance` must be a 1D tensor when `is_training` is False or "
+            f"`exponential_avg_factor` != 1.0. Received: `mean` {mean!r} and `variance` "
+            f"{variance!r}"
+        )
+    x = convert_to_tensor(x, name="input")
+    scale = convert_to_tensor(scale, name="scale")
+    offset = convert_to_tensor(offset, name="offset")
+    none = constant([], dtype=dtypes.float32) if mean is None or variance is None else None
+    result = apply_op(
+        "FusedBatchNormV3", x, scale, offset, none if mean is None else mean,
+        none if variance is None else variance, epsilon=max(epsilon, _SMALLEST_EPSILON),
+        exponential_avg_factor=exponential_avg_factor, data_format=data_format,
+        is_training=is_training, name=name,
+    )  # fmt: skip
+    return result.y, result.batch_mean, result.batch_variance
+
+
+def l2_normalize(
+    x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None
+) -> Any:
+    """``x / sqrt(max(sum(x ** 2), epsilon))``, the sum over ``axis`` (all, if None)."""
+    axis = deprecated_argument("axis", axis, "dim", dim)
+    with name_scope(name, "l2_normalize", [x]) as scope:
+        x = convert_to_tensor(x, name="x")
+        square_sum = reduce_sum(apply_op("Square", x), axis, keepdims=True)
+        inverse = apply_op("Rsqrt", apply_op("Maximum", square_sum, epsilon))
+        return apply_op("Mul", x, inverse, name=scope)
+
+
+def local_response_normalization(
+    input: Any,
+    depth_radius: int = 5,
+    bias: float = 1,
+    alpha: float = 1,
+    beta: float = 0.5,
+    name: str | None = None,
+) -> Any:
+    """``input / (bias + alpha * sqr_sum) ** beta``, squares summed over neighboring channels.
+
+    Args:
+        input: ``[batch, height, width, channels]``.
+        depth_radius: how many channels to either side are neighbors.
+    """
+    return apply_op(
+        "LRN", input, depth_radius=depth_radius, bias=bias, alpha=alpha, beta=beta, name=name
+    )
+
+
+lrn = local_response_normalization

@@ -57,13 +57,17 @@ def random_uniform(
         low = convert_to_tensor(minval, dtype, name="min")
         high = convert_to_tensor(maxval, dtype, name="max")
         seed1, seed2 = get_seed(seed)
+        result: Tensor
         if dtype.is_integer:
-            return apply_op(
+            result = apply_op(
                 "RandomUniformInt", shape, low, high, seed=seed1, seed2=seed2, name=scope
             )
-        random = apply_op("RandomUniform", shape, dtype=dtype, seed=seed1, seed2=seed2)
-        width = apply_op("Sub", high, low, name="sub")
-        return apply_op("Add", apply_op("Mul", random, width, name="mul"), low, name=scope)
+        else:
+            random = apply_op("RandomUniform", shape, dtype=dtype, seed=seed1, seed2=seed2)
+            width = apply_op("Sub", high, low, name="sub")
+            scaled = apply_op("Mul", random, width, name="mul")
+            result = apply_op("Add", scaled, low, name=scope)
+        return result
 
 
 def random_normal(
@@ -83,9 +87,7 @@ def random_normal(
         seed: the op's seed.
         name: of the op.
     """
-    return _normal(
-        "random_normal", "RandomStandardNormal", shape, mean, stddev, dtype, seed, name
-    )
+    return _normal("random_normal", "RandomStandardNormal", shape, mean, stddev, dtype, seed, name)
 
 
 def truncated_normal(
@@ -116,18 +118,20 @@ def _normal(
         stddev = convert_to_tensor(stddev, dtype, name="stddev")
         seed1, seed2 = get_seed(seed)
         random = apply_op(op_type, shape, dtype=dtype, seed=seed1, seed2=seed2)
-        return apply_op("Add", apply_op("Mul", random, stddev, name="mul"), mean, name=scope)
+        result: Tensor = apply_op(
+            "Add", apply_op("Mul", random, stddev, name="mul"), mean, name=scope
+        )
+        return result
 
 
 def random_shuffle(value: Any, seed: int | None = None, name: str | None = None) -> Tensor:
     """``value`` with its slices along the first dimension in random order."""
     seed1, seed2 = get_seed(seed)
-    return apply_op("RandomShuffle", value, seed=seed1, seed2=seed2, name=name)
+    result: Tensor = apply_op("RandomShuffle", value, seed=seed1, seed2=seed2, name=name)
+    return result
 
 
-def random_crop(
-    value: Any, size: Any, seed: int | None = None, name: str | None = None
-) -> Tensor:
+def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None = None) -> Tensor:
     """A slice of ``value``, of shape ``size`` (an int32 vector), at a random place.
 
     The run fails with InvalidArgumentError where ``value`` is smaller than ``size``.
@@ -147,7 +151,8 @@ def random_crop(
             apply_op("Shape", shape), maxval=size.dtype.max, dtype=size.dtype, seed=seed
         )
         offset = apply_op("FloorMod", draws, limit, name="mod")
-        return apply_op("Slice", value, offset, size, name=scope)
+        result: Tensor = apply_op("Slice", value, offset, size, name=scope)
+        return result
 
 
 def multinomial(
@@ -188,9 +193,10 @@ def categorical(
 def _categorical(logits: Any, num_samples: Any, dtype: Any, seed: int | None) -> Tensor:
     logits = convert_to_tensor(logits, name="logits")
     seed1, seed2 = get_seed(seed)
-    return apply_op(
+    result: Tensor = apply_op(
         "Multinomial", logits, num_samples, seed=seed1, seed2=seed2, output_dtype=dtype
     )
+    return result
 
 
 def random_gamma(
@@ -224,7 +230,10 @@ def random_gamma(
         seed1, seed2 = get_seed(seed)
         random = apply_op("RandomGamma", shape, alpha, seed=seed1, seed2=seed2)
         tiny = np.finfo(wanted.as_numpy_dtype).tiny
-        return apply_op("Maximum", tiny, apply_op("RealDiv", random, beta, name="truediv"))
+        result: Tensor = apply_op(
+            "Maximum", tiny, apply_op("RealDiv", random, beta, name="truediv")
+        )
+        return result
 
 
 def random_poisson(
@@ -249,4 +258,7 @@ def random_poisson(
     with name_scope(name, "random_poisson", [lam, shape]):
         shape = convert_to_tensor(shape, dtypes.int32, name="shape")
         seed1, seed2 = get_seed(seed)
-        return apply_op("RandomPoissonV2", shape, lam, dtype=dtype, seed=seed1, seed2=seed2)
+        result: Tensor = apply_op(
+            "RandomPoissonV2", shape, lam, dtype=dtype, seed=seed1, seed2=seed2
+        )
+        return result

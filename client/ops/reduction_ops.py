@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -36,9 +37,7 @@ def _all_axes(x: Tensor) -> Any:
     return constant(np.arange(rank, dtype=np.int32))
 
 
-def _reduce(
-    op_type: str, x: Any, axis: Any, keepdims: bool | None, name: str | None
-) -> Tensor:
+def _reduce(op_type: str, x: Any, axis: Any, keepdims: bool | None, name: str | None) -> Tensor:
     x = convert_to_tensor(x, name="input")
     indices = _all_axes(x) if axis is None else axis
     result: Tensor = apply_op(op_type, x, indices, keep_dims=bool(keepdims), name=name)
@@ -136,7 +135,9 @@ def reduce_variance(
     with name_scope(name or "reduce_variance"):
         x = convert_to_tensor(input_tensor)
         if x.dtype.is_integer:
-            raise TypeError(f"Input must be either real or complex. Received integer type {x.dtype}.")
+            raise TypeError(
+                f"Input must be either real or complex. Received integer type {x.dtype}."
+            )
         difference = x - reduce_mean(x, axis, keepdims=True)  # type: ignore[operator]
         if x.dtype.is_complex:
             squared = math_ops.real(difference * math_ops.conj(difference))
@@ -205,11 +206,13 @@ def norm(
     matrix = isinstance(axis, list | tuple) and len(axis) == 2
     supported = ["euclidean", "fro", 1, np.inf] if matrix else ["euclidean", 1, 2, np.inf]
     if isinstance(axis, list | tuple) and len(axis) != 2:
-        raise ValueError(f"'axis' must be None, an integer, or a tuple of 2 unique integers, got {axis}")
+        raise ValueError(
+            f"'axis' must be None, an integer, or a tuple of 2 unique integers, got {axis}"
+        )
     positive = not matrix and not isinstance(ord, str) and np.isreal(ord) and ord > 0
     if not positive and ord not in supported:
-        raise ValueError(f"'ord' must be a supported {'matrix' if matrix else 'vector'} norm in "
-                         f"{supported}, got {ord}")  # fmt: skip
+        kind = "matrix" if matrix else "vector"
+        raise ValueError(f"'ord' must be a supported {kind} norm in {supported}, got {ord}")
     with name_scope(name, "norm", [tensor]):
         x = convert_to_tensor(tensor)
         if ord in ("fro", "euclidean", 2):
@@ -325,9 +328,7 @@ def _segment(kind: str, what: str) -> Segment:
 
 
 def _unsorted_segment(kind: str, what: str) -> UnsortedSegment:
-    def function(
-        data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
-    ) -> Tensor:
+    def function(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:
         return apply_op(f"UnsortedSegment{kind}", data, segment_ids, num_segments, name=name)  # type: ignore[no-any-return]
 
     function.__name__ = function.__qualname__ = f"unsorted_segment_{kind.lower()}"
@@ -395,7 +396,10 @@ def _sparse_segment(
 def sparse_segment_sum(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
-    """``segment_sum(tf.gather(data, indices), segment_ids)``, with ``num_segments`` rows if given."""
+    """The segment sums of the rows of ``data`` that ``indices`` name.
+
+    ``segment_ids`` ascend, one for each index; ``num_segments``, if given, is the number of rows.
+    """
     return _sparse_segment("Sum", data, indices, segment_ids, name, num_segments)
 
 
@@ -507,7 +511,10 @@ def _contracted_axes(a: Tensor, axes: Any) -> tuple[Any, Any]:
             raise ValueError(f"`axes` must be at least 0. Received: {axes}.")
         last = list(range(-int(axes), 0))
         if a.shape_tuple is not None and axes > len(a.shape_tuple):
-            raise ValueError(f"`axes` must not be larger than the number of dimensions of tensor {a}. Received {axes}, vs tensor dimensions {len(a.shape_tuple)}.")
+            raise ValueError(
+                f"`axes` must not be larger than the number of dimensions of tensor {a}. "
+                f"Received {axes}, vs tensor dimensions {len(a.shape_tuple)}."
+            )
         return last, list(range(int(axes)))
     if isinstance(axes, Tensor):
         value = constant_value(axes)
@@ -546,8 +553,8 @@ def _as_matrix(
     if permutation != list(range(len(shape))):
         x = apply_op("Transpose", x, permutation)
     if is_fully_defined(shape):
-        rows, contracted = (int(np.prod([shape[i] for i in part], dtype=np.int64)) for part in (free, axes))  # type: ignore[misc]
-        target = (contracted, rows) if contracted_first else (rows, contracted)
+        rows, columns = math.prod(known), math.prod(shape[i] for i in axes)  # type: ignore[arg-type,misc]
+        target = (columns, rows) if contracted_first else (rows, columns)
         if x.shape_tuple != target:
             x = apply_op("Reshape", x, constant(target, dtypes.int32))
         return x, constant(known, dtypes.int32, shape=[len(known)]), known

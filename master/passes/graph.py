@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from flowray.proto import graph_pb2
+from flowray.proto import graph_pb2, types_pb2
 from flowray.proto.dtypes import DType
 from flowray.proto.op_registry import OpDef
 
 
 class TensorId(NamedTuple):
-    """Output ``index`` of a node; ``str`` gives ``node:index``."""
+    """Output ``slot`` of a node; ``str`` gives ``node:index``."""
 
     node: str
-    index: int
+    slot: int
 
     def __str__(self) -> str:
-        return f"{self.node}:{self.index}"
+        return f"{self.node}:{self.slot}"
 
 
 def parse_tensor(name: str) -> TensorId:
@@ -70,7 +70,7 @@ class Graph:
 
     nodes: Mapping[str, Node] = field(default_factory=lambda: MappingProxyType({}))
     library: graph_pb2.FunctionDefLibrary = field(default_factory=graph_pb2.FunctionDefLibrary)
-    versions: graph_pb2.VersionDef = field(default_factory=graph_pb2.VersionDef)
+    versions: types_pb2.VersionDef = field(default_factory=types_pb2.VersionDef)
 
     def with_nodes(self, nodes: Iterable[Node]) -> Graph:
         """A graph of these nodes (in topological order), with the same library and versions."""
@@ -97,7 +97,7 @@ def add_node(
     definition.CopyFrom(node.definition)
     del definition.input[:]
     definition.input.extend(
-        t.node if t.index == 0 else str(t) for t in (node.inputs if inputs is None else inputs)
+        t.node if t.slot == 0 else str(t) for t in (node.inputs if inputs is None else inputs)
     )
     controls = node.control_inputs if control_inputs is None else control_inputs
     definition.input.extend(f"^{name}" for name in controls)

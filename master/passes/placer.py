@@ -298,9 +298,11 @@ def _runs_on_accelerators(node: Node) -> bool:
         return False
     if not _HOST_TYPES.isdisjoint(t.base_dtype for t in (*node.input_types, *node.output_types)):
         return False
-    return node.definition.attr["dtype"].type != dtypes.string.as_datatype_enum if (
-        _makes_resource(node) and "dtype" in node.definition.attr
-    ) else True
+    return (
+        node.definition.attr["dtype"].type != dtypes.string.as_datatype_enum
+        if (_makes_resource(node) and "dtype" in node.definition.attr)
+        else True
+    )
 
 
 def _makes_resource(node: Node) -> bool:

@@ -9,11 +9,12 @@ become one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 
 from flowray.master.passes.graph import Graph, Node, TensorId, add_node, topological
-from flowray.proto import device_names, dtypes, graph_pb2, op_registry
+from flowray.proto import device_names, dtypes, graph_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,7 @@ class _Cutter:
         self._before = {name: self._predecessors(node) for name, node in graph.nodes.items()}
 
     def cut(self) -> list[StageGraph]:
-        groups = self._merge(self._group(self._levels()))
-        stage_of = {name: i for i, group in enumerate(groups) for name in group}
-        return self._finish(groups, stage_of)
+        return self._finish(self._merge(self._group(self._levels())))
 
     # What goes where
 
@@ -81,9 +80,7 @@ class _Cutter:
         """The nodes whose run comes before: not those of fed or copied values."""
         task = self._task[node.name]
         names = [
-            t.node
-            for t in node.inputs
-            if t not in self._feeds and t.node not in node.back_inputs
+            t.node for t in node.inputs if t not in self._feeds and t.node not in node.back_inputs
         ]
         names.extend(c for c in node.control_inputs if c in self._nodes)
         return [name for name in dict.fromkeys(names) if not self._is_copy(name, task)]
@@ -103,10 +100,21 @@ class _Cutter:
             del levels[name]
         for name in reversed(list(levels)):
             after = successors.get(name, ())
-            if after and name not in self._wanted and _has_no_time(self._nodes, self._nodes[name]):
-                if all(self._task[s] == self._task[name] for s in after):
-                    levels[name] = min(levels[s] for s in after)
+            if not after or name in self._wanted or not self._can_run_later(name):
+                continue
+            if all(self._task[s] == self._task[name] for s in after):
+                levels[name] = min(levels[s] for s in after)
         return levels
+
+    def _can_run_later(self, name: str) -> bool:
+        """It neither has an effect nor reads a variable."""
+        node = self._nodes[name]
+        types = (
+            self._nodes[t.node].output_types[t.slot] for t in node.inputs if t.node in self._nodes
+        )
+        return not node.op.stateful and not any(
+            t is dtypes.resource or t._is_ref_dtype for t in types
+        )
 
     def _group(self, levels: Mapping[str, int]) -> list[list[str]]:
         groups: dict[tuple[int, str], list[str]] = {}
@@ -117,28 +125,163 @@ class _Cutter:
     def _merge(self, groups: list[list[str]]) -> list[list[str]]:
         """Joins stages of a task between which nothing else has to run; sorts topologically."""
         parts = dict(enumerate(groups))
-        edges = self._edges(parts)
+        edges = self._edges(groups)
         by_task: dict[str, list[int]] = {}
         for i, group in parts.items():
             by_task.setdefault(self._task[group[0]], []).append(i)
         for ids in by_task.values():
-            for later in range(1, len(ids)):
-                for earlier in range(later):
-                    a, b = ids[earlier], ids[later]
+            for b in ids:
+                for a in ids[: ids.index(b)]:
                     if a in parts and not _detour(edges, a, b) and not _detour(edges, b, a):
                         parts[b] = parts.pop(a) + parts[b]
-                        edges = self._edges(parts)
-        order: list[int] = []
-        while len(order) < len(parts):
-            blocked = {b for a in parts if a not in order for b in edges[a]}
-            order.append(next(i for i in parts_in_order(parts) if i not in order and i not in blocked))
-        return [parts[i] for i in order]
+                        _contract(edges, a, b)
+        return [parts[i] for i in _sorted(edges)]
 
-    def _edges(self, parts: Mapping[int, Iterable[str]]) -> dict[int, set[int]]:
-        part_of = {name: i for i, group in parts.items() for name in group}
-        edges: dict[int, set[int]] = {i: set() for i in parts}
-        for name, i in part_of.items():
+    def _edges(self, groups: list[list[str]]) -> dict[int, set[int]]:
+        group_of = {name: i for i, group in enumerate(groups) for name in group}
+        edges: dict[int, set[int]] = {i: set() for i in range(len(groups))}
+        for name, i in group_of.items():
             for before in self._before[name]:
-                if part_of[before] != i:
-                    edges[part_of[before]].add(i)
+                if group_of[before] != i:
+                    edges[group_of[before]].add(i)
         return edges
+
+    # What crosses
+
+    def _finish(self, groups: list[list[str]]) -> list[StageGraph]:
+        stage_of = {name: i for i, group in enumerate(groups) for name in group}
+        values, references = dict.fromkeys(self._fetches), dict[TensorId, None]()
+        for name in stage_of:
+            node = self._nodes[name]
+            for position, tensor in enumerate(node.inputs):
+                if tensor not in self._feeds and not self._is_local(tensor, name, stage_of):
+                    (references if node.reads_reference(position) else values)[tensor] = None
+        result = []
+        for i, group in enumerate(groups):
+            task = self._task[group[0]]
+            nodes = {name: self._nodes[name] for name in group}
+            devices = {name: self._devices[name] for name in group}
+            inputs: dict[TensorId, None] = {}
+            after: set[int] = set()
+            for name in group:
+                node = self._nodes[name]
+                after.update(stage_of[before] for before in self._before[name])
+                read = []
+                for position, tensor in enumerate(node.inputs):
+                    if tensor in self._feeds:
+                        inputs[tensor] = None
+                    elif not self._is_local(tensor, name, stage_of):
+                        if tensor in references and not node.reads_reference(position):
+                            tensor = value_of(tensor)
+                        inputs[tensor] = None
+                    elif tensor.node not in nodes:
+                        nodes[tensor.node] = self._nodes[tensor.node]
+                        home = self._devices[tensor.node]
+                        here = self._task[tensor.node] == task
+                        devices[tensor.node] = home if here else self._devices[name]
+                    read.append(tensor)
+                nodes[name] = replace(
+                    node,
+                    inputs=tuple(read),
+                    control_inputs=tuple(c for c in node.control_inputs if c in stage_of),
+                )
+            made = [t for t in values if stage_of.get(t.node) == i]
+            handed = [t for t in references if stage_of.get(t.node) == i]
+            graph = graph_pb2.GraphDef(library=self._graph.library, versions=self._graph.versions)
+            order, cyclic = topological(nodes.values(), _writes)
+            for node in order + cyclic:
+                controls = [c for c in node.control_inputs if c in nodes]
+                add_node(graph, node, devices[node.name], control_inputs=controls)
+            for tensor in made:
+                if tensor in references:
+                    self._add_read(graph, tensor)
+            result.append(
+                StageGraph(
+                    task,
+                    graph,
+                    tuple(inputs),
+                    (*(value_of(t) if t in references else t for t in made), *handed),
+                    frozenset(handed),
+                    any(node.op.blocks for node in order),
+                    tuple(sorted(after - {i})),
+                )
+            )
+        return result
+
+    def _is_local(self, tensor: TensorId, reader: str, stage_of: Mapping[str, int]) -> bool:
+        return (
+            self._is_copy(tensor.node, self._task[reader])
+            or stage_of[tensor.node] == stage_of[reader]
+        )
+
+    def _add_read(self, graph: graph_pb2.GraphDef, tensor: TensorId) -> None:
+        """What leaves both as a reference and as a value leaves under two names."""
+        dtype = self._nodes[tensor.node].output_types[tensor.slot].base_dtype
+        node = graph.node.add(
+            name=value_of(tensor).node,
+            op="Identity",
+            input=[str(tensor)],
+            device=self._devices[tensor.node],
+        )
+        node.attr["T"].type = dtype.as_datatype_enum  # type: ignore[assignment]
+
+
+def value_of(tensor: TensorId) -> TensorId:
+    """The value of a reference that also leaves its stage as such (no client's name has a "_")."""
+    return TensorId(f"_value/{tensor.node}_{tensor.slot}", 0)
+
+
+def _can_be_copied(node: Node) -> bool:
+    """It has no inputs and gives the same constant or the same resource wherever it runs."""
+    if node.inputs or node.control_inputs or len(node.output_types) != 1:
+        return False
+    made = node.output_types[0]
+    return node.op.name == "Const" or made is dtypes.resource or made._is_ref_dtype
+
+
+_WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "Destroy")
+
+
+def _writes(node: Node) -> bool:
+    """Whether it changes a variable. Such nodes come last among those that nothing orders."""
+    if node.op.name == "IsVariableInitialized":
+        return False
+    return any(t._is_ref_dtype for t in node.input_types) or node.op.name.startswith(_WRITES)
+
+
+def _detour(edges: Mapping[int, set[int]], start: int, end: int) -> bool:
+    """Whether a way leads from ``start`` to ``end`` over another stage."""
+    pending = [i for i in edges[start] if i != end]
+    seen = set(pending)
+    while pending:
+        for i in edges[pending.pop()]:
+            if i == end:
+                return True
+            if i not in seen:
+                seen.add(i)
+                pending.append(i)
+    return False
+
+
+def _contract(edges: dict[int, set[int]], a: int, b: int) -> None:
+    """Makes stage ``a`` a part of stage ``b``."""
+    edges[b] |= edges.pop(a)
+    for successors in edges.values():
+        if a in successors:
+            successors.remove(a)
+            successors.add(b)
+    edges[b].discard(b)
+
+
+def _sorted(edges: Mapping[int, set[int]]) -> list[int]:
+    sorter = TopologicalSorter[int](dict.fromkeys(edges, ()))
+    for i, successors in edges.items():
+        for j in successors:
+            sorter.add(j, i)
+    sorter.prepare()
+    order: list[int] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        order.extend(ready)
+        sorter.done(*ready)
+    return order

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 from flowray.master.passes.graph import Graph, Node, TensorId, topological, type_name
-from flowray.proto import errors, graph_pb2, op_registry
+from flowray.proto import errors, graph_pb2, op_registry, types_pb2
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.attr_values import to_attr_value
 from flowray.proto.op_registry import REQUIRED, OpDef
@@ -55,7 +55,7 @@ def validate(graph_def: graph_pb2.GraphDef, base: Graph | None = None) -> Graph:
     return Graph(nodes, library, versions)
 
 
-def _check_versions(versions: graph_pb2.VersionDef) -> None:
+def _check_versions(versions: types_pb2.VersionDef) -> None:
     if versions.min_consumer > GRAPH_DEF_VERSION:
         raise errors.invalid_argument(
             f"GraphDef min consumer version {versions.min_consumer} above current version "
@@ -120,9 +120,7 @@ def _node(definition: graph_pb2.NodeDef) -> Node:
     except errors.NotFoundError as error:
         raise errors.not_found(error.message, node=name) from None
     except errors.OpError as error:
-        raise errors.from_code(
-            error.error_code, errors.with_node(error.message, name)
-        ) from None
+        raise errors.from_code(error.error_code, errors.with_node(error.message, name)) from None
     except (TypeError, ValueError) as error:  # a dtype or shape that is none
         raise errors.invalid_argument(str(error), node=name) from None
     inputs, control_inputs = _parse_inputs(definition)
@@ -150,7 +148,7 @@ def _completed(definition: graph_pb2.NodeDef, op: OpDef) -> graph_pb2.NodeDef:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def _default(op_name: str, name: str) -> graph_pb2.AttrValue:
     definition = op_registry.lookup(op_name).attrs[name]
     assert definition.default is not REQUIRED
@@ -165,9 +163,7 @@ def _parse_inputs(
     for text in definition.input:
         match = _INPUT_NAME.fullmatch(text)
         if match is None or (match[1] and match[3]):
-            raise errors.invalid_argument(
-                f"Illegal op input name '{text}'", node=definition.name
-            )
+            raise errors.invalid_argument(f"Illegal op input name '{text}'", node=definition.name)
         if match[1]:
             control_inputs[match[2]] = None
         elif control_inputs:
@@ -201,13 +197,13 @@ def _check_edges(node: Node, base: Graph, added: dict[str, Node]) -> None:
     for position, (tensor, expected) in enumerate(zip(node.inputs, node.input_types, strict=True)):
         source = added.get(tensor.node) or base.nodes[tensor.node]
         count = len(source.output_types)
-        if tensor.index >= count:
+        if tensor.slot >= count:
             raise errors.invalid_argument(
-                f"Node '{name}': Connecting to invalid output {tensor.index} of source node "
+                f"Node '{name}': Connecting to invalid output {tensor.slot} of source node "
                 f"{tensor.node} which has {count} outputs.",
                 node=name,
             )
-        given = source.output_types[tensor.index]
+        given = source.output_types[tensor.slot]
         if given is not expected and given.base_dtype is not expected:
             raise errors.invalid_argument(
                 f"Input {position} of node {name} was passed {type_name(given)} from {tensor} "

@@ -89,8 +89,6 @@ for _names, _types in _BINARY.items():
         op(_name, "x: T, y: T -> z: T", T=_types, shape=broadcast_binary)
 
 op("Atan2", "y: T, x: T -> z: T", T=FLOATING, shape=broadcast_binary)
-for _name in ("Igamma", "Igammac"):
-    op(_name, "a: T, x: T -> z: T", T=FLOATING, shape=broadcast_binary)
 op("Zeta", "x: T, q: T -> z: T", T=_WIDE, shape=broadcast_binary)
 op("Polygamma", "a: T, x: T -> z: T", T=_WIDE, shape=broadcast_binary)
 
@@ -152,7 +150,6 @@ op(
     T=NUMERIC,
     shape=_clip_shape,
 )  # fmt: skip
-op("Betainc", "a: T, b: T, x: T -> z: T", T=_WIDE, shape=lambda c: broadcast_all(*c.inputs))
 op("AddN", "inputs: N*T -> sum: T", T=NUMERIC, shape=merged)
 op(
     "AccumulateNV2", "inputs: N*T -> sum: T",

@@ -87,9 +87,7 @@ def at_least_vector(c: ShapeContext) -> Shape:
 def softmax_cross_entropy_shape(c: ShapeContext) -> list[Shape]:
     for shape in c.inputs:
         if shape is not None and len(shape) != 2:
-            raise ValueError(
-                f"Shape must be broadcasted with rank 2, but is rank {len(shape)}"
-            )
+            raise ValueError(f"Shape must be broadcasted with rank 2, but is rank {len(shape)}")
     logits = with_rank(broadcast(c.inputs[0], c.inputs[1]), 2)
     return [(logits[0],), logits]
 
@@ -137,7 +135,9 @@ def top_k_v2_shape(c: ShapeContext) -> list[Shape]:
     with_rank(c.inputs[1], 0)
     k = c.constant(1)
     if k is not None and k < 0:
-        raise ValueError(f"Dimension size, given by scalar input 1, must be non-negative but is {k}")
+        raise ValueError(
+            f"Dimension size, given by scalar input 1, must be non-negative but is {k}"
+        )
     return top_k_shape(c, None if k is None else int(k))
 
 

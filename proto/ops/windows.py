@@ -32,7 +32,7 @@ class Window(NamedTuple):
     @property
     def reach(self) -> int:
         """From the first to the last element of all windows, over the padded elements."""
-        return max(self.output - 1, 0) * self.stride + (self.extent - 1) * self.dilation + 1
+        return (self.output - 1) * self.stride + (self.extent - 1) * self.dilation + 1
 
 
 def window(
@@ -73,7 +73,7 @@ def output_size(
     dilation: int = 1,
     explicit: tuple[int, int] = (0, 0),
 ) -> int | None:
-    """``window(...).output`` where the sizes are known; ValueError with the graph builder's text."""
+    """``window(...).output`` where it is known; ValueError with the graph builder's text."""
     if padding == b"SAME" and size is not None:
         return -(-size // stride)
     if size is None or extent is None:
@@ -82,9 +82,7 @@ def output_size(
     before, after = explicit if padding == b"EXPLICIT" else (0, 0)
     padded = size + before + after
     if padded < effective:
-        raise ValueError(
-            f"Negative dimension size caused by subtracting {effective} from {padded}"
-        )
+        raise ValueError(f"Negative dimension size caused by subtracting {effective} from {padded}")
     return (padded - effective) // stride + 1
 
 

@@ -82,8 +82,9 @@ for _op, _of in {
 }.items():
     for _dtype, _tol in ((np.float16, 2e-3), (BF16, 1e-2), (np.float64, 1e-6)):
         _want = _of(_SMALL.astype(np.float64)).astype(_dtype)
+        # TensorFlow's bfloat16 Softplus is off by two units in the last place.
         case(_op, [_SMALL.astype(_dtype)], rtol=_tol, atol=_tol, id=np.dtype(_dtype).name,
-             expect=_want)  # fmt: skip
+             expect=_want, conformance=(_op, _dtype) != ("Softplus", BF16))  # fmt: skip
     case(_op, [np.zeros((0, 2), np.float32)], expect=np.zeros((0, 2), np.float32), id="empty")
     case(_op, [np.float32(1)], expect=np.float32(_of(np.float32(1))), id="scalar")
 for _op in ("Relu", "Relu6"):

@@ -108,7 +108,8 @@ _WIDE = [a.astype(np.float64) for a in (X, SCALE, OFFSET)]
 for _training in (True, False):
     _grads = tuple(
         gradient(
-            lambda u, i=i, t=_training: loss(*_WIDE[:i], u, *_WIDE[i + 1 :], is_training=t), _WIDE[i]
+            lambda u, i=i, t=_training: loss(*_WIDE[:i], u, *_WIDE[i + 1 :], is_training=t),
+            _WIDE[i],
         )
         for i in range(3)
     )
@@ -127,8 +128,9 @@ for _training in (True, False):
              expect=(to_first(_grads[0]), *_grads[1:], np.float32(0), np.float32(0)))  # fmt: skip
         if _op != "FusedBatchNormGrad":
             _half = {**_how, "rtol": 2e-2, "atol": 2e-2}
+            # TensorFlow's empty outputs of V3 are vectors for these, scalars for float32.
             case(_op, [DY.astype(np.float16), X.astype(np.float16), SCALE, *_stats, *_more],
-                 **_half, id=f"{_id}-float16",
+                 **_half, id=f"{_id}-float16", conformance=not _op.endswith("V3"),
                  expect=(_grads[0].astype(np.float16), *_grads[1:], np.float32(0),
                          np.float32(0)))  # fmt: skip
 for _op, _more in (
@@ -142,6 +144,6 @@ for _op, _more in (
     case(_op, [DY, X, SCALE[:2], MEAN, VARIANCE, *_more], raises=BAD,
          match="scale must have the same number of elements as the channels of x, got 2 and 3")  # fmt: skip
     case(_op, [DY[0], X, SCALE, MEAN, VARIANCE, *_more], raises=BAD,
-         match="y_backprop must be 4-dimensional")  # fmt: skip
+         match=r"input must be 4-dimensional\[3,4,3\]")  # fmt: skip
 
 test_case = table_test()

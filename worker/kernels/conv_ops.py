@@ -346,7 +346,9 @@ def _max_pool(
     depth = channel_axis(data_format, len(ksize))
     if x.ndim == len(ksize) and ksize[depth] != 1:
         return _max_pool_depth(x, ksize, strides, depth)
-    source, windows = _pool("Input", x.shape, ksize, strides, padding, data_format, explicit_paddings)
+    source, windows = _pool(
+        "Input", x.shape, ksize, strides, padding, data_format, explicit_paddings
+    )
     shape = (source[0], *(w.output for w in windows), source[-1])
     if 0 in shape:
         result = xp.zeros(shape, x.dtype)

@@ -1,8 +1,8 @@
 """Convolutions and pools in numpy, over any number of spatial dimensions, channels last.
 
 ``x`` is ``[batch, *spatial, channels]``, a filter ``[*extents, in, out]``; ``windows`` says for
-each spatial dimension where the windows lie. Loops run over the elements of one window (the
-*taps*), never over the data.
+each spatial dimension where the windows lie (at least one). Loops run over the elements of one
+window (the *taps*), never over the data.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def avg_pool(x: Array, windows: Windows) -> Array:
     total = np.zeros((x.shape[0], *(w.output for w in windows), x.shape[-1]), x.dtype)
     for tap in _taps(windows):
         total += _at(padded, tap, windows)
-    return total / counts(windows).astype(x.dtype)
+    total /= counts(windows).astype(x.dtype)
+    return total
 
 
 def avg_pool_grad(shape: tuple[int, ...], g: Array, windows: Windows) -> Array:
@@ -158,7 +159,7 @@ def _at(padded: Array, tap: tuple[int, ...], windows: Windows) -> Array:
     slices = []
     for i, w in zip(tap, windows, strict=True):
         start = i * w.dilation
-        slices.append(slice(start, start + max(w.output - 1, 0) * w.stride + min(w.output, 1), w.stride))
+        slices.append(slice(start, start + (w.output - 1) * w.stride + 1, w.stride))
     return padded[(slice(None), *slices)]
 
 
@@ -167,8 +168,6 @@ def _columns(x: Array, windows: Windows) -> Array:
     padded = _padded(x, windows, 0)
     outputs, extents = [w.output for w in windows], [w.extent for w in windows]
     size = math.prod(extents) * x.shape[-1]
-    if 0 in outputs:
-        return np.zeros((0, size), x.dtype)
     axes = range(1, 1 + len(windows))
     reach = [(w.extent - 1) * w.dilation + 1 for w in windows]
     view = np.lib.stride_tricks.sliding_window_view(padded, reach, tuple(axes))

@@ -59,14 +59,12 @@ def conv(x: Any, weights: Any, windows: Windows) -> Any:
         return product.reshape(x.shape[0], *outputs, weights.shape[-1])
 
     few = math.prod(weights.shape[:-1]) <= _FEW
-    if len(windows) == 2 and groups == 1 and few and x.dtype == np.float32 and 0 not in outputs:
+    if len(windows) == 2 and groups == 1 and few and x.dtype == np.float32:
         return _lax().platform_dependent(x, weights, cpu=columns, default=general)
     return general(x, weights)
 
 
-def conv_backprop_input(
-    shape: tuple[int, ...], weights: Any, g: Any, windows: Windows
-) -> Any:
+def conv_backprop_input(shape: tuple[int, ...], weights: Any, g: Any, windows: Windows) -> Any:
     depth_in, depth_out = weights.shape[-2:]
     groups = shape[-1] // depth_in
     spatial = tuple(range(len(windows)))
@@ -131,9 +129,7 @@ def depthwise_conv(x: Any, weights: Any, windows: Windows) -> Any:
     return conv(x, _as_grouped(weights), windows)
 
 
-def depthwise_conv_backprop_filter(
-    x: Any, shape: tuple[int, ...], g: Any, windows: Windows
-) -> Any:
+def depthwise_conv_backprop_filter(x: Any, shape: tuple[int, ...], g: Any, windows: Windows) -> Any:
     grouped = (*shape[:-2], 1, shape[-2] * shape[-1])
     return conv_backprop_filter(x, grouped, g, windows).reshape(shape)
 
@@ -263,7 +259,7 @@ def _at(padded: Any, tap: tuple[int, ...], windows: Windows) -> Any:
         (
             slice(None),
             *(
-                slice(s, s + max(w.output - 1, 0) * w.stride + min(w.output, 1), w.stride)
+                slice(s, s + (w.output - 1) * w.stride + 1, w.stride)
                 for s, w in zip(starts, windows, strict=True)
             ),
         )
@@ -272,8 +268,6 @@ def _at(padded: Any, tap: tuple[int, ...], windows: Windows) -> Any:
 
 def _spread(part: Any, tap: tuple[int, ...], windows: Windows) -> Any:
     """The inverse of ``_at``: ``part`` at its places among zeros, padding included."""
-    if 0 in part.shape:
-        return xla.numpy().zeros((part.shape[0], *map(_span, windows), part.shape[-1]), part.dtype)
     gaps = []
     for i, w in zip(tap, windows, strict=True):
         last = i + (w.output - 1) * w.stride

@@ -58,12 +58,34 @@ def _unary(name: str) -> Callable[[Any, Any], Any]:
 
 
 _UNARY = {
-    "Neg": "negative", "Abs": "abs", "Sign": "sign", "Square": "square",
-    "Sqrt": "sqrt", "Exp": "exp", "Expm1": "expm1", "Log": "log", "Log1p": "log1p",
-    "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "arcsin", "Acos": "arccos",
-    "Atan": "arctan", "Sinh": "sinh", "Cosh": "cosh", "Asinh": "arcsinh", "Acosh": "arccosh",
-    "Atanh": "arctanh", "Tanh": "tanh", "Floor": "floor", "Ceil": "ceil", "Rint": "rint",
-    "IsNan": "isnan", "IsInf": "isinf", "IsFinite": "isfinite", "LogicalNot": "logical_not",
+    "Neg": "negative",
+    "Abs": "abs",
+    "Sign": "sign",
+    "Square": "square",
+    "Sqrt": "sqrt",
+    "Exp": "exp",
+    "Expm1": "expm1",
+    "Log": "log",
+    "Log1p": "log1p",
+    "Sin": "sin",
+    "Cos": "cos",
+    "Tan": "tan",
+    "Asin": "arcsin",
+    "Acos": "arccos",
+    "Atan": "arctan",
+    "Sinh": "sinh",
+    "Cosh": "cosh",
+    "Asinh": "arcsinh",
+    "Acosh": "arccosh",
+    "Atanh": "arctanh",
+    "Tanh": "tanh",
+    "Floor": "floor",
+    "Ceil": "ceil",
+    "Rint": "rint",
+    "IsNan": "isnan",
+    "IsInf": "isinf",
+    "IsFinite": "isfinite",
+    "LogicalNot": "logical_not",
     "Conj": "conj",
 }
 _PARTS = {"ComplexAbs": "abs", "Real": "real", "Imag": "imag", "Angle": "angle"}  # fmt: skip
@@ -281,18 +303,6 @@ def _squared_difference(xp: Any, x: Any, y: Any) -> Any:
     return difference * (xp.conj(difference) if is_complex(x) else difference)
 
 
-@_broadcasting("Igamma")
-@in_float32
-def _igamma(xp: Any, a: Any, x: Any) -> Any:
-    return _special_module(xp).gammainc(a, x)
-
-
-@_broadcasting("Igammac")
-@in_float32
-def _igammac(xp: Any, a: Any, x: Any) -> Any:
-    return _special_module(xp).gammaincc(a, x)
-
-
 @_broadcasting("Zeta")
 def _zeta(xp: Any, x: Any, q: Any) -> Any:
     return _special_module(xp).zeta(x, q)
@@ -307,11 +317,6 @@ def _polygamma(xp: Any, a: Any, x: Any) -> Any:
     order = (a >= 0) & (xp.floor(a) == a)
     derivative = xp.where(order, derivative, x.dtype.type(np.nan))
     return xp.where(a == 0, special.digamma(x), derivative)
-
-
-@_broadcasting("Betainc")
-def _betainc(xp: Any, a: Any, b: Any, x: Any) -> Any:
-    return _special_module(xp).betainc(a, b, x)
 
 
 def _equality(xp: Any, x: Any, y: Any, negated: bool, incompatible_shape_error: bool) -> Any:
@@ -365,8 +370,8 @@ def _complex(xp: Any, real: Any, imag: Any, *, Tout: DType) -> Any:
 # Gradients of elementwise functions, given their results -----------------------------------------
 
 
-def _result_gradient(*op_names: str) -> Callable[[F], F]:
-    """``@kernel`` for ``f(y, dy)``, which need the same shape; complex y comes conjugated."""
+def _result_gradient(*op_names: str, conjugate: bool = False) -> Callable[[F], F]:
+    """``@kernel`` for ``f(y, dy)`` with arguments of one shape; y may be wanted conjugated."""
 
     def register(function: F) -> F:
         def compute(xp: Any, y: Any, dy: Any) -> Any:
@@ -375,7 +380,7 @@ def _result_gradient(*op_names: str) -> Callable[[F], F]:
                     "The two arguments to a cwise op must have same number of elements, got "
                     f"{y.size} and {dy.size}"
                 )
-            return function(xp.conj(y) if is_complex(y) else y, dy)
+            return function(xp.conj(y) if conjugate and is_complex(y) else y, dy)
 
         kernel(*op_names)(compute)
         return function
@@ -383,14 +388,19 @@ def _result_gradient(*op_names: str) -> Callable[[F], F]:
     return register
 
 
-@_result_gradient("SqrtGrad")
+@_result_gradient("SqrtGrad", conjugate=True)
 def _sqrt_grad(y: Any, dy: Any) -> Any:
     return dy * y.dtype.type(0.5) / y
 
 
-@_result_gradient("RsqrtGrad")
+@_result_gradient("RsqrtGrad", conjugate=True)
 def _rsqrt_grad(y: Any, dy: Any) -> Any:
     return dy * y.dtype.type(-0.5) * (y * y * y)
+
+
+@_result_gradient("ReciprocalGrad", "InvGrad", conjugate=True)
+def _reciprocal_grad(y: Any, dy: Any) -> Any:
+    return -dy * y * y
 
 
 @_result_gradient("TanhGrad")
@@ -401,11 +411,6 @@ def _tanh_grad(y: Any, dy: Any) -> Any:
 @_result_gradient("SigmoidGrad")
 def _sigmoid_grad(y: Any, dy: Any) -> Any:
     return dy * y * (1 - y)
-
-
-@_result_gradient("ReciprocalGrad", "InvGrad")
-def _reciprocal_grad(y: Any, dy: Any) -> Any:
-    return -dy * y * y
 
 
 # Selection ---------------------------------------------------------------------------------------
@@ -537,9 +542,7 @@ def _cross(xp: Any, a: Any, b: Any) -> Any:
     if a.ndim < 1:
         raise errors.invalid_argument(f"Input must be at least 1D{format_shape(a.shape)}")
     if a.shape[-1] != 3:
-        raise errors.failed_precondition(
-            "Cross-products are only defined for 3-element vectors."
-        )
+        raise errors.failed_precondition("Cross-products are only defined for 3-element vectors.")
     a1, a2 = xp.roll(a, -1, -1), xp.roll(a, -2, -1)
     b1, b2 = xp.roll(b, -1, -1), xp.roll(b, -2, -1)
     return a1 * b2 - a2 * b1

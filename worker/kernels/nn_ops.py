@@ -268,9 +268,7 @@ def in_top_k(xp: Any, predictions: Any, targets: Any, *, k: int) -> Any:
 @kernel("InTopKV2")
 def in_top_k_v2(xp: Any, predictions: Any, targets: Any, k: Any) -> Any:
     if k.ndim != 0:
-        raise errors.invalid_argument(
-            f"k must be 0-D, got shape {format_shape(k.shape)}"
-        )
+        raise errors.invalid_argument(f"k must be 0-D, got shape {format_shape(k.shape)}")
     return _in_top_k(xp, predictions, targets, k)
 
 
@@ -344,9 +342,7 @@ def _check_lrn(**images: Any) -> None:
 
 
 @kernel("LRN")
-def lrn(
-    xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, beta: float
-) -> Any:
+def lrn(xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, beta: float) -> Any:
     _check_lrn(**{"in": input})
     x = widened(input)
     norm, _ = _lrn_norm(xp, x, depth_radius, bias, alpha)

@@ -13,9 +13,7 @@ from flowray.worker.kernels.registry import kernel
 
 def _check_vector(name: str, vector: Any, channels: int, prefix: str = "") -> None:
     if vector.ndim != 1:
-        raise errors.invalid_argument(
-            f"{name} must be 1-dimensional{format_shape(vector.shape)}"
-        )
+        raise errors.invalid_argument(f"{name} must be 1-dimensional{format_shape(vector.shape)}")
     if vector.shape[0] != channels:
         raise errors.invalid_argument(
             f"{prefix}{name} must have the same number of elements as the channels of x, got "
@@ -23,11 +21,11 @@ def _check_vector(name: str, vector: Any, channels: int, prefix: str = "") -> No
         )
 
 
-def _check_x(name: str, x: Any, data_format: bytes) -> int:
+def _check_x(x: Any, data_format: bytes) -> int:
     """Checks the rank and returns the axis of the channels."""
     if x.ndim != len(data_format):
         raise errors.invalid_argument(
-            f"{name} must be {len(data_format)}-dimensional{format_shape(x.shape)}"
+            f"input must be {len(data_format)}-dimensional{format_shape(x.shape)}"
         )
     return channel_axis(data_format, x.ndim)
 
@@ -43,7 +41,7 @@ def _fused_batch_norm(
     factor: float, data_format: bytes, is_training: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
     """y, running mean, running variance, and the mean and variance that y was made with."""
-    axis = _check_x("input", x, data_format)
+    axis = _check_x(x, data_format)
     channels = x.shape[axis]
     _check_vector("scale", scale, channels)
     _check_vector("offset", offset, channels)
@@ -109,8 +107,8 @@ def _fused_batch_norm_grad(
     data_format: bytes, is_training: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
     """``mean`` and ``variance``: of the batch in training, else the ones that were given."""
-    axis = _check_x("y_backprop", dy, data_format)
-    _check_x("input", x, data_format)
+    axis = _check_x(dy, data_format)
+    _check_x(x, data_format)
     if x.shape != dy.shape:
         raise errors.invalid_argument(
             f"x and y_backprop must have same shape, but x has shape {format_shape(x.shape)} and "

@@ -78,9 +78,7 @@ def _blocks_traced(xp: Any, stream: Stream, counter: Array) -> Array:
     c = [low, high, *(xp.broadcast_to(word, low.shape) for word in stream.high)]
     key = list(stream.key)
     for _ in range(_ROUNDS):
-        p, q = (
-            word.astype(xp.uint64) * by for word, by in zip(c[::2], _MULTIPLIERS, strict=True)
-        )
+        p, q = (word.astype(xp.uint64) * by for word, by in zip(c[::2], _MULTIPLIERS, strict=True))
         c = [
             (q >> _HALF).astype(xp.uint32) ^ c[1] ^ key[0],
             q.astype(xp.uint32),
@@ -232,7 +230,8 @@ def _truncated_groups_traced(
     xp: Any, stream: Stream, groups: Array, size: int, double: bool
 ) -> Array:
     draws = 8 if double else 5  # not enough with a probability below 1e-18
-    z = _normals_at(xp, stream, _with_next(groups, draws), double).reshape(len(groups), -1)
+    z = _normals_at(xp, stream, _with_next(groups, draws), double)
+    z = z.reshape(len(groups), draws * size)  # of no groups, -1 would not do
     keep = xp.abs(z) < 2
     rank = xp.where(keep, xp.cumsum(keep, 1), 0)
     return xp.stack([xp.sum(xp.where(rank == k + 1, z, 0), 1) for k in range(size)], 1)

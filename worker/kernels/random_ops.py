@@ -76,9 +76,7 @@ def random_uniform_int(
     if count:
         check(
             minval < maxval,
-            lambda low, high: errors.invalid_argument(
-                f"Need minval < maxval, got {low} >= {high}"
-            ),
+            lambda low, high: errors.invalid_argument(f"Need minval < maxval, got {low} >= {high}"),
             minval,
             maxval,
         )
@@ -116,7 +114,7 @@ def multinomial(
         )
     samples = int(num_samples)
     if samples < 0:
-        raise errors.invalid_argument(f"num_samples should be nonnegative, got {samples}")
+        raise errors.invalid_argument(f"num_samples should be non-negative, got {samples}")
     rows, classes = logits.shape
     if not classes:
         raise errors.invalid_argument(f"num_classes should be positive, got {classes}")
@@ -257,9 +255,7 @@ def random_poisson(
     return _per_parameter(shape, rate, state, sample).astype(dtype.as_numpy_dtype)
 
 
-def _poisson_small(
-    draws: _Draws, rates: Array, left: Array, largest: float, result: Array
-) -> None:
+def _poisson_small(draws: _Draws, rates: Array, left: Array, largest: float, result: Array) -> None:
     """Knuth: how many uniform numbers it takes until their product is below exp(-rate)."""
     bound, product = np.exp(-rates), np.ones(len(rates))
     events = 0
@@ -271,9 +267,7 @@ def _poisson_small(
         events += 1
 
 
-def _poisson_large(
-    draws: _Draws, rates: Array, left: Array, largest: float, result: Array
-) -> None:
+def _poisson_large(draws: _Draws, rates: Array, left: Array, largest: float, result: Array) -> None:
     """Hörmann, "The transformed rejection method for generating Poisson random variables"."""
     from scipy.special import gammaln  # comes with JAX; loading it takes a while
 

@@ -213,9 +213,7 @@ def _unsorted_segment_kernel(kind: str) -> Callable[..., Any]:
             )
         count = int(num_segments)
         if count < 0:
-            raise errors.invalid_argument(
-                f"Input num_segments == {count} must not be negative."
-            )
+            raise errors.invalid_argument(f"Input num_segments == {count} must not be negative.")
         ids = segment_ids.reshape(-1)
         rows = data.reshape(len(ids), *data.shape[segment_ids.ndim :])
         check(xp.all(ids < count), lambda i: _out_of_range(i, count), segment_ids)
@@ -234,9 +232,7 @@ def _unsorted_segment_kernel(kind: str) -> Callable[..., Any]:
 def _out_of_range(ids: Any, count: int) -> errors.OpError:
     at = tuple(int(i[0]) for i in np.nonzero(ids >= count))
     where = f"[{','.join(map(str, at))}]" if at else ""
-    return errors.invalid_argument(
-        f"segment_ids{where} = {ids[at]} is out of range [0, {count})"
-    )
+    return errors.invalid_argument(f"segment_ids{where} = {ids[at]} is out of range [0, {count})")
 
 
 for _kind in ("Sum", "Prod", "Max", "Min"):
@@ -372,7 +368,7 @@ def _sparse_segment_grad_kernel(kind: str) -> Callable[..., Any]:
         _check_chosen(xp, np.empty((rows, 0)), indices, segment_ids)
         check(
             xp.all((segment_ids >= 0) & (segment_ids < segments)),
-            lambda: errors.invalid_argument(f"Segment id out of range [0, {segments})."),
+            lambda: errors.invalid_argument("Invalid number of segments"),
         )
         scale = _segment_scale(xp, kind, segment_ids, segments, grad.dtype)
         shares = (grad / _column(scale, grad.ndim))[segment_ids]

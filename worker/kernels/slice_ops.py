@@ -128,7 +128,7 @@ def take(xp: Any, params: Any, indices: Any, axis: int) -> Any:
     """The slices of ``params`` along ``axis`` at ``indices``, which are checked."""
     check_indices(xp, indices, params.shape[axis])
     shape = params.shape[:axis] + indices.shape + params.shape[axis + 1 :]
-    if 0 in shape:
+    if 0 in shape or not params.shape[axis]:
         return xp.zeros(shape, params.dtype)
     if xp is np:
         return as_array(np.take(params, indices, axis=axis), params.dtype)

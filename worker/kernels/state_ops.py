@@ -1,1 +1,187 @@
 """Reference variables: kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flowray.proto import errors, strided_slice
+from flowray.proto.shapes import format_shape, is_fully_defined
+from flowray.worker.checks import check
+from flowray.worker.kernels.array_ops import as_array
+from flowray.worker.kernels.registry import add_kernel, kernel
+from flowray.worker.kernels.slice_ops import check_indices, resolve_slice, scatter_slices
+from flowray.worker.state import Variable
+
+RUNTIME_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
+"""Ops without a kernel: loading a stage looks their resources up in the state store."""
+
+
+def replaced(xp: Any, variable: Variable, value: Any, dtype: Any) -> None:
+    """Assigns a new value that was computed from the old one, in the old one's dtype."""
+    variable.assign(as_array(value, dtype) if xp is np else value.astype(dtype))
+
+
+@kernel("IsVariableInitialized")
+def is_variable_initialized(xp: Any, ref: Variable) -> Any:
+    return np.array(ref.is_initialized)
+
+
+@kernel("Assign")
+def assign(xp: Any, ref: Variable, value: Any, *, validate_shape: bool) -> Variable:
+    if validate_shape:
+        shape = ref._value.shape if ref.is_initialized else ref.shape
+        if shape is not None and is_fully_defined(shape) and shape != value.shape:
+            raise errors.invalid_argument(
+                "Assign requires shapes of both tensors to match. lhs shape= "
+                f"{format_shape(shape)} rhs shape= {format_shape(value.shape)}"
+            )
+    ref.assign(value)
+    return ref
+
+
+def _assign_update(symbol: str) -> Callable[..., Variable]:
+    def update(xp: Any, ref: Variable, value: Any) -> Variable:
+        old = ref.read()
+        if old.shape != value.shape:
+            raise errors.invalid_argument(
+                "Shapes of both tensors to be updated must match: "
+                f"lhs shape= {format_shape(old.shape)} rhs shape= {format_shape(value.shape)}"
+            )
+        replaced(xp, ref, old + value if symbol == "+" else old - value, old.dtype)
+        return ref
+
+    return update
+
+
+add_kernel("AssignAdd", _assign_update("+"))
+add_kernel("AssignSub", _assign_update("-"))
+
+
+def count_up(xp: Any, variable: Variable, limit: int) -> Any:
+    """Adds 1 to a counter and returns what it was; OutOfRangeError once it is at ``limit``."""
+    old = variable.read()
+    if old.shape:
+        raise errors.invalid_argument("Input is not a scalar")
+    check(old < limit, lambda: errors.out_of_range(f"Reached limit of {limit}"))
+    # A traced check cannot stop the update, so the update stops itself.
+    replaced(xp, variable, xp.where(old < limit, old + old.dtype.type(1), old), old.dtype)
+    return old
+
+
+@kernel("CountUpTo")
+def count_up_to(xp: Any, ref: Variable, *, limit: int) -> Any:
+    return count_up(xp, ref, limit)
+
+
+# Scattering ---------------------------------------------------------------------------------------
+
+
+_NUMPY: dict[str, Any] = {
+    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
+    "min": np.minimum, "max": np.maximum,
+}  # fmt: skip
+
+
+def scatter_rows(xp: Any, old: Any, indices: Any, updates: Any, how: str) -> Any:
+    """A copy of ``old`` with ``updates`` brought in at the rows ``indices``.
+
+    A row may be named several times: it takes all its updates (the last one, if ``how`` is "set").
+    """
+    if not old.shape:
+        raise errors.invalid_argument("params must be at least 1-D, got shape []")
+    rest = old.shape[1:]
+    if updates.shape and updates.shape != indices.shape + rest:
+        raise errors.invalid_argument(
+            "Must have updates.shape = indices.shape + params.shape[1:] or updates.shape = [], "
+            f"got updates.shape {format_shape(updates.shape)}, indices.shape "
+            f"{format_shape(indices.shape)}, params.shape {format_shape(old.shape)}"
+        )
+    check_indices(xp, indices, old.shape[0])
+    if 0 in indices.shape or 0 in old.shape:
+        return old
+    rows = indices.reshape(-1)
+    slices = xp.broadcast_to(updates, indices.shape + rest).reshape((math.prod(rows.shape), *rest))
+    if how == "divide" and old.dtype.kind in "iu":
+        # Dividing by one after the other, each time towards zero, is dividing by their product.
+        divisors = scatter_rows(xp, xp.ones_like(old), indices, updates, "multiply")
+        return (old - xp.fmod(old, divisors)) // divisors
+    if xp is not np:
+        # Negative rows fail the check above; here they must not count from the end.
+        rows = xp.where(rows < 0, old.shape[0], rows)
+        return getattr(old.at[rows], how)(slices, mode="drop")
+    new = old.copy()
+    if how == "set":
+        new[rows] = slices
+    else:
+        _NUMPY[how].at(new, rows, slices)
+    return new
+
+
+HOW = {
+    "Update": "set", "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide",
+    "Min": "min", "Max": "max",
+}  # fmt: skip
+
+
+def _scatter(how: str) -> Callable[..., Variable]:
+    def scatter(xp: Any, ref: Variable, indices: Any, updates: Any) -> Variable:
+        ref.assign(scatter_rows(xp, ref.read(), indices, updates, how))
+        return ref
+
+    return scatter
+
+
+def _scatter_nd(how: str) -> Callable[..., Variable]:
+    def scatter(
+        xp: Any, ref: Variable, indices: Any, updates: Any, *, bad_indices_policy: bytes
+    ) -> Variable:
+        ref.assign(scatter_slices(xp, ref.read(), indices, updates, bad_indices_policy, how))
+        return ref
+
+    return scatter
+
+
+for _name, _how in HOW.items():
+    add_kernel(f"Scatter{_name}", _scatter(_how))
+for _name in ("Update", "Add", "Sub"):
+    add_kernel(f"ScatterNd{_name}", _scatter_nd(HOW[_name]))
+
+
+def assign_slice(
+    xp: Any, variable: Variable, begin: Any, end: Any, strides: Any, value: Any,
+    masks: strided_slice.Masks,
+) -> None:  # fmt: skip
+    """``variable[begin:end:strides] = value``, which is broadcast."""
+    old = variable.read()
+    selections, selected = resolve_slice(old.shape, begin, end, strides, masks)
+    try:
+        value = xp.broadcast_to(value, selected)
+    except ValueError:
+        raise errors.unimplemented(
+            f"Value shape {format_shape(value.shape)} does not fit the slice's shape "
+            f"{format_shape(selected)}"
+        ) from None
+    value = value.reshape(tuple(s.size for s in selections))
+    where = tuple(s.as_slice for s in selections)
+    if xp is np:
+        new = old.copy()
+        new[where] = value
+    else:
+        new = old.at[where].set(value)
+    variable.assign(new)
+
+
+@kernel("StridedSliceAssign")
+def strided_slice_assign(
+    xp: Any, ref: Variable, begin: Any, end: Any, strides: Any, value: Any, *, begin_mask: int,
+    end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
+) -> Variable:  # fmt: skip
+    masks = strided_slice.Masks(
+        begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
+    )
+    assign_slice(xp, ref, begin, end, strides, value, masks)
+    return ref

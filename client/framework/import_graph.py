@@ -1,0 +1,229 @@
+"""``tf.import_graph_def``: adds the nodes of a GraphDef to the default graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flowray.client.framework import shape_inference
+from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph, name_scope
+from flowray.proto import errors, graph_pb2, op_registry
+from flowray.proto.device_names import merge as merge_devices
+
+
+def import_graph_def(
+    graph_def: graph_pb2.GraphDef,
+    input_map: Mapping[str, Any] | None = None,
+    return_elements: Sequence[str] | None = None,
+    name: str | None = None,
+    op_dict: Any = None,
+    producer_op_list: Any = None,
+) -> list[Tensor | Operation] | None:
+    """Imports ``graph_def`` into the default graph, under the name scope ``name`` ("import").
+
+    Args:
+        graph_def: the nodes, in any order. Attributes that their ops do not have are kept as they
+            are; missing ones take their defaults.
+        input_map: tensors to read in place of those of ``graph_def`` with these names.
+        return_elements: names of operations ("a") and tensors ("a:0") to return.
+        name: the prefix; "" for none.
+        op_dict, producer_op_list: ignored, as they are deprecated.
+
+    Raises:
+        TypeError: ``graph_def`` is no GraphDef.
+        ValueError: an unknown op or input, a cycle, a name of ``input_map`` or ``return_elements``
+            that does not occur, or nodes that do not fit together.
+    """
+    if not isinstance(graph_def, graph_pb2.GraphDef):
+        try:
+            # A GraphDef of TensorFlow's own classes has the same bytes.
+            graph_def = graph_pb2.GraphDef.FromString(graph_def.SerializeToString())
+        except Exception:
+            raise TypeError("graph_def must be a GraphDef proto.") from None
+    graph = get_default_graph()
+    replaced = {_with_index(k): v for k, v in (input_map or {}).items()}
+    with name_scope(name, "import") as scope:
+        mapped = {k: convert_to_tensor(v) for k, v in replaced.items()}
+        importer = _Importer(graph, graph_def, scope, mapped)
+        importer.run()
+    unused = [key for key in input_map or {} if _with_index(key) not in importer.used]
+    if unused:
+        raise ValueError(
+            "Attempted to map inputs that were not found in graph_def: "
+            + ", ".join(f"[{key}]" for key in unused)
+        )
+    if return_elements is None:
+        return None
+    return [importer.element(str(wanted)) for wanted in return_elements]
+
+
+class _Importer:
+    def __init__(
+        self,
+        graph: Graph,
+        graph_def: graph_pb2.GraphDef,
+        scope: str,
+        mapped: dict[str, Tensor],
+    ) -> None:
+        self._graph = graph
+        self._nodes = {node.name: node for node in graph_def.node}
+        if len(self._nodes) != len(graph_def.node):
+            names = [node.name for node in graph_def.node]
+            twice = next(n for n in names if names.count(n) > 1)
+            raise ValueError(f"Node '{twice}' is not unique")
+        self._library = graph_def.library
+        self._scope = scope
+        self._mapped = mapped
+        self._made: dict[str, Operation] = {}
+        self.used: set[str] = set()
+
+    def run(self) -> None:
+        """Adds all nodes, inputs before their consumers."""
+        known = {f.signature.name for f in self._graph._library.function}
+        for function in self._library.function:
+            if function.signature.name not in known:
+                self._graph._library.function.append(function)
+        for name in self._order():
+            self._made[name] = self._add(self._nodes[name])
+
+    def element(self, name: str) -> Tensor | Operation:
+        op_name, colon, index = name.partition(":")
+        if op_name not in self._made:
+            raise ValueError(f"Requested return_element {name!r} not found in graph_def.")
+        operation = self._made[op_name]
+        if not colon:
+            return operation
+        if not index.isdecimal() or int(index) >= len(operation._outputs):
+            raise ValueError(f"Requested return_element {name!r} not found in graph_def.")
+        return operation._outputs[int(index)]
+
+    def _order(self) -> list[str]:
+        """Topological order by depth-first search, without recursion."""
+        order: list[str] = []
+        state: dict[str, int] = {}
+        for root in self._nodes:
+            stack = [(root, iter(self._needs(root)))]
+            if state.setdefault(root, 0) != 0:
+                continue
+            state[root] = 1
+            while stack:
+                name, needs = stack[-1]
+                following = next((n for n in needs if state.get(n, 0) != 2), None)
+                if following is None:
+                    state[name] = 2
+                    order.append(name)
+                    stack.pop()
+                elif state.get(following) == 1:
+                    raise ValueError(f"graph_def has a cycle through node '{following}'")
+                else:
+                    state[following] = 1
+                    stack.append((following, iter(self._needs(following))))
+        return order
+
+    def _needs(self, name: str) -> list[str]:
+        result = []
+        for text in self._nodes[name].input:
+            if not text.startswith("^") and _with_index(text) in self._mapped:
+                continue
+            producer = text.removeprefix("^").partition(":")[0]
+            if producer not in self._nodes:
+                raise ValueError(f"Node '{name}': Unknown input node '{text}'")
+            result.append(producer)
+        return result
+
+    def _add(self, node: graph_pb2.NodeDef) -> Operation:
+        try:
+            definition = op_registry.lookup(node.op)
+            attrs = definition.attr_values(node)
+        except errors.OpError as error:
+            raise ValueError(error.message) from None
+        inputs = [self._input(t, node.name) for t in node.input if not t.startswith("^")]
+        wanted = definition.input_types(attrs)
+        if len(inputs) != len(wanted):
+            raise ValueError(
+                f"Node '{node.name}': expected {len(wanted)} inputs, got {len(inputs)}"
+            )
+        for i, (tensor, dtype) in enumerate(zip(inputs, wanted, strict=True)):
+            fits = dtype.is_compatible_with(tensor.dtype)
+            if not fits or (dtype._is_ref_dtype and not tensor.dtype._is_ref_dtype):
+                raise ValueError(
+                    f"Input {i} of node {self._scope}{node.name} was passed {tensor.dtype.name} "
+                    f"from {tensor.name} incompatible with expected {dtype.name}."
+                )
+        controls = [self._made[t[1:]] for t in node.input if t.startswith("^")]
+        controls += [
+            op for op in self._graph._control_dependencies_for(inputs) if op not in controls
+        ]
+        copy = graph_pb2.NodeDef()
+        copy.CopyFrom(node)
+        copy.name = self._unique(node.name)
+        del copy.input[:]
+        copy.input.extend(
+            t.op.name if t.value_index == 0 else t.name for t in inputs
+        )
+        copy.input.extend("^" + op.name for op in controls)
+        for key, attr_def in definition.attrs.items():
+            if key not in copy.attr:
+                copy.attr[key].CopyFrom(op_registry.default_attr_value(attr_def))
+        self._rename_colocation(copy)
+        operation = Operation(
+            self._graph,
+            copy,
+            inputs,
+            controls,
+            attrs,
+            definition.output_types(attrs),
+            wanted,
+            definition,
+        )
+        shape_inference.infer(operation)
+        self._graph._nodes_by_name[operation.name] = operation
+        self._graph._nodes.append(operation)
+        self._place(operation)
+        return operation
+
+    def _input(self, text: str, consumer: str) -> Tensor:
+        full = _with_index(text)
+        if full in self._mapped:
+            self.used.add(full)
+            return self._mapped[full]
+        name, _, index = full.partition(":")
+        outputs = self._made[name]._outputs
+        if int(index) >= len(outputs):
+            raise ValueError(
+                f"Node '{consumer}': Connecting to invalid output {index} of source node {name} "
+                f"which has {len(outputs)} outputs."
+            )
+        return outputs[int(index)]
+
+    def _unique(self, name: str) -> str:
+        full = f"{self._scope}{name}"
+        if full in self._graph._nodes_by_name:
+            raise ValueError(f"Node name '{full}' already exists in the Graph")
+        with self._graph.name_scope(None):
+            self._graph.unique_name(full)
+        return full
+
+    def _rename_colocation(self, node: graph_pb2.NodeDef) -> None:
+        if "_class" not in node.attr:
+            return
+        groups = node.attr["_class"].list
+        renamed = [
+            b"loc:@" + self._scope.encode() + group[5:] if group.startswith(b"loc:@") else group
+            for group in groups.s
+        ]
+        del groups.s[:]
+        groups.s.extend(renamed)
+
+    def _place(self, operation: Operation) -> None:
+        """What the node says about its device goes before what the scopes around say."""
+        own = operation.device
+        operation._set_device("")
+        self._graph._apply_device_functions(operation)
+        if own:
+            operation._set_device(merge_devices(operation.device, own))
+
+
+def _with_index(name: str) -> str:
+    return name if ":" in name else f"{name}:0"

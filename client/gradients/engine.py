@@ -1,0 +1,454 @@
+"""``tf.gradients``: builds the graph of symbolic derivatives, node for node as TensorFlow does."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from flowray.client.framework.conversion import (
+    constant,
+    convert_to_tensor,
+    convert_to_tensor_or_indexed_slices,
+)
+from flowray.client.framework.graph import (
+    Operation,
+    Tensor,
+    colocate_with,
+    control_dependencies,
+    device,
+    get_default_graph,
+    name_scope,
+)
+from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.gradients import families as _families  # noqa: F401 - registers gradients
+from flowray.client.gradients import registry
+from flowray.proto import dtypes
+from flowray.proto.shapes import as_shape, is_fully_defined
+
+Gradient = Tensor | IndexedSlices
+
+
+class UnconnectedGradients(enum.Enum):
+    """What ``gradients`` gives for an x that no y depends on: None, or zeros like x."""
+
+    NONE = "none"
+    ZERO = "zero"
+
+
+class AggregationMethod:
+    """How gradients that flow together at one tensor are added up."""
+
+    ADD_N = 0
+    DEFAULT = ADD_N
+    EXPERIMENTAL_TREE = 1
+    EXPERIMENTAL_ACCUMULATE_N = 2
+
+
+def gradients(
+    ys: Any,
+    xs: Any,
+    grad_ys: Any = None,
+    name: str = "gradients",
+    colocate_gradients_with_ops: bool = False,
+    gate_gradients: bool = False,
+    aggregation_method: int | None = None,
+    stop_gradients: Any = None,
+    unconnected_gradients: UnconnectedGradients = UnconnectedGradients.NONE,
+) -> list[Gradient | None]:
+    """The derivatives of the sum of ``ys`` by each of ``xs``.
+
+    Args:
+        ys, xs: a Tensor (or variable), or a list of them.
+        grad_ys: one gradient per y to start from, None standing for ones.
+        name: the name scope of the new ops.
+        colocate_gradients_with_ops: whether to place the gradient of an op with the op.
+        gate_gradients: whether all gradients of an op's inputs wait for each other.
+        aggregation_method: one of ``AggregationMethod``.
+        stop_gradients: tensors to take for constants.
+        unconnected_gradients: what to return for an x that no y depends on.
+
+    Returns:
+        One Tensor, IndexedSlices or None per x.
+
+    Raises:
+        LookupError: an op on the way has no gradient.
+        ValueError, TypeError: the arguments do not fit, or a gradient function is wrong.
+    """
+    ys, xs = _as_list(ys), _as_list(xs)
+    stops = [] if stop_gradients is None else _as_list(stop_gradients)
+    grad_ys = [None] * len(ys) if grad_ys is None else _as_list(grad_ys)
+    if aggregation_method not in (None, 0, 1, 2):
+        raise ValueError(f"Invalid aggregation_method specified {aggregation_method}.")
+    if len(grad_ys) != len(ys):
+        raise ValueError(f"Passed {len(grad_ys)} grad_ys for {len(ys)} ys")
+    unconnected_gradients = UnconnectedGradients(unconnected_gradients)
+    with name_scope(name, "gradients", [*ys, *xs, *stops, *grad_ys]):
+        get_default_graph().unique_name(
+            "uid"
+        )  # TensorFlow takes this name for its own book-keeping
+        targets = [convert_to_tensor_or_indexed_slices(y, name="y") for y in ys]
+        sources = [_source(x) for x in xs]
+        engine = _Engine(
+            [_tensor_of(y) for y in targets],
+            sources,
+            [_source(s) for s in stops],
+            colocate_gradients_with_ops,
+            gate_gradients,
+            aggregation_method or AggregationMethod.DEFAULT,
+        )
+        engine.start(_initial_gradients(grad_ys, targets, colocate_gradients_with_ops))
+        engine.propagate()
+        return [engine.result(x, unconnected_gradients) for x in sources]
+
+
+def is_trainable(tensor_or_dtype: Any) -> bool:
+    """Whether gradients flow through tensors of this dtype."""
+    dtype = dtypes.as_dtype(getattr(tensor_or_dtype, "dtype", tensor_or_dtype)).base_dtype
+    return dtype in _TRAINABLE
+
+
+_TRAINABLE = dtypes.FLOATING | dtypes.COMPLEX | {dtypes.resource, dtypes.variant}
+
+
+class _Engine:
+    """One call of ``gradients``: walks from the ys back to the xs, each op after its consumers."""
+
+    def __init__(
+        self,
+        ys: Sequence[Tensor],
+        xs: Sequence[Tensor],
+        stops: Sequence[Tensor],
+        colocate: bool,
+        gate: bool,
+        aggregation_method: int,
+    ) -> None:
+        self._ys = ys
+        self._colocate = colocate
+        self._gate = gate
+        self._aggregation_method = aggregation_method
+        self._gradients: dict[Operation, list[list[Gradient]]] = {}
+        """Per output of an op, the gradients that arrived there so far."""
+        self._totals: dict[Operation, list[Gradient | None]] = {}
+        to_ops, from_ops = [y.op for y in ys], [x.op for x in xs]
+        reached = _reached_from(from_ops)
+        self._reachable_to_ops = {op for op in to_ops if op in reached}
+        between = _between(to_ops, reached)
+        self._pending: dict[Operation, int] = defaultdict(int)
+        """How many uses of an op between xs and ys have not sent their gradients yet."""
+        for op in between:
+            for tensor in op._inputs:
+                if tensor.op in between:
+                    self._pending[tensor.op] += 1
+        self._stop_ops = {s.op for s in stops} | {
+            op for op in from_ops if all(self._pending[t.op] <= 0 for t in op._inputs)
+        }
+
+    def start(self, grad_ys: Iterable[Gradient]) -> None:
+        for y, grad in zip(self._ys, grad_ys, strict=True):
+            self._add(y, grad)
+
+    def propagate(self) -> None:
+        queue: deque[Operation] = deque()
+        for op in dict.fromkeys(y.op for y in self._ys):
+            if self._pending[op] == 0 and op in self._reachable_to_ops:
+                queue.append(op)
+        while queue:
+            op = queue.popleft()
+            with _maybe_colocated(op, self._colocate):
+                for tensor, grad in zip(op._inputs, self._input_gradients(op), strict=True):
+                    if grad is not None:
+                        _check_shape(op, tensor, grad)
+                        self._add(tensor, grad)
+            for tensor in op._inputs:
+                self._pending[tensor.op] -= 1
+                if self._pending[tensor.op] == 0:
+                    queue.append(tensor.op)
+
+    def result(self, x: Tensor, unconnected: UnconnectedGradients) -> Gradient | None:
+        totals = self._totals.get(x.op)
+        grad = None if totals is None else totals[x._value_index]
+        if grad is None and unconnected is UnconnectedGradients.ZERO:
+            return _zeros_like(x)
+        return grad
+
+    def _add(self, tensor: Tensor, grad: Gradient) -> None:
+        lists = self._gradients.setdefault(tensor.op, [[] for _ in tensor.op._outputs])
+        lists[tensor._value_index].append(grad)
+
+    def _input_gradients(self, op: Operation) -> list[Gradient | None]:
+        """What the op's gradient function gives for its inputs; Nones where nothing flows."""
+        arrived = self._gradients.get(op) or [[] for _ in op._outputs]
+        out_grads = [self._sum(op, grads) for grads in arrived]
+        self._totals[op] = list(out_grads)
+        function = None
+        if op not in self._stop_ops and any(g is not None for g in out_grads):
+            function = _gradient_function(op)
+        if function is None:
+            return [None] * len(op._inputs)
+        for i, grad in enumerate(out_grads):
+            if grad is None and is_trainable(op._outputs[i]):
+                out_grads[i] = _zeros_like(op._outputs[i])
+        with name_scope(op.name + "_grad"):
+            in_grads = _as_list(function(op, *out_grads))
+            if len(in_grads) != len(op._inputs):
+                raise ValueError(
+                    f"Num gradients {len(in_grads)} generated for op {op.node_def} do not match "
+                    f"num inputs {len(op._inputs)}"
+                )
+            if self._gate and sum(g is not None for g in in_grads) > 1:
+                with device(None), colocate_with(None, ignore_existing=True):
+                    in_grads = _gated(in_grads)
+        return in_grads
+
+    def _sum(self, op: Operation, grads: list[Gradient]) -> Gradient | None:
+        if len(grads) < 2:
+            return grads[0] if grads else None
+        if not all(isinstance(g, Tensor) for g in grads):
+            return aggregate_indexed_slices(grads)
+        if self._aggregation_method == AggregationMethod.ADD_N:
+            return _add_n_by_device([g for g in grads if isinstance(g, Tensor)])
+        # Adding two at a time keeps fewer of them in memory.
+        with name_scope(op.name + "_gradient_sum"):
+            total = grads[0]
+            for grad in grads[1:]:
+                total = apply_op("AddN", [total, grad])
+        return total
+
+
+# Which ops take part ------------------------------------------------------------------------------
+
+
+def _reached_from(ops: Iterable[Operation]) -> set[Operation]:
+    """The ops that ``ops`` have a differentiable path to, themselves included."""
+    reached: set[Operation] = set()
+    queue = deque(ops)
+    while queue:
+        op = queue.popleft()
+        if op not in reached:
+            reached.add(op)
+            for output in op._outputs:
+                if is_trainable(output):
+                    queue.extend(output._consumers)
+    return reached
+
+
+def _between(to_ops: Iterable[Operation], reached: set[Operation]) -> set[Operation]:
+    """Those of ``reached`` that ``to_ops`` depend on, themselves included."""
+    between: set[Operation] = set()
+    queue = deque(to_ops)
+    while queue:
+        op = queue.popleft()
+        if op in reached and op not in between:
+            between.add(op)
+            queue.extend(t.op for t in op._inputs)
+    return between
+
+
+def _gradient_function(op: Operation) -> Any:
+    if not op._inputs:
+        return None
+    override = op._node_def.attr.get("_gradient_op_type")
+    op_type = op.type if override is None else override.s.decode()
+    try:
+        return registry.lookup(op_type)
+    except LookupError:
+        raise LookupError(
+            f"No gradient defined for operation '{op.name}' (op type: {op.type})"
+        ) from None
+
+
+def _source(x: Any) -> Tensor:
+    """What gradients are taken by: a variable stands for its reference or handle."""
+    handle = getattr(x, "handle", None)
+    if isinstance(handle, Tensor) and handle.dtype == dtypes.resource:
+        return handle
+    return convert_to_tensor(x, name="x", as_ref=True)
+
+
+def _tensor_of(y: Gradient) -> Tensor:
+    return y.values if isinstance(y, IndexedSlices) else y
+
+
+# Gradients to start from --------------------------------------------------------------------------
+
+
+def _initial_gradients(
+    grad_ys: Sequence[Any], ys: Sequence[Gradient], colocate: bool
+) -> Iterator[Gradient]:
+    for i, (grad, y) in enumerate(zip(grad_ys, ys, strict=True)):
+        with _maybe_colocated(y.op, colocate):
+            yield _ones_like(y, i) if grad is None else _given_gradient(grad, y, i)
+
+
+def _ones_like(y: Gradient, i: int) -> Tensor:
+    tensor = _tensor_of(y)
+    if y.dtype.is_complex:
+        raise TypeError(
+            f"Gradients of complex tensors must set grad_ys (y.dtype = {y.dtype.base_dtype!r})"
+        )
+    if not is_trainable(y) and not y.dtype.is_integer:
+        raise TypeError(f"Gradients are not defined for tensors of type {y.dtype.base_dtype.name}")
+    return apply_op(  # type: ignore[no-any-return]
+        "Fill", _shape_of(tensor), constant(1, y.dtype.base_dtype, name=f"grad_ys_{i}")
+    )
+
+
+def _given_gradient(grad: Any, y: Gradient, i: int) -> Gradient:
+    grad = convert_to_tensor_or_indexed_slices(grad, name="grad_y")
+    ours, theirs = grad.dtype.base_dtype, y.dtype.base_dtype
+    text = (
+        f"Gradient type {ours.name} generated for {{}} tensor {y} with type {theirs.name} must be "
+    )
+    if theirs.is_floating or theirs.is_integer:
+        if not (ours.is_floating or ours.is_integer):
+            raise TypeError(text.format("real or integer-valued") + "real or integer")
+    elif theirs.is_complex:
+        if not ours.is_complex:
+            raise TypeError(text.format("complex-valued") + "real")
+    elif theirs not in (dtypes.variant, dtypes.resource):
+        raise TypeError(
+            f"Tensor {y} with type {theirs.name} must be numeric to obtain a default gradient"
+        )
+    # The copy lies in the scope of this call, whoever made the gradient.
+    if isinstance(grad, IndexedSlices):
+        return IndexedSlices(
+            apply_op("Identity", grad.values, name=f"grad_ys_{i}_values"),
+            apply_op("Identity", grad.indices, name=f"grad_ys_{i}_indices"),
+            grad.dense_shape
+            if grad.dense_shape is None
+            else apply_op("Identity", grad.dense_shape, name=f"grad_ys_{i}_shape"),
+        )
+    return apply_op("Identity", grad, name=f"grad_ys_{i}")  # type: ignore[no-any-return]
+
+
+def _shape_of(tensor: Tensor) -> Tensor:
+    """The shape as an int32 vector: a constant where it is known."""
+    shape = tensor._shape
+    if shape is not None and is_fully_defined(shape):
+        return constant(list(shape), dtypes.int32, shape=[len(shape)], name="Shape")
+    return apply_op("Shape", tensor)  # type: ignore[no-any-return]
+
+
+def _zeros_like(tensor: Tensor) -> Tensor:
+    if tensor.dtype.base_dtype == dtypes.resource:
+        operation = tensor.op
+        return apply_op(  # type: ignore[no-any-return]
+            "Fill", apply_op("VariableShape", tensor), constant(0, operation.get_attr("dtype"))
+        )
+    return apply_op("ZerosLike", tensor)  # type: ignore[no-any-return]
+
+
+# Adding up ----------------------------------------------------------------------------------------
+
+
+def _add_n_by_device(tensors: Sequence[Tensor]) -> Tensor:
+    """Adds up what lies on one device there, so that only the sums travel."""
+    by_device: dict[str, list[Tensor]] = defaultdict(list)
+    for tensor in tensors:
+        by_device[tensor.device].append(tensor)
+    sums = []
+    for key in sorted(by_device):
+        group = by_device[key]
+        with colocate_with(group[0].op, ignore_existing=True):
+            sums.append(group[0] if len(group) == 1 else apply_op("AddN", group))
+    return sums[0] if len(sums) == 1 else apply_op("AddN", sums)
+
+
+def aggregate_indexed_slices(grads: Sequence[Gradient]) -> IndexedSlices:
+    """One IndexedSlices that stands for the sum: values and indices, concatenated."""
+    slices = [_as_indexed_slices(g) for g in grads]
+    if len({s.indices.dtype.base_dtype for s in slices}) > 1:
+        slices = [
+            IndexedSlices(s.values, _cast(s.indices, dtypes.int64), s.dense_shape) for s in slices
+        ]
+    return IndexedSlices(
+        apply_op("ConcatV2", [s.values for s in slices], 0, name="concat"),
+        apply_op("ConcatV2", [s.indices for s in slices], 0, name="concat"),
+        slices[0].dense_shape,
+    )
+
+
+def _as_indexed_slices(grad: Gradient) -> IndexedSlices:
+    """A dense gradient as slices of all its rows."""
+    if isinstance(grad, IndexedSlices):
+        return grad
+    shape = _shape_of(grad)
+    rows = apply_op("StridedSlice", shape, [0], [1], [1], shrink_axis_mask=1, name="strided_slice")
+    return IndexedSlices(grad, apply_op("Range", 0, rows, 1, name="range"), shape)
+
+
+def _cast(tensor: Tensor, dtype: dtypes.DType) -> Tensor:
+    if tensor.dtype.base_dtype == dtype:
+        return tensor
+    return apply_op("Cast", tensor, DstT=dtype)  # type: ignore[no-any-return]
+
+
+# Gating -------------------------------------------------------------------------------------------
+
+
+def _gated(grads: Sequence[Gradient | None]) -> list[Gradient | None]:
+    """``tf.tuple``: none of the gradients is there before all of them are."""
+    present = [g for g in grads if g is not None]
+    with name_scope("tuple"):
+        gate = _group([g.op for g in present], "group_deps")
+        return [None if g is None else _after(gate, g) for g in grads]
+
+
+def _group(ops: Sequence[Operation], name: str) -> Operation:
+    """``tf.group``: one NoOp per device, and one that waits for these if there are several."""
+    by_device: dict[str, list[Operation]] = defaultdict(list)
+    for op in ops:
+        by_device[op.device].append(op)
+    with name_scope(name) as scope:
+        if len(by_device) == 1:
+            return _wait_for(*by_device.popitem(), scope)
+        gates = [_wait_for(key, by_device[key], None) for key in sorted(by_device)]
+        with control_dependencies(gates):
+            return apply_op("NoOp", name=scope)  # type: ignore[no-any-return]
+
+
+def _wait_for(where: str, ops: Sequence[Operation], name: str | None) -> Operation:
+    with control_dependencies(ops), device(where) if where else nullcontext():
+        return apply_op("NoOp", name=name)  # type: ignore[no-any-return]
+
+
+def _after(gate: Operation, grad: Gradient) -> Gradient:
+    with (
+        name_scope("control_dependency") as scope,
+        colocate_with(grad.op),
+        control_dependencies([gate]),
+    ):
+        if isinstance(grad, IndexedSlices):
+            values = apply_op("Identity", grad.values, name=scope)
+            return IndexedSlices(values, grad.indices, grad.dense_shape)
+        return apply_op("Identity", grad, name=scope)  # type: ignore[no-any-return]
+
+
+# Helpers ------------------------------------------------------------------------------------------
+
+
+def _maybe_colocated(op: Operation, colocate: bool) -> AbstractContextManager[None]:
+    return colocate_with(op) if colocate else nullcontext()
+
+
+def _check_shape(op: Operation, tensor: Tensor, grad: Gradient) -> None:
+    """Merges the input's static shape into its gradient's."""
+    if not isinstance(grad, Tensor) or tensor.dtype == dtypes.resource:
+        return
+    try:
+        grad.set_shape(tensor._shape)
+    except ValueError:
+        index = next(i for i, t in enumerate(op._inputs) if t is tensor)
+        raise ValueError(
+            "Incompatible shapes between op input and calculated input gradient.  Forward "
+            f"operation: {op.name}.  Input index: {index}. Original input shape: "
+            f"{as_shape(tensor._shape)}.  Calculated input gradient shape: {grad.get_shape()}"
+        ) from None
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,145 @@
+"""What a session does for a run signature, worked out once: stages, and how values get to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flowray.master.passes.graph import Graph, TensorId, type_name
+from flowray.master.passes.partition import by_device
+from flowray.master.passes.prune import prune
+from flowray.master.passes.stages import StageGraph, cut, value_of
+from flowray.proto import dtypes, errors, graph_pb2, shapes
+from flowray.proto.dtypes import DType
+from flowray.proto.shapes import Shape
+from flowray.proto.stage import Stage
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from: output ``index`` of a stage, or feed ``index`` if there is none."""
+
+    stage: int | None
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedCheck:
+    """What a fed value must be."""
+
+    tensor: TensorId
+    dtype: DType
+    numpy_dtype: np.dtype[Any]
+    shape: Shape
+    """Of a placeholder that states one; else unknown."""
+
+    def check(self, value: Any) -> Array:
+        """The array of ``value``. InvalidArgumentError, naming the node, if it does not fit."""
+        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        if array.dtype != self.numpy_dtype:
+            try:
+                given = type_name(dtypes.as_dtype(array.dtype))
+            except TypeError:
+                given = str(array.dtype)
+            if array.dtype.kind not in "SU" or self.dtype is not dtypes.string:
+                raise errors.invalid_argument(
+                    f"Output 0 of type {given} does not match declared output type "
+                    f"{type_name(self.dtype)} for node {{{{node {self.tensor.node}}}}}",
+                    node=self.tensor.node,
+                )
+        if self.shape is not None and not shapes.is_compatible(self.shape, array.shape):
+            raise errors.invalid_argument(
+                f"Cannot feed value of shape {shapes.format_shape(array.shape)} for tensor "
+                f"'{self.tensor}', which has shape {shapes.format_shape(self.shape)}",
+                node=self.tensor.node,
+            )
+        return array
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """A step of some feeds, fetches and targets. Feeds and outputs are known by position."""
+
+    feeds: tuple[FeedCheck, ...]
+    stages: tuple[Stage, ...]
+    tasks: tuple[str, ...]
+    after: tuple[tuple[int, ...], ...]
+    """For each stage, those that must be done before."""
+    inputs: tuple[tuple[Source, ...], ...]
+    """For each stage, where its inputs come from."""
+    fetches: tuple[Source, ...]
+    partition_graphs: tuple[graph_pb2.GraphDef, ...]
+    """One per device, for RunMetadata."""
+
+
+def make_plan(
+    graph: Graph,
+    devices: Mapping[str, str],
+    feeds: Sequence[TensorId],
+    fetches: Sequence[TensorId],
+    targets: Sequence[str],
+    *,
+    session: str,
+    prefix: str,
+    state_scope: str = "",
+) -> StepPlan:
+    """The plan of a step over a placed graph. Stage handles begin with ``prefix``.
+
+    Raises:
+        InvalidArgumentError, NotFoundError: see ``passes.prune``.
+    """
+    pruned = prune(graph, feeds, fetches, targets)
+    cuts = cut(pruned, devices, feeds, fetches, targets)
+    stages = tuple(
+        Stage(
+            handle=f"{prefix}/{i}",
+            session=session,
+            graph=part.graph,
+            inputs=tuple(map(str, part.inputs)),
+            outputs=tuple(map(str, part.outputs)),
+            ref_outputs=frozenset(map(str, part.ref_outputs)),
+            blocks=part.blocks,
+            state_scope=state_scope,
+        )
+        for i, part in enumerate(cuts)
+    )
+    fed = {tensor: Source(None, i) for i, tensor in enumerate(feeds)}
+    made = _made(cuts)
+    return StepPlan(
+        tuple(_feed_check(graph, tensor) for tensor in feeds),
+        stages,
+        tuple(part.task for part in cuts),
+        tuple(part.after for part in cuts),
+        tuple(tuple(fed[t] if t in fed else made[t] for t in part.inputs) for part in cuts),
+        tuple(made.get(value_of(t)) or made[t] for t in fetches),
+        tuple(by_device(pruned, devices)),
+    )
+
+
+def _made(cuts: Sequence[StageGraph]) -> dict[TensorId, Source]:
+    return {
+        tensor: Source(stage, i)
+        for stage, part in enumerate(cuts)
+        for i, tensor in enumerate(part.outputs)
+    }
+
+
+def _feed_check(graph: Graph, tensor: TensorId) -> FeedCheck:
+    node = graph.nodes[tensor.node]
+    dtype = node.output_types[tensor.slot].base_dtype
+    shape: Shape = None
+    if node.op.name in _PLACEHOLDERS:
+        stated = node.definition.attr["shape"]
+        if stated.WhichOneof("value") == "shape":
+            shape = shapes.from_proto(stated.shape)
+        # Before version 24 a placeholder of unknown shape was written as a scalar.
+        if shape == () and node.op.name == "Placeholder" and graph.versions.producer < 24:
+            shape = None
+    return FeedCheck(tensor, dtype, dtype.np_dtype or np.dtype(object), shape)

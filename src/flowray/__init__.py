@@ -1,0 +1,9 @@
+"""flowray: TensorFlow-1-style dataflow graphs on a Ray cluster.
+
+``import flowray as tf`` is the TensorFlow 1 API; ``docs/architecture.md`` is where to start reading.
+"""
+
+from flowray.client import *  # noqa: F403
+from flowray.client import __all__ as __all__
+
+__version__ = "0.1.0"
