@@ -17,7 +17,7 @@ demo: install  ## the main job: a cluster, three graphs, a trained network
 	$(BIN)/python examples/demo.py
 
 test: install  ## all tests but the conformance tests
-	$(PYTEST) -q --ignore=tests/conformance tests
+	$(PYTEST) -q -n 2 tests/unit tests/ops tests/wire tests/gpu
 
 check: install  ## format, lint, types, import rules, stale generated code
 	$(BIN)/ruff format --check .

@@ -39,7 +39,7 @@ def load_tensorflow() -> Any:
     return tf
 
 
-# The graphs -----------------------------------------------------------------------------------------
+# The graphs -----------------------------------------------------------------------------------------  # noqa: E501
 
 Run = Callable[[], Any]
 
@@ -113,7 +113,7 @@ def many_small_ops(tf: Any, target: str) -> Run:
     return lambda: session.run(y, {x: value})
 
 
-# Measuring ------------------------------------------------------------------------------------------
+# Measuring ------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def milliseconds(run: Run, seconds: float) -> float:
@@ -227,7 +227,7 @@ def first_steps() -> None:
         )
     first, worst, later = map(float, result.stdout.split())
     print(
-        f"\nCNN in a fresh process, nothing cached: first step {first * 1e3:.0f} ms (goal <= 2000), "
+        f"\nCNN in a fresh process, nothing cached: first step {first * 1e3:.0f} ms (goal <= 2000), "  # noqa: E501
         f"slowest step after it {worst * 1e3:.0f} ms, later steps {later * 1e3:.0f} ms "
         f"(slowest / later {worst / later:.1f}, goal <= 3)"
     )

@@ -1,8 +1,8 @@
 """The public module: the TensorFlow 1 API as ``import flowray as tf`` gives it."""
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001
 
-from flowray.client import linalg, math, random, summary, train
+from flowray.client import linalg, losses, math, nn, random, summary, train
 from flowray.client.framework.graph import (
     Graph,
     GraphKeys,
@@ -272,6 +272,24 @@ from flowray.client.ops.slice_ops import (
     where,
     where_v2,
 )
+from flowray.client.variables import (
+    Variable,
+    all_variables,
+    assert_variables_initialized,
+    global_variables,
+    global_variables_initializer,
+    initialize_all_variables,
+    initialize_local_variables,
+    initialize_variables,
+    is_variable_initialized,
+    local_variables,
+    local_variables_initializer,
+    model_variables,
+    moving_average_variables,
+    report_uninitialized_variables,
+    trainable_variables,
+    variables_initializer,
+)
 from flowray.client.session import (
     InteractiveSession,
     Session,
@@ -311,11 +329,18 @@ from flowray.proto.shapes import Dimension, TensorShape, dimension_value, dimens
 from flowray.proto.device_names import DeviceSpec
 from flowray.proto.tensors import make_ndarray, make_tensor_proto
 from flowray.proto.errors import OpError
-from flowray.proto.config_pb2 import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
+from flowray.proto.config_pb2 import (
+    ConfigProto,
+    GPUOptions,
+    GraphOptions,
+    OptimizerOptions,
+    RunMetadata,
+    RunOptions,
+)
 from flowray.proto.graph_pb2 import AttrValue, GraphDef, NameAttrList, NodeDef
 from flowray.proto.event_pb2 import Event, HistogramProto, Summary, SummaryMetadata
 
-__all__ = [
+__all__ = [  # noqa: RUF022
     "AggregationMethod",
     "Assert",
     "AttrValue",
@@ -347,6 +372,7 @@ __all__ = [
     "Tensor",
     "TensorShape",
     "UnconnectedGradients",
+    "Variable",
     "abs",
     "accumulate_n",
     "acos",
@@ -355,6 +381,7 @@ __all__ = [
     "add_n",
     "add_to_collection",
     "add_to_collections",
+    "all_variables",
     "angle",
     "arg_max",
     "arg_min",
@@ -363,6 +390,7 @@ __all__ = [
     "as_dtype",
     "asin",
     "asinh",
+    "assert_variables_initialized",
     "atan",
     "atan2",
     "atanh",
@@ -438,6 +466,8 @@ __all__ = [
     "get_default_session",
     "get_seed",
     "global_norm",
+    "global_variables",
+    "global_variables_initializer",
     "gradients",
     "greater",
     "greater_equal",
@@ -449,6 +479,9 @@ __all__ = [
     "identity_n",
     "imag",
     "import_graph_def",
+    "initialize_all_variables",
+    "initialize_local_variables",
+    "initialize_variables",
     "int16",
     "int32",
     "int64",
@@ -457,12 +490,15 @@ __all__ = [
     "is_finite",
     "is_inf",
     "is_nan",
+    "is_variable_initialized",
     "less",
     "less_equal",
     "lgamma",
     "lin_space",
     "linalg",
     "linspace",
+    "local_variables",
+    "local_variables_initializer",
     "log",
     "log1p",
     "log_sigmoid",
@@ -471,6 +507,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "lookup",
+    "losses",
     "make_ndarray",
     "make_tensor_proto",
     "math",
@@ -484,11 +521,14 @@ __all__ = [
     "meshgrid",
     "minimum",
     "mod",
+    "model_variables",
+    "moving_average_variables",
     "multinomial",
     "multiply",
     "name_scope",
     "negative",
     "newaxis",
+    "nn",
     "no_op",
     "norm",
     "not_equal",
@@ -526,6 +566,7 @@ __all__ = [
     "reduce_prod",
     "reduce_sum",
     "register_tensor_conversion_function",
+    "report_uninitialized_variables",
     "required_space_to_batch_paddings",
     "reset_default_graph",
     "reshape",
@@ -588,6 +629,7 @@ __all__ = [
     "to_int32",
     "to_int64",
     "train",
+    "trainable_variables",
     "transpose",
     "truediv",
     "truncated_normal",
@@ -607,6 +649,7 @@ __all__ = [
     "unsorted_segment_sqrt_n",
     "unsorted_segment_sum",
     "unstack",
+    "variables_initializer",
     "variant",
     "where",
     "where_v2",

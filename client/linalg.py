@@ -1,6 +1,6 @@
 """``tf.linalg``: linear algebra."""
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001
 
 from flowray.client.ops.array_ops import (
     matrix_transpose,

@@ -1,6 +1,6 @@
 """``tf.random``: random numbers."""
 
-from __future__ import annotations
+from __future__ import annotations  # noqa: I001
 
 from flowray.client.framework.random_seed import (
     get_seed,

@@ -20,7 +20,7 @@ values; a Python value makes an optional attribute with that default; ``attr(...
 Type attributes that only stand in the signature admit every dtype, and ``N`` attributes are at
 least 1 unless said otherwise. An attribute whose name is a parameter of ``op`` takes an underscore:
 ``shape_=attr("shape")``.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class OpDef:
         Raises:
             NotFoundError: a required attribute is missing (TensorFlow's code and text).
             InvalidArgumentError: a value has the wrong kind or is not allowed.
-        """
+        """  # noqa: E501
         values: dict[str, Any] = {}
         for name, definition in self.attrs.items():
             if name in node.attr:

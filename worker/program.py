@@ -2,7 +2,7 @@
 
 Loading a stage happens once; running it then does no look-ups by name. Constants and handles of
 variables are put into their slots at load time, so that they cost a run nothing.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ class Runtime:
 
         Raises:
             OpError: of the first node that failed, with the node's tag.
-        """
+        """  # noqa: E501
         loaded = self._stages.get(handle)
         if loaded is None:
             raise errors.aborted(
@@ -288,7 +288,7 @@ def _leave(value: Any) -> Any:
 
 
 def _is_worth_compiling(segment: Segment) -> bool:
-    """Whether to compile, by what interpreting took at best. One-shot work (initializers) never is."""
+    """Whether to compile, by what interpreting took at best. One-shot work (initializers) never is."""  # noqa: E501
     if segment.runs == 1:
         return segment.interpreted_seconds > _EXPENSIVE_SECONDS
     return segment.runs > 1 and segment.interpreted_seconds > _CHEAP_SECONDS

@@ -324,7 +324,7 @@ def _static_inputs(unit: Unit) -> set[Slot]:
     """The unit's inputs whose values XLA must know: static inputs, and what computes them."""
     wanted: set[Slot] = set()
     for instruction in reversed(unit.instructions):
-        if any(slot in wanted for slot in instruction.outputs):
+        if any(slot in wanted for slot in instruction.outputs):  # noqa: SIM102
             if instruction.op.name not in ("Shape", "ShapeN", "Size", "Rank"):
                 wanted.update(instruction.input_slots())
         for position in instruction.op.static_inputs:

@@ -40,7 +40,8 @@ class Recorder:
             value = slots[slot]
             if isinstance(value, np.ndarray):
                 description = stats.output.add(slot=index).tensor_description
-                description.dtype = dtypes.as_dtype(value.dtype).as_datatype_enum
+                dtype = dtypes.as_dtype(value.dtype).as_datatype_enum
+                description.dtype = dtype  # type: ignore[assignment]
                 description.shape.CopyFrom(shapes.to_proto(value.shape))
 
     def stats(self) -> list[config_pb2.DeviceStepStats]:

@@ -132,8 +132,10 @@ def _whole(function: Callable[..., Any]) -> Evaluator:
     return evaluate
 
 
-def _strided_slice(op: Operation, x: Array, *index: Array) -> Any:
-    selections, shape = strided_slice.resolve(x.shape, *(v.tolist() for v in index), _masks(op))
+def _strided_slice(op: Operation, x: Array, begin: Array, end: Array, strides: Array) -> Any:
+    selections, shape = strided_slice.resolve(
+        x.shape, begin.tolist(), end.tolist(), strides.tolist(), _masks(op)
+    )
     assert shape is not None
     return x[tuple(s.as_slice for s in selections)].reshape(shape)
 
@@ -258,9 +260,8 @@ def _partial_selection(op: Operation) -> tuple[Shape, Shape]:
     if whole is None or any(v is None for v in index):
         return None, None
     try:
-        selections, shape = strided_slice.resolve(
-            [len(whole)], *(v.tolist() for v in index if v is not None), _masks(op)
-        )
+        begin, end, strides = (v.tolist() for v in index if v is not None)
+        selections, shape = strided_slice.resolve([len(whole)], begin, end, strides, _masks(op))
     except ValueError:
         return None, None
     return whole[selections[0].as_slice], shape
@@ -269,7 +270,7 @@ def _partial_selection(op: Operation) -> tuple[Shape, Shape]:
 @evaluator("StridedSlice")
 def _strided_slice_value(op: Operation, inputs: list[Array | None]) -> Array | None:
     if all(v is not None and v.size <= _MAX_ELEMENTS for v in inputs):
-        value: Array | None = _checked(_strided_slice)(op, *inputs)  # type: ignore[arg-type]
+        value: Array | None = _checked(_strided_slice)(op, *inputs)
         return value
     # ``tf.shape(x)[1]`` is known where that dimension is.
     if op._inputs[0]._shape is None or len(op._inputs[0]._shape) != 1:

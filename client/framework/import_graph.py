@@ -159,9 +159,7 @@ class _Importer:
         copy.CopyFrom(node)
         copy.name = self._unique(node.name)
         del copy.input[:]
-        copy.input.extend(
-            t.op.name if t.value_index == 0 else t.name for t in inputs
-        )
+        copy.input.extend(t.op.name if t.value_index == 0 else t.name for t in inputs)
         copy.input.extend("^" + op.name for op in controls)
         for key, attr_def in definition.attrs.items():
             if key not in copy.attr:

@@ -120,9 +120,7 @@ def _concat(grad: Any, values: list[Any], axis: Any) -> list[Any]:
     if static is None or static < 0:
         axis = apply_op("FloorMod", axis, array_ops.rank(values[0]))
     offsets = apply_op("ConcatOffset", axis, sizes)
-    return [
-        slice_ops.slice(grad, begin, size) for begin, size in zip(offsets, sizes, strict=True)
-    ]
+    return [slice_ops.slice(grad, begin, size) for begin, size in zip(offsets, sizes, strict=True)]
 
 
 @gradient("ConcatV2")
@@ -143,5 +141,3 @@ def split(op: Any, *grads: Any) -> Any:
 @gradient("SplitV")
 def split_v(op: Any, *grads: Any) -> Any:
     return array_ops.concat(list(grads), op.inputs[2]), None, None
-
-

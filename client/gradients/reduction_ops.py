@@ -150,7 +150,7 @@ def _euclidean_norm(op: Operation, grad: Tensor) -> list[Tensor | None]:
 # Scans -------------------------------------------------------------------------------------------
 
 
-def _scan_attrs(op: Operation) -> dict[str, bool]:
+def _scan_attrs(op: Operation) -> dict[str, Any]:
     """A scan's gradient runs the other way."""
     return {"exclusive": op.get_attr("exclusive"), "reverse": not op.get_attr("reverse")}
 

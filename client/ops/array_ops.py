@@ -339,18 +339,14 @@ def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any 
     return apply_op("ExpandDims", input, axis, name=name)
 
 
-def squeeze(
-    input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None
-) -> Any:
+def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None) -> Any:
     """``input`` without its dimensions of size 1: all of them, or those that ``axis`` lists."""
     axis = _one_of("axis", axis, "squeeze_dims", squeeze_dims)
     axes = [axis] if np.isscalar(axis) else list(axis or ())
     return apply_op("Squeeze", input, squeeze_dims=[int(a) for a in axes], name=name)
 
 
-def transpose(
-    a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False
-) -> Any:
+def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Any:
     """``a`` with its dimensions in the order ``perm``; reversed if None.
 
     Args:

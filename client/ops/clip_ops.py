@@ -157,7 +157,7 @@ def clip_by_global_norm(
                 with colocate_with(values):
                     scaled = math_ops.multiply(values, scale, "mul")
                     clipped[id(values)] = apply_op("Identity", scaled, name=f"{scope}_{i}")
-            result = clipped[id(values)]
+            result: Any = clipped[id(values)]
             if isinstance(t, IndexedSlices):
                 result = IndexedSlices(result, t.indices, t.dense_shape)
             results.append(result)

@@ -87,7 +87,7 @@ def with_dependencies(
         return apply_op("Identity", output, name=scope)
 
 
-def tuple(  # noqa: A001 - TensorFlow's name
+def tuple(
     tensors: Sequence[Any], name: str | None = None, control_inputs: Sequence[Any] | None = None
 ) -> list[Any]:
     """The tensors (IndexedSlices, None), none of them there before all are computed.
@@ -126,7 +126,7 @@ def tuple(  # noqa: A001 - TensorFlow's name
         return result
 
 
-def Assert(  # noqa: N802 - TensorFlow's name
+def Assert(
     condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None
 ) -> Any:
     """An operation that fails with InvalidArgumentError, showing ``data``, if ``condition`` is false.
@@ -137,7 +137,7 @@ def Assert(  # noqa: N802 - TensorFlow's name
         condition: bool scalar.
         data: tensors to show.
         summarize: how many elements of each; 3 if None, all if negative.
-    """
+    """  # noqa: E501
     with name_scope(name, "Assert", [condition, data]):
         condition = convert_to_tensor(condition, name="Condition")
         return apply_op(

@@ -437,7 +437,7 @@ def pool(
     data_format: str | None = None,
     dilations: Any = None,
 ) -> Any:
-    """A ``"MAX"`` or ``"AVG"`` pool over one or two spatial dimensions, as ``window_shape`` says."""
+    """A ``"MAX"`` or ``"AVG"`` pool over one or two spatial dimensions, as ``window_shape`` says."""  # noqa: E501
     rate = deprecated_argument("dilations", dilations, "dilation_rate", dilation_rate)
     if rate is not None and any(r != 1 for r in ([rate] if isinstance(rate, int) else rate)):
         raise ValueError("pool: a dilation_rate above 1 has no kernel in TensorFlow's own ops")

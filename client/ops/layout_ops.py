@@ -147,9 +147,7 @@ def matrix_set_diag(
     return apply_op("MatrixSetDiagV3", input, diagonal, k, align=align, name=name)
 
 
-def matrix_band_part(
-    input: Any, num_lower: Any, num_upper: Any, name: str | None = None
-) -> Any:
+def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Any:
     """Matrices with zeros outside a band: so many diagonals below and above the main one.
 
     A negative number keeps the whole triangle.
@@ -178,9 +176,7 @@ def depth_to_space(
     )
 
 
-def space_to_batch_nd(
-    input: Any, block_shape: Any, paddings: Any, name: str | None = None
-) -> Any:
+def space_to_batch_nd(input: Any, block_shape: Any, paddings: Any, name: str | None = None) -> Any:
     """Padded ``input`` whose places within blocks have become batch entries."""
     return apply_op("SpaceToBatchND", input, block_shape, paddings, name=name)
 

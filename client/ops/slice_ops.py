@@ -33,8 +33,8 @@ _PythonSlice = slice
 # Slices -------------------------------------------------------------------------------------------
 
 
-def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Any:  # noqa: A001
-    """The ``size`` elements from ``begin`` on, in each dimension; size -1 means all that is left."""
+def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Any:
+    """The ``size`` elements from ``begin`` on, in each dimension; size -1 means all that is left."""  # noqa: E501
     return apply_op("Slice", input_, begin, size, name=name)
 
 
@@ -211,8 +211,7 @@ def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: in
         known = indices.shape.rank
         if known is None or not 0 <= batch_dims < known:
             raise ValueError(
-                f"batch_dims = {batch_dims} must be less than the rank of indices, "
-                f"which is {known}"
+                f"batch_dims = {batch_dims} must be less than the rank of indices, which is {known}"
             )
         # Each index vector is led by the place of its batch.
         dims = shape(indices)
@@ -234,9 +233,7 @@ def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) 
     return apply_op("ScatterNd", indices, updates, shape, name=name)
 
 
-def tensor_scatter_update(
-    tensor: Any, indices: Any, updates: Any, name: str | None = None
-) -> Any:
+def tensor_scatter_update(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
     """``tensor`` with ``updates`` in place of what is at the index vectors ``indices``."""
     return apply_op("TensorScatterUpdate", tensor, indices, updates, name=name)
 
@@ -267,14 +264,12 @@ def tensor_scatter_max(tensor: Any, indices: Any, updates: Any, name: str | None
 def dynamic_partition(
     data: Any, partitions: Any, num_partitions: int, name: str | None = None
 ) -> Any:
-    """``num_partitions`` tensors: the slices of ``data`` whose place in ``partitions`` is 0, 1..."""
-    return apply_op(
-        "DynamicPartition", data, partitions, num_partitions=num_partitions, name=name
-    )
+    """``num_partitions`` tensors: the slices of ``data`` whose place in ``partitions`` is 0, 1..."""  # noqa: E501
+    return apply_op("DynamicPartition", data, partitions, num_partitions=num_partitions, name=name)
 
 
 def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None = None) -> Any:
-    """A tensor whose slice ``indices[m][i]`` is ``data[m][i]``; of equal indices the last counts."""
+    """A tensor whose slice ``indices[m][i]`` is ``data[m][i]``; of equal indices the last counts."""  # noqa: E501
     return apply_op("DynamicStitch", indices, data, name=name)
 
 
@@ -297,9 +292,7 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
     """
     if x is None and y is None:
         with name_scope(name, "Where", [condition]) as scope:
-            condition = convert_to_tensor(
-                condition, preferred_dtype=dtypes.bool, name="condition"
-            )
+            condition = convert_to_tensor(condition, preferred_dtype=dtypes.bool, name="condition")
             return apply_op("Where", condition, name=scope)
     if x is None or y is None:
         raise ValueError("x and y must both be non-None or both be None.")
@@ -315,9 +308,7 @@ def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = No
     return apply_op("SelectV2", condition, x, y, name=name)
 
 
-def boolean_mask(
-    tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any = None
-) -> Any:
+def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any = None) -> Any:
     """The slices of ``tensor`` for which ``mask`` is true.
 
     Args:

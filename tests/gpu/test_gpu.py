@@ -32,7 +32,10 @@ def test_a_segment_on_the_gpu_gives_what_the_cpu_gives() -> None:
             node.device = f"{TASK}/device:{device}"
 
         def stage(
-            handle: str, names: set[str], inputs: tuple[str, ...], outputs: tuple[str, ...],
+            handle: str,
+            names: set[str],
+            inputs: tuple[str, ...],
+            outputs: tuple[str, ...],
             nodes: list[graph_pb2.NodeDef] = nodes,
         ) -> Stage:
             chosen = [n for n in nodes if n.name in names]
@@ -49,7 +52,8 @@ def test_a_segment_on_the_gpu_gives_what_the_cpu_gives() -> None:
         results[device] = outputs
         if device == "GPU:0":
             (value,) = [
-                r.device_value() for r in runtime.state._resources.values()  # type: ignore[attr-defined]
+                r.device_value()
+                for r in runtime.state._resources.values()  # type: ignore[attr-defined]
             ]
             assert {d.platform for d in value.devices()} == {"gpu"}
     for cpu, gpu in zip(results["CPU:0"], results["GPU:0"], strict=True):

@@ -59,7 +59,7 @@ def assert_gradient(
         function: takes one Tensor per input, returns one Tensor.
         inputs: float64 or complex128 arrays; or others, which count as constants.
         differentiable: which inputs have a gradient; by default those of float64 or complex128.
-    """
+    """  # noqa: E501
     arrays = [np.asarray(x) for x in inputs]
     if differentiable is None:
         differentiable = [i for i, x in enumerate(arrays) if x.dtype.kind in "fc"]

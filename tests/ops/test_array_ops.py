@@ -38,7 +38,7 @@ case("Const", [], value=i64(3)[0:0], dtype=dtypes.int64, expect=i64(), id="empty
 case("Const", [], value=WORDS, dtype=dtypes.string, expect=WORDS, id="string", xla=False)
 # What TensorFlow's session says of an unfed placeholder is not the kernel's text.
 case("Placeholder", [], dtype=dtypes.float32, shape=[None, 2], raises=BAD, conformance=False,
-     match=r"You must feed a value for placeholder tensor .*with dtype float and shape \[\?,2\]")  # fmt: skip
+     match=r"You must feed a value for placeholder tensor .*with dtype float and shape \[\?,2\]")  # fmt: skip  # noqa: E501
 case("Placeholder", [], dtype=dtypes.int32, raises=BAD, match="with dtype int32$", id="any shape",
      conformance=False)  # fmt: skip
 case("PlaceholderV2", [], dtype=dtypes.float64, shape=[], raises=BAD, conformance=False,
@@ -90,7 +90,7 @@ case("ConcatOffset", [1, (i32(2, 3), i32(2, 5), i32(2, 1))],
      expect=(i32(0, 0), i32(0, 3), i32(0, 8)))  # fmt: skip
 case("ConcatOffset", [-1, (i32(2, 3), i32(2, 5))], expect=(i32(0, 0), i32(0, 3)), id="negative")
 case("ConcatOffset", [1, (i32(2, 3), i32(3, 3))], raises=BAD,
-     match=r"All dimensions except 1 must match. Input 1 has shape \[3 3\] and doesn't match")  # fmt: skip
+     match=r"All dimensions except 1 must match. Input 1 has shape \[3 3\] and doesn't match")  # fmt: skip  # noqa: E501
 case("ConcatOffset", [2, (i32(2, 3), i32(3, 3))], raises=BAD, match="Concat dim is out of range: 2")
 case("InvertPermutation", [i32(2, 0, 1)], expect=i32(1, 2, 0))
 case("InvertPermutation", [i64(3, 4, 0, 2, 1)], expect=i64(2, 4, 3, 0, 1))
@@ -116,8 +116,8 @@ EYE = np.eye(3, dtype=np.float32)
 case("OneHot", [i32(0, 2), 3, 1.0, 0.0], expect=EYE[[0, 2]])
 case("OneHot", [i64(0, 2), 3, 1.0, 0.0], axis=0, expect=EYE[[0, 2]].T)
 case("OneHot", [np.array([[0, 1], [2, 0]], np.uint8), 3, 5, -1], axis=1,
-     expect=np.where(EYE[[[0, 1], [2, 0]]].swapaxes(1, 2) == 1, 5, -1).astype(np.int32))  # fmt: skip
-case("OneHot", [i32(-1, 3, 1), 3, True, False], expect=np.array([[0, 0, 0], [0, 0, 0], [0, 1, 0]], bool),
+     expect=np.where(EYE[[[0, 1], [2, 0]]].swapaxes(1, 2) == 1, 5, -1).astype(np.int32))  # fmt: skip  # noqa: E501
+case("OneHot", [i32(-1, 3, 1), 3, True, False], expect=np.array([[0, 0, 0], [0, 0, 0], [0, 1, 0]], bool),  # noqa: E501
      id="out of range")  # fmt: skip
 case("OneHot", [np.int64(1), 3, 1.0, 0.0], expect=EYE[1], id="scalar")
 case("OneHot", [i32(), 3, 1.0, 0.0], expect=EMPTY, id="empty")
@@ -162,7 +162,7 @@ case("Transpose", [EMPTY, i32(1, 0)], expect=EMPTY.T, id="empty")
 case("Transpose", [WORDS.reshape(2, 2), i32(1, 0)], expect=WORDS.reshape(2, 2).T, id="string",
      xla=False)  # fmt: skip
 case("Transpose", [A, i32(0)], raises=BAD,
-     match="transpose expects a vector of size 2. But input\\(1\\) is a vector of size 1")  # fmt: skip
+     match="transpose expects a vector of size 2. But input\\(1\\) is a vector of size 1")  # fmt: skip  # noqa: E501
 case("Transpose", [A, i32(0, 0)], raises=BAD, match="1 is missing from")
 case("Transpose", [A, i32(0, 2)], raises=BAD, match="2 is out of range")
 COMPLEX = (A + 1j * B).astype(np.complex64)
@@ -181,8 +181,18 @@ case("Bitcast", [A.astype(BF16)], type=dtypes.uint16, expect=A.astype(BF16).view
 case("Bitcast", [COMPLEX], type=dtypes.float32, expect=COMPLEX.view(np.float32).reshape(2, 3, 2))
 case("Bitcast", [COMPLEX], type=dtypes.uint8, expect=COMPLEX.view(np.uint8).reshape(2, 3, 8))
 case("Bitcast", [COMPLEX], type=dtypes.int64, expect=COMPLEX.view(np.int64))
-case("Bitcast", [A[:, :2]], type=dtypes.complex64, expect=np.ascontiguousarray(A[:, :2]).view(np.complex64)[:, 0])
-case("Bitcast", [A.astype(np.float64)], type=dtypes.complex64, expect=A.astype(np.float64).view(np.complex64))
+case(
+    "Bitcast",
+    [A[:, :2]],
+    type=dtypes.complex64,
+    expect=np.ascontiguousarray(A[:, :2]).view(np.complex64)[:, 0],
+)
+case(
+    "Bitcast",
+    [A.astype(np.float64)],
+    type=dtypes.complex64,
+    expect=A.astype(np.float64).view(np.complex64),
+)
 case("Bitcast", [np.float32(1)], type=dtypes.int32, expect=np.int32(0x3F800000), id="scalar")
 case("Bitcast", [A], type=dtypes.int64, raises=BAD, match="Cannot bitcast")
 
@@ -197,7 +207,7 @@ case("Pack", [[EMPTY, EMPTY]], expect=np.stack([EMPTY, EMPTY]), id="empty")
 case("Pack", [(scalar(b"a"), scalar(b""))], expect=np.array([b"a", b""], object), id="strings",
      xla=False)  # fmt: skip
 case("Pack", [[A, A[:, :2]]], raises=BAD,
-     match=r"Shapes of all inputs must match: values\[0\].shape = \[2,3\] != values\[1\].shape = \[2,2\]")  # fmt: skip
+     match=r"Shapes of all inputs must match: values\[0\].shape = \[2,3\] != values\[1\].shape = \[2,2\]")  # fmt: skip  # noqa: E501
 case("Pack", [[A, A]], axis=3, raises=BAD, match=r"axis = 3 not in \[-3, 3\)")
 case("Unpack", [A], num=2, expect=(A[0], A[1]))
 case("Unpack", [A], num=3, axis=-1, expect=(A[:, 0], A[:, 1], A[:, 2]))
@@ -214,7 +224,7 @@ for _op in ("ConcatV2", "Concat"):
     case(_op, _inputs([A, EMPTY], 0), expect=A, id="empty")
     case(_op, _inputs([WORDS, WORDS], 0), expect=np.concatenate([WORDS] * 2), id="str", xla=False)
     case(_op, _inputs([A, A[:1]], 1), raises=BAD,
-         match=r"ConcatOp : Dimension 0 in both shapes must be equal: shape\[0\] = \[2,3\] vs. shape\[1\] = \[1,3\]")  # fmt: skip
+         match=r"ConcatOp : Dimension 0 in both shapes must be equal: shape\[0\] = \[2,3\] vs. shape\[1\] = \[1,3\]")  # fmt: skip  # noqa: E501
     case(_op, _inputs([A, A[0]], 0), raises=BAD, match="Ranks of all input tensors should match")
     case(_op, _inputs([A, A], 2), raises=BAD,
          match=r"Expected concatenating dimensions in the range \[-2, 2\), but got 2")  # fmt: skip
@@ -225,14 +235,22 @@ case("Split", [0, A], num_split=1, expect=A)
 case("Split", [0, EMPTY], num_split=2, expect=(EMPTY, EMPTY), id="empty")
 case("Split", [0, WORDS], num_split=2, expect=(WORDS[:2], WORDS[2:]), id="string", xla=False)
 case("Split", [1, A], num_split=2, raises=BAD,
-     match=r"evenly divide the split dimension, but got split_dim 1 \(size = 3\) and num_split 2")  # fmt: skip
+     match=r"evenly divide the split dimension, but got split_dim 1 \(size = 3\) and num_split 2")  # fmt: skip  # noqa: E501
 case("Split", [2, A], num_split=2, raises=BAD,
      match=r"-input rank\(-2\) <= split_dim < input rank \(2\), but got 2")  # fmt: skip
 case("SplitV", [A, i64(1, 2), 1], num_split=2, expect=(A[:, :1], A[:, 1:]))
 case("SplitV", [A, i32(2, -1, 0), -1], num_split=3, expect=(A[:, :2], A[:, 2:], A[:, 3:]))
 case("SplitV", [A, i32(2), 0], num_split=1, expect=A)
-case("SplitV", [A, i32(1, 1), 1], num_split=2, raises=BAD, match="Determined shape must either match")
-case("SplitV", [A, i32(4, -1), 1], num_split=2, raises=BAD, match="Determined shape must either match")
+case(
+    "SplitV", [A, i32(1, 1), 1], num_split=2, raises=BAD, match="Determined shape must either match"
+)
+case(
+    "SplitV",
+    [A, i32(4, -1), 1],
+    num_split=2,
+    raises=BAD,
+    match="Determined shape must either match",
+)
 case("SplitV", [A, i32(-1, -1), 1], num_split=2, raises=BAD, match="only be one -1")
 
 test_case = table_test()

@@ -374,7 +374,7 @@ for _k, _s, _text in (
     case("MaxPool", [DEPTH], ksize=_k, strides=_s, padding="SAME",
          raises=errors.UnimplementedError, match=_text)  # fmt: skip
 case("MaxPool", [IMAGE], ksize=[1, 0, 2, 1], strides=[1, 2, 2, 1], padding="SAME", raises=BAD,
-     match="Sliding window ksize must be positive. The specified or inferred ksize is: 1,0,2,1")  # fmt: skip
+     match="Sliding window ksize must be positive. The specified or inferred ksize is: 1,0,2,1")  # fmt: skip  # noqa: E501
 case("MaxPool", [IMAGE], **{**HALVES, **_PADS, "explicit_paddings": [0, 0, 2, 0, 0, 0, 0, 0]},
      raises=BAD, match="Top padding 2 needs to be smaller than the window size 2")  # fmt: skip
 case("MaxPool", [IMAGE[0]], **HALVES, raises=BAD, match="Input must be 4")

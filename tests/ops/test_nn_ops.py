@@ -33,7 +33,7 @@ for _dtype in (np.float16, BF16, np.float64, np.int32, np.int64, np.complex64):
     case("BiasAddGrad", [M.astype(_dtype)], id=_name, expect=M.sum(0).astype(_dtype))
 case("BiasAdd", [np.zeros((0, 3), np.float32), V], expect=np.zeros((0, 3), np.float32), id="empty")
 case("BiasAdd", [M, vector(1, 2)], raises=BAD,
-     match=r"Must provide as many biases as the last dimension of the input tensor: \[2\] vs. \[2,3\]")  # fmt: skip
+     match=r"Must provide as many biases as the last dimension of the input tensor: \[2\] vs. \[2,3\]")  # fmt: skip  # noqa: E501
 case("BiasAdd", [V, V], raises=BAD, match=r"Input tensor must be at least 2D: \[3\]")
 case("BiasAdd", [M, np.ones((3, 1), np.float32)], raises=BAD, match=r"Biases must be 1D: \[3,1\]")
 case("BiasAddV1", [M, V], expect=M + V)
@@ -144,11 +144,11 @@ for _dtype, _tol in ((np.float16, 5e-3), (BF16, 3e-2), (np.float64, 1e-9)):
          expect=(_LOSS[:2].astype(_dtype), (_P - LABELS)[:2].astype(_dtype)))  # fmt: skip
 case("SoftmaxCrossEntropyWithLogits", [f32(1, 3), vector(0, 1)[:, None]], id="broadcast",
      expect=(vector(0, -np.log(softmax(f32(1, 3))).sum()),
-             np.stack([softmax(f32(1, 3))[0], softmax(f32(1, 3))[0] - 1]).astype(np.float32)))  # fmt: skip
+             np.stack([softmax(f32(1, 3))[0], softmax(f32(1, 3))[0] - 1]).astype(np.float32)))  # fmt: skip  # noqa: E501
 case("SoftmaxCrossEntropyWithLogits", [np.zeros((0, 3), np.float32)] * 2, id="empty",
      expect=(np.zeros(0, np.float32), np.zeros((0, 3), np.float32)))  # fmt: skip
 case("SoftmaxCrossEntropyWithLogits", [M, f32(2, 2)], raises=BAD,
-     match=r"logits and labels must be broadcastable: logits_size=\[2,3\] labels_size=\[2,2\]")  # fmt: skip
+     match=r"logits and labels must be broadcastable: logits_size=\[2,3\] labels_size=\[2,2\]")  # fmt: skip  # noqa: E501
 case("SoftmaxCrossEntropyWithLogits", [V, V], raises=BAD, match="must be either 2-dimensional")
 for _index in (np.int32, np.int64):
     case("SparseSoftmaxCrossEntropyWithLogits", [LOGITS[:2], np.array([2, 0], _index)],

@@ -59,7 +59,7 @@ for _op, _more in (("FusedBatchNorm", ()), ("FusedBatchNormV2", ()), ("FusedBatc
     case(_op, [X[0], SCALE, OFFSET, NONE, NONE], raises=BAD,
          match=r"input must be 4-dimensional\[3,4,3\]")  # fmt: skip
     case(_op, [X, SCALE[:2], OFFSET, NONE, NONE], raises=BAD,
-         match="scale must have the same number of elements as the channels of x, got 2 and 3")  # fmt: skip
+         match="scale must have the same number of elements as the channels of x, got 2 and 3")  # fmt: skip  # noqa: E501
     case(_op, [X, SCALE[:, None], OFFSET, NONE, NONE], raises=BAD,
          match=r"scale must be 1-dimensional\[3,1\]")  # fmt: skip
     case(_op, [X, SCALE, OFFSET, NONE, NONE], is_training=False, raises=BAD,
@@ -142,7 +142,7 @@ for _op, _more in (
          match=r"x and y_backprop must have same shape, but x has shape \[2,1,4,3\] and y_backprop "
                r"has shape \[2,3,4,3\]")  # fmt: skip
     case(_op, [DY, X, SCALE[:2], MEAN, VARIANCE, *_more], raises=BAD,
-         match="scale must have the same number of elements as the channels of x, got 2 and 3")  # fmt: skip
+         match="scale must have the same number of elements as the channels of x, got 2 and 3")  # fmt: skip  # noqa: E501
     case(_op, [DY[0], X, SCALE, MEAN, VARIANCE, *_more], raises=BAD,
          match=r"input must be 4-dimensional\[3,4,3\]")  # fmt: skip
 

@@ -106,7 +106,11 @@ for _op, _function in {"Cumsum": np.cumsum, "Cumprod": np.cumprod}.items():
     case(_op, [X, np.int32(-1)], reverse=True,
          expect=np.flip(_function(np.flip(X, -1), -1), -1))  # fmt: skip
     case(_op, [X.astype(BF16), np.int64(0)], rtol=2e-2, expect=_function(X, 0).astype(BF16))
-    case(_op, [np.int8([100, 100]), np.int32(0)], expect=_function(np.int8([100, 100]), dtype=np.int8))
+    case(
+        _op,
+        [np.int8([100, 100]), np.int32(0)],
+        expect=_function(np.int8([100, 100]), dtype=np.int8),
+    )
     case(_op, [NO_ROWS, np.int32(0)], exclusive=True, expect=NO_ROWS)
     case(_op, [NO_ROWS, np.int32(1)], expect=NO_ROWS)
     case(_op, [X, np.int32(3)], raises=INVALID,
@@ -163,16 +167,26 @@ for _op, _expect in {"Sum": [4, 6, 0, 0, 3, 4], "Mean": [2, 3, 0, 0, 3, 4],
     case(f"SparseSegment{_op}", [ROWS, i32(), i32()], expect=np.zeros((0, 2), np.float32))
     case(f"SparseSegment{_op}", [ROWS, i32(0, 7), i32(0, 0)], raises=INVALID,
          match=r"indices\[1\] == 7 out of range \[0, 2\)")  # fmt: skip
-    case(f"SparseSegment{_op}", [ROWS, i32(0, 1), i32(1, 0)], raises=INVALID, match="not increasing")
+    case(
+        f"SparseSegment{_op}", [ROWS, i32(0, 1), i32(1, 0)], raises=INVALID, match="not increasing"
+    )
     _op = f"SparseSegment{_op}WithNumSegments"
     case(_op, [ROWS, CHOSEN, IDS, np.int32(4)], expect=np.vstack([_expect, f32(0, 0)]))
     case(_op, [ROWS, i32(0, 1), i32(0, 5), np.int32(2)], raises=INVALID,
          match="segment ids must be < num_segments")  # fmt: skip
-for _op, _expect in {"Mean": [0.5, 1, 3.5, 5], "SqrtN": [0.70710678, 1.4142135, 3.7071068, 5.4142136]}.items():
+for _op, _expect in {
+    "Mean": [0.5, 1, 3.5, 5],
+    "SqrtN": [0.70710678, 1.4142135, 3.7071068, 5.4142136],
+}.items():
     _op = f"SparseSegment{_op}Grad"
     _grad = f32(1, 2, 0, 0, 3, 4).reshape(3, 2)
     case(_op, [_grad, CHOSEN, IDS, np.int32(2)], expect=f32(*_expect).reshape(2, 2))
-    case(_op, [_grad, i32(0), i32(5), np.int32(2)], raises=INVALID, match="Invalid number of segments")
+    case(
+        _op,
+        [_grad, i32(0), i32(5), np.int32(2)],
+        raises=INVALID,
+        match="Invalid number of segments",
+    )
 
 # Counting ----------------------------------------------------------------------------------------
 
@@ -190,7 +204,7 @@ case("HistogramFixedWidth", [i32(0, 3, 9), i32(0, 10), np.int32(2)], dtype=dtype
      expect=np.int64([2, 1]))  # fmt: skip
 case("HistogramFixedWidth", [f32(), f32(0, 5), np.int32(2)], expect=i32(0, 0))
 case("HistogramFixedWidth", [f32(1), f32(5, 5), np.int32(5)], raises=INVALID,
-     match=r"value_range should satisfy value_range\[0\] < value_range\[1\], but got '\[5, 5\]'")  # fmt: skip
+     match=r"value_range should satisfy value_range\[0\] < value_range\[1\], but got '\[5, 5\]'")  # fmt: skip  # noqa: E501
 case("HistogramFixedWidth", [f32(NAN), f32(0, 5), np.int32(5)], raises=INVALID, match="NaN")
 
 test_case = table_test()
@@ -257,7 +271,7 @@ def test_gradient_of_sparse_segments(kind: str) -> None:
     [
         (lambda x: tf.reduce_logsumexp(x), np.log(np.sum(np.exp(V)))),
         (lambda x: tf.reduce_logsumexp(x, 1), np.log(np.sum(np.exp(V), 1))),
-        (lambda x: tf.reduce_logsumexp(x - 1e308, [0, 2], keepdims=True), np.full((1, 2, 1), -1e308)),
+        (lambda x: tf.reduce_logsumexp(x - 1e308, [0, 2], keepdims=True), np.full((1, 2, 1), -1e308)),  # noqa: E501
         (lambda x: tf.reduce_variance(x, 1), np.var(V, 1)),
         (lambda x: tf.reduce_std(x), np.std(V)),
         (lambda x: tf.count_nonzero(x - 0.5, -1), np.count_nonzero(V - 0.5, -1)),

@@ -24,4 +24,4 @@ def _no_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pass  # the light client's environment has no Ray, so nothing can start it
     else:
         monkeypatch.setattr(ray, "init", refuse)
-    yield
+    yield  # noqa: PT022

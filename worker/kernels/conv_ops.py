@@ -1,4 +1,4 @@
-"""Convolutions and pools: kernels. They check, bring channels last and leave the rest to a backend."""
+"""Convolutions and pools: kernels. They check, bring channels last and leave the rest to a backend."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -404,7 +404,7 @@ def _max_pool_gradient(
     strides: Sequence[int], padding: bytes, data_format: bytes,
     explicit_paddings: Sequence[int] = (), second: bool = False,
 ) -> Any:  # fmt: skip
-    """``function`` of input, output and gradient; ``second``: the gradient has the input's shape."""
+    """``function`` of input, output and gradient; ``second``: the gradient has the input's shape."""  # noqa: E501
     if x.ndim == len(ksize) and ksize[channel_axis(data_format, len(ksize))] != 1:
         raise errors.unimplemented("MaxPoolingGrad is not yet supported on the depth dimension.")
     source, windows = _pool(

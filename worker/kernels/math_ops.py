@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import ml_dtypes
@@ -15,46 +14,21 @@ from flowray.proto.dtypes import DType
 from flowray.proto.shapes import format_shape
 from flowray.worker import xla
 from flowray.worker.checks import check
+from flowray.worker.kernels.elementwise import (
+    HALVES,
+    binary,
+    broadcast_error,
+    broadcasting,
+    in_float32,
+    is_complex,
+    is_integer,
+    unary,
+)
 from flowray.worker.kernels.registry import add_kernel, kernel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
-"""The dtypes whose longer computations are done in float32, as TensorFlow does."""
-
-
-def is_integer(x: Any) -> bool:
-    return x.dtype.kind in "iu"
-
-
-def is_complex(x: Any) -> bool:
-    return x.dtype.kind == "c"
-
-
-def in_float32(function: F) -> F:
-    """Makes ``function(xp, x, ...)`` compute half and bfloat16 in float32, rounding once."""
-
-    @functools.wraps(function)
-    def compute(xp: Any, x: Any, *others: Any, **attrs: Any) -> Any:
-        if x.dtype not in HALVES:
-            return function(xp, x, *others, **attrs)
-        wide = [v.astype(np.float32) if v.dtype == x.dtype else v for v in (x, *others)]
-        return function(xp, *wide, **attrs).astype(x.dtype)
-
-    return compute  # type: ignore[return-value]
-
-
 # One operand -------------------------------------------------------------------------------------
-
-
-def _unary(name: str) -> Callable[[Any, Any], Any]:
-    """A kernel that is one function of numpy and of jax.numpy."""
-    of_numpy = getattr(np, name)
-
-    def compute(xp: Any, x: Any) -> Any:
-        return of_numpy(x) if xp is np else getattr(xp, name)(x)
-
-    return compute
 
 
 _UNARY = {
@@ -93,7 +67,7 @@ _PARTS = {"ComplexAbs": "abs", "Real": "real", "Imag": "imag", "Angle": "angle"}
 
 def _part(name: str) -> Callable[..., Any]:
     """A kernel that makes a real number of a complex one."""
-    function = _unary(name)
+    function = unary(name)
 
     def compute(xp: Any, x: Any, *, Tout: DType) -> Any:
         return function(xp, x).astype(Tout.as_numpy_dtype, copy=False)
@@ -172,46 +146,6 @@ def _bucketize(xp: Any, x: Any, *, boundaries: list[float]) -> Any:
 # Two operands that broadcast ---------------------------------------------------------------------
 
 
-def _broadcast_error(error: Exception, operands: Sequence[Any]) -> Exception:
-    """TensorFlow's error if the operands' shapes do not broadcast, else ``error`` itself."""
-    try:
-        np.broadcast_shapes(*(x.shape for x in operands))
-    except ValueError:
-        listed = " vs. ".join(format_shape(x.shape) for x in operands)
-        return errors.invalid_argument(f"Incompatible shapes: {listed}")
-    return error
-
-
-def _broadcasting(*op_names: str) -> Callable[[F], F]:
-    """``@kernel`` for a function of operands that must broadcast."""
-
-    def register(function: F) -> F:
-        @functools.wraps(function)
-        def compute(xp: Any, *operands: Any, **attrs: Any) -> Any:
-            # Trying is cheaper than looking: the shapes are right almost always.
-            try:
-                return function(xp, *operands, **attrs)
-            except (TypeError, ValueError) as error:
-                raise _broadcast_error(error, operands) from None
-
-        kernel(*op_names)(compute)
-        return function
-
-    return register
-
-
-def _binary(name: str) -> Callable[[Any, Any, Any], Any]:
-    of_numpy = getattr(np, name)
-
-    def compute(xp: Any, x: Any, y: Any) -> Any:
-        try:
-            return of_numpy(x, y) if xp is np else getattr(xp, name)(x, y)
-        except (TypeError, ValueError) as error:
-            raise _broadcast_error(error, (x, y)) from None
-
-    return compute
-
-
 _BINARY = {
     "Add": "add", "AddV2": "add", "Sub": "subtract", "Mul": "multiply", "Atan2": "arctan2",
     "Maximum": "maximum", "Minimum": "minimum", "Less": "less", "LessEqual": "less_equal",
@@ -233,15 +167,15 @@ def _truncate_div(xp: Any, x: Any, y: Any) -> Any:
     return (x - xp.fmod(x, y)) // y
 
 
-_broadcasting("TruncateDiv")(_truncate_div)
+broadcasting("TruncateDiv")(_truncate_div)
 
 
-@_broadcasting("Div", "RealDiv")
+@broadcasting("Div", "RealDiv")
 def _div(xp: Any, x: Any, y: Any) -> Any:
     return _truncate_div(xp, x, y) if is_integer(x) else x / y
 
 
-@_broadcasting("FloorDiv")
+@broadcasting("FloorDiv")
 def _floor_div(xp: Any, x: Any, y: Any) -> Any:
     if not is_integer(x):
         # numpy's own corrects the rounding of the quotient (1 // 0.1 is 9); TensorFlow does not.
@@ -250,46 +184,46 @@ def _floor_div(xp: Any, x: Any, y: Any) -> Any:
     return x // y
 
 
-@_broadcasting("FloorMod")
+@broadcasting("FloorMod")
 def _floor_mod(xp: Any, x: Any, y: Any) -> Any:
     if is_integer(x):
         _check_divisor(xp, x, y)
     return xp.remainder(x, y)
 
 
-@_broadcasting("Mod", "TruncateMod")
+@broadcasting("Mod", "TruncateMod")
 def _truncate_mod(xp: Any, x: Any, y: Any) -> Any:
     if is_integer(x):
         _check_divisor(xp, x, y)
     return xp.fmod(x, y)
 
 
-@_broadcasting("DivNoNan")
+@broadcasting("DivNoNan")
 def _div_no_nan(xp: Any, x: Any, y: Any) -> Any:
     return xp.where(y == 0, x.dtype.type(0), x / xp.where(y == 0, y.dtype.type(1), y))
 
 
-@_broadcasting("MulNoNan")
+@broadcasting("MulNoNan")
 def _mul_no_nan(xp: Any, x: Any, y: Any) -> Any:
     return xp.where(y == 0, x.dtype.type(0), x * y)
 
 
-@_broadcasting("Xlogy")
+@broadcasting("Xlogy")
 def _xlogy(xp: Any, x: Any, y: Any) -> Any:
     return xp.where(x == 0, x.dtype.type(0), x * xp.log(y))
 
 
-@_broadcasting("Xlog1py")
+@broadcasting("Xlog1py")
 def _xlog1py(xp: Any, x: Any, y: Any) -> Any:
     return xp.where(x == 0, x.dtype.type(0), x * xp.log1p(y))
 
 
-@_broadcasting("Xdivy")
+@broadcasting("Xdivy")
 def _xdivy(xp: Any, x: Any, y: Any) -> Any:
     return xp.where(x == 0, x.dtype.type(0), x / y)
 
 
-@_broadcasting("Pow")
+@broadcasting("Pow")
 def _pow(xp: Any, x: Any, y: Any) -> Any:
     if is_integer(x):
         text = "Integers to negative integer powers are not allowed"
@@ -297,18 +231,18 @@ def _pow(xp: Any, x: Any, y: Any) -> Any:
     return xp.power(x, y)
 
 
-@_broadcasting("SquaredDifference")
+@broadcasting("SquaredDifference")
 def _squared_difference(xp: Any, x: Any, y: Any) -> Any:
     difference = x - y
     return difference * (xp.conj(difference) if is_complex(x) else difference)
 
 
-@_broadcasting("Zeta")
+@broadcasting("Zeta")
 def _zeta(xp: Any, x: Any, q: Any) -> Any:
     return _special_module(xp).zeta(x, q)
 
 
-@_broadcasting("Polygamma")
+@broadcasting("Polygamma")
 def _polygamma(xp: Any, a: Any, x: Any) -> Any:
     """The a-th derivative of digamma, through Hurwitz' zeta; NaN for an ``a`` that is no order."""
     special = _special_module(xp)
@@ -323,9 +257,9 @@ def _equality(xp: Any, x: Any, y: Any, negated: bool, incompatible_shape_error: 
     try:
         equal = xp.equal(x, y)
     except (TypeError, ValueError) as error:
-        error = _broadcast_error(error, (x, y))
-        if incompatible_shape_error or not isinstance(error, errors.InvalidArgumentError):
-            raise error from None
+        explained = broadcast_error(error, (x, y))
+        if incompatible_shape_error or explained is error:
+            raise explained from None
         equal = np.False_
     return xp.logical_not(equal) if negated else equal
 
@@ -357,11 +291,11 @@ def _complex(xp: Any, real: Any, imag: Any, *, Tout: DType) -> Any:
         try:
             return xla.jax().lax.complex(*xp.broadcast_arrays(real, imag))
         except (TypeError, ValueError) as error:
-            raise _broadcast_error(error, (real, imag)) from None
+            raise broadcast_error(error, (real, imag)) from None
     try:
         result = np.empty(np.broadcast_shapes(real.shape, imag.shape), Tout.as_numpy_dtype)
     except ValueError as error:
-        raise _broadcast_error(error, (real, imag)) from None
+        raise broadcast_error(error, (real, imag)) from None
     # real + 1j * imag would turn an infinite part into NaN.
     result.real, result.imag = real, imag
     return result
@@ -497,7 +431,7 @@ def _float_to_integer(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
     if x.dtype in HALVES:
         x = x.astype(np.float32)
     bound = 2.0 ** (8 * signed.itemsize - 1)
-    lowest = np.array(np.iinfo(signed).min, signed)
+    lowest = np.array(-(2 ** (8 * signed.itemsize - 1)), signed)
     fits = (x >= -bound) & (x < bound)
     return xp.where(fits, x.astype(signed), lowest).astype(target)
 
@@ -506,10 +440,14 @@ def _drop_low_bits(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
     """Clears the mantissa bits that ``target`` lacks, so that the cast rounds towards zero."""
     if x.dtype.kind != "f" or target.kind == "c" or x.dtype.itemsize <= target.itemsize:
         return x
-    excess = ml_dtypes.finfo(x.dtype).nmant - ml_dtypes.finfo(target).nmant
+    excess = _mantissa_bits(x.dtype) - _mantissa_bits(target)
     bits = np.dtype(f"int{8 * x.dtype.itemsize}")
     mask = np.array(-1 << excess, bits)
     return (x.view(bits) & mask).view(x.dtype)
+
+
+def _mantissa_bits(dtype: np.dtype[Any]) -> int:
+    return int(ml_dtypes.finfo(dtype).nmant)  # type: ignore[no-untyped-call]
 
 
 # Sums and products of whole tensors --------------------------------------------------------------
@@ -684,10 +622,10 @@ def _broadcast_gradient_args(xp: Any, s0: Any, s1: Any) -> tuple[Any, Any]:
 
 
 for _op_name, _name in _UNARY.items():
-    add_kernel(_op_name, _unary(_name))
+    add_kernel(_op_name, unary(_name))
 for _op_name, _name in _PARTS.items():
     add_kernel(_op_name, _part(_name))
 for _op_name, _name in _SPECIAL.items():
     add_kernel(_op_name, _special(_name))
 for _op_name, _name in _BINARY.items():
-    add_kernel(_op_name, _binary(_name))
+    add_kernel(_op_name, binary(_name))

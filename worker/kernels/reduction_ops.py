@@ -12,7 +12,7 @@ from flowray.proto import errors
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import format_shape
 from flowray.worker.checks import check
-from flowray.worker.kernels.math_ops import HALVES, in_float32, is_complex, is_integer
+from flowray.worker.kernels.elementwise import HALVES, in_float32, is_complex, is_integer
 from flowray.worker.kernels.registry import add_kernel, kernel
 
 # Reductions --------------------------------------------------------------------------------------
@@ -49,8 +49,8 @@ def _sum(xp: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
     if xp is not np:
         return xp.sum(x, axes, dtype=x.dtype, keepdims=keep)
     if x.dtype in HALVES:
-        return np.add.reduce(x, axes, np.float32, keepdims=keep).astype(x.dtype)
-    return np.add.reduce(x, axes, x.dtype, keepdims=keep)
+        return np.add.reduce(x, axes, np.float32, None, keep).astype(x.dtype)
+    return np.add.reduce(x, axes, x.dtype, None, keep)
 
 
 @kernel("Sum")
@@ -79,7 +79,7 @@ def _mean(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
 def _prod(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
     axes = _axes(x, indices)
     if xp is np:
-        return np.multiply.reduce(x, axes, x.dtype, keepdims=keep_dims)
+        return np.multiply.reduce(x, axes, x.dtype, None, keep_dims)
     return xp.prod(x, axes, dtype=x.dtype, keepdims=keep_dims)
 
 
@@ -124,7 +124,7 @@ def _euclidean_norm(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
 def _axis(x: Any, dimension: Any, what: str, scalar: str) -> int:
     if dimension.ndim:
         raise errors.invalid_argument(scalar + format_shape(dimension.shape))
-    axis, rank = int(dimension), x.ndim
+    axis, rank = int(dimension), int(x.ndim)
     if not -rank <= axis < rank:
         raise errors.invalid_argument(f"{what} in the range [{-rank}, {rank}), but got {axis}")
     return axis % rank
@@ -183,11 +183,15 @@ _UFUNC = {"Sum": np.add, "Prod": np.multiply, "Max": np.maximum, "Min": np.minim
 _AT = {"Sum": "add", "Prod": "multiply", "Max": "max", "Min": "min"}
 
 
+def _float_info(dtype: np.dtype[Any]) -> Any:
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+
+
 def _neutral(kind: str, dtype: np.dtype[Any]) -> Any:
     """What an unsorted segment without elements gets; the largest finite values for Max and Min."""
     if kind in ("Sum", "Prod"):
         return dtype.type(kind == "Prod")
-    info = np.iinfo(dtype) if dtype.kind in "iu" else ml_dtypes.finfo(dtype)
+    info: Any = np.iinfo(dtype) if dtype.kind in "iu" else _float_info(dtype)
     return dtype.type(info.min if kind == "Max" else info.max)
 
 

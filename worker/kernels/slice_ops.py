@@ -248,7 +248,9 @@ _NUMPY_SCATTER = {
 }  # fmt: skip
 
 
-def scatter_slices(xp: Any, target: Any, indices: Any, updates: Any, policy: bytes, how: str) -> Any:
+def scatter_slices(
+    xp: Any, target: Any, indices: Any, updates: Any, policy: bytes, how: str
+) -> Any:
     """A copy of ``target`` with each slice of ``updates`` brought in at its index vector."""
     if indices.ndim < 1:
         raise errors.invalid_argument("Indices shape must have rank at least one. Found: []")

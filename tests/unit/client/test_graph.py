@@ -145,7 +145,7 @@ def test_the_graph_def_holds_everything_and_only_the_new_nodes_on_request(graph:
 def test_a_failed_op_leaves_nothing_behind(graph: Graph) -> None:
     a, b = constant(np.ones((2, 3), np.float32)), constant(np.ones((2, 3), np.float32))
     before = len(graph.get_operations())
-    with pytest.raises(ValueError, match="Dimensions must be equal.*MatMul.*input shapes"):
+    with pytest.raises(ValueError, match="Dimensions must be equal.*MatMul.*input shapes"):  # noqa: RUF043
         apply_op("MatMul", a, b)
     assert len(graph.get_operations()) == before
 

@@ -59,7 +59,11 @@ def test_a_reference_goes_where_a_value_is_expected() -> None:
 
 
 BAD = {
-    "duplicate": ("c = Const()\nc = Const()", errors.InvalidArgumentError, "Node 'c' is not unique"),
+    "duplicate": (
+        "c = Const()\nc = Const()",
+        errors.InvalidArgumentError,
+        "Node 'c' is not unique",
+    ),
     "op": (
         "u = NoSuchOp()",
         errors.NotFoundError,

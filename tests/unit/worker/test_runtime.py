@@ -94,7 +94,10 @@ def test_a_variable_outlives_the_step_and_the_session(mode: str) -> None:
     part({"init"}, handle="init", session="a", inputs=("x:0",))
     part({"add", "delta"}, handle="add", session="a", outputs=("add:0",))
     part({"read"}, handle="read", session="b", outputs=("read:0",))
-    with pytest.raises(errors.FailedPreconditionError, match="(?s)uninitialized value v.*node read"):
+    with pytest.raises(
+        errors.FailedPreconditionError,
+        match="(?s)uninitialized value v.*node read",  # noqa: RUF043
+    ):
         run.run("read", 1, [])
     fed = np.float32([10, 20])
     run.run("init", 2, [fed])
@@ -187,7 +190,7 @@ def test_a_failed_check_in_a_compiled_segment_leaves_the_variables_alone() -> No
     run.run("h", 1, [np.zeros(3, np.float32)])
     run.register(stage_of(build, ("logits:0", "labels:0"), ("add:0",), handle="step"))
     logits = np.zeros((3, 4), np.float32)
-    with pytest.raises(errors.InvalidArgumentError, match="(?s)outside the valid range.*node xent"):
+    with pytest.raises(errors.InvalidArgumentError, match="(?s)outside the valid range.*node xent"):  # noqa: RUF043
         run.run("step", 2, [logits, np.int32([0, 9, 1])])
     (after,), _ = run.run("step", 3, [logits, np.int32([0, 3, 1])])
     np.testing.assert_allclose(after, np.log(4) * np.ones(3), rtol=1e-6)
@@ -270,7 +273,9 @@ def test_tracing_times_every_node() -> None:
 def test_a_value_that_xla_must_know_ends_the_unit_before_it() -> None:
     def build() -> None:
         x = placeholder("x")
-        size = apply_op("Cast", apply_op("Sum", x, constant(np.int32([0]), "axis"), name="sum"), DstT="int32")
+        size = apply_op(
+            "Cast", apply_op("Sum", x, constant(np.int32([0]), "axis"), name="sum"), DstT="int32"
+        )
         shape = apply_op("Pack", [size], axis=0, name="shape")
         apply_op("Fill", shape, constant(np.float32(2), "two"), name="fill")
 
