@@ -112,8 +112,14 @@ op(
     "PreventGradient", "input: T -> output: T",
     message="", hints=["message"], shape=unchanged,
 )  # fmt: skip
-op("IdentityN", "input: [T] -> output: [T]", shape=lambda c: list(c.inputs))
-op("CheckNumerics", "tensor: T -> output: T", T=FLOATING, message=attr("string"), shape=unchanged)
+op(
+    "IdentityN", "input: [T] -> output: [T]", T=attr("list(type)", minimum=1),
+    shape=lambda c: list(c.inputs),
+)  # fmt: skip
+op(
+    "CheckNumerics", "tensor: T -> output: T", T=FLOATING, message=attr("string"),
+    stateful=True, shape=unchanged,
+)  # fmt: skip
 op(
     "EnsureShape", "input: T -> output: T", shape_=attr("shape"),
     shape=lambda c: merge_all([c.inputs[0], from_shape_attr(c)]),
@@ -298,7 +304,7 @@ op(
     shape=expand_dims_shape,
 )  # fmt: skip
 op(
-    "Squeeze", "input: T -> output: T", squeeze_dims=attr("list(int)", []),
+    "Squeeze", "input: T -> output: T", squeeze_dims=attr("list(int)", [], minimum=0),
     shape=squeeze_shape,
 )  # fmt: skip
 for _name in ("Transpose", "ConjugateTranspose"):

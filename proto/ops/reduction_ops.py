@@ -72,14 +72,15 @@ def _arg_shape(c: ShapeContext) -> Shape:
     return shape[:axis] + shape[axis + 1 :]
 
 
-for _name in ("ArgMax", "ArgMin"):
+for _name, _axis, _result in (
+    ("ArgMax", INDEX | {dtypes.int16}, INDEX | {dtypes.int16, dtypes.uint16}),
+    ("ArgMin", INDEX, INDEX),
+):
     op(
         _name, "input: T, dimension: Tidx -> output: output_type",
         T=REAL | {dtypes.bool},
-        Tidx=attr("type", dtypes.int32, allowed=INDEX | {dtypes.int16}),
-        output_type=attr(
-            "type", dtypes.int64, allowed=INDEX | {dtypes.int16, dtypes.uint16}
-        ),
+        Tidx=attr("type", dtypes.int32, allowed=_axis),
+        output_type=attr("type", dtypes.int64, allowed=_result),
         static_inputs=(1,),
         shape=_arg_shape,
     )  # fmt: skip
@@ -121,15 +122,17 @@ for _names, _types in {"Sum Mean Prod": NUMERIC, "Max Min": REAL}.items():
             shape=_segment_shape,
         )  # fmt: skip
 
-for _names, _types in {"Sum Prod": NUMERIC, "Max Min": REAL}.items():
-    for _name in _names.split():
-        op(
-            f"UnsortedSegment{_name}",
-            "data: T, segment_ids: Tindices, num_segments: Tnumsegments -> output: T",
-            T=_types, Tindices=INDEX | {dtypes.int16}, Tnumsegments=_index_type,
-            static_inputs=(2,),
-            shape=_unsorted_segment_shape,
-        )  # fmt: skip
+for _name, _types, _ids in (
+    ("Sum", NUMERIC, INDEX | {dtypes.int16}), ("Prod", NUMERIC, INDEX),
+    ("Max", REAL, INDEX), ("Min", REAL, INDEX),
+):  # fmt: skip
+    op(
+        f"UnsortedSegment{_name}",
+        "data: T, segment_ids: Tindices, num_segments: Tnumsegments -> output: T",
+        T=_types, Tindices=_ids, Tnumsegments=_index_type,
+        static_inputs=(2,),
+        shape=_unsorted_segment_shape,
+    )  # fmt: skip
 
 
 def _sparse_segment_shape(c: ShapeContext) -> Shape:

@@ -183,10 +183,12 @@ op(
     "ScatterNd", "indices: Tindices, updates: T, shape: Tindices -> output: T",
     Tindices=INDEX | {int16}, bad_indices_policy="", static_inputs=[2], shape=scatter_nd_shape,
 )  # fmt: skip
+_wide = INDEX | {int16, uint16}
 for _name in ("Update", "Add", "Sub", "Min", "Max"):
     op(
         f"TensorScatter{_name}", "tensor: T, indices: Tindices, updates: T -> output: T",
-        Tindices=INDEX | {int16, uint16}, bad_indices_policy="", shape=tensor_scatter_shape,
+        Tindices=_wide if _name == "Update" else INDEX, bad_indices_policy="",
+        shape=tensor_scatter_shape,
     )  # fmt: skip
 
 
