@@ -7,7 +7,7 @@ the runtime looks at it after the run and raises the error then.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,8 +33,14 @@ class _Current(threading.local):
 _current = _Current()
 
 
+def current() -> CheckCollector:
+    """Where the checks of the segment that is being traced go."""
+    assert _current.collector is not None, "outside a segment"
+    return _current.collector
+
+
 @contextmanager
-def collecting(collector: CheckCollector) -> Any:
+def collecting(collector: CheckCollector) -> Iterator[CheckCollector]:
     """Sends the checks that kernels make in the scope to ``collector``."""
     old, _current.collector = _current.collector, collector
     try:

@@ -7,15 +7,17 @@ variables are put into their slots at load time, so that they cost a run nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from flowray.proto import dtypes, errors, graph_pb2, op_registry
+from flowray.proto import dtypes, errors, functions, graph_pb2, op_registry
 from flowray.proto.device_names import DeviceSpec
 from flowray.proto.dtypes import DType
 from flowray.proto.stage import Stage
+from flowray.worker.executor import at_node
+from flowray.worker.function import Function, FunctionLibrary
 from flowray.worker.kernels import registry as kernels
 from flowray.worker.state import Resource, StateStore, StoredVariable, Variable
 
@@ -44,6 +46,10 @@ class Instruction:
     list_outputs: bool
     """Whether the kernel returns lists that are to be flattened into ``outputs``."""
     state: Variable | None = None
+    functions: tuple[Function, ...] = ()
+    """Those among the attributes."""
+    on_xla: bool = True
+    """Whether XLA has the dtypes of the inputs and outputs."""
     after: list[int] = field(default_factory=list)
     """Instructions that must run before this one, by index."""
     call: Callable[..., Any] = field(init=False)
@@ -57,6 +63,23 @@ class Instruction:
             (lambda *args: function(np, *args, **attrs)) if attrs else (lambda *a: function(np, *a))
         )
         self.plain = not self.reads and all(isinstance(a, int) for a in self.args)
+
+    @property
+    def is_compilable(self) -> bool:
+        """Whether XLA can compile it, given that its resources are known by then."""
+        definition = self.op
+        if definition.host_only or definition.dynamic_shape or definition.blocks:
+            return False
+        if not self.outputs and not self.args:
+            return True  # NoOp
+        return self.on_xla and all(f.is_compilable for f in self.functions)
+
+    def own_resources(self) -> Iterable[Resource]:
+        """The resources that it has besides its inputs: its state, those of its functions."""
+        if self.state is not None:
+            yield self.state
+        for function in self.functions:
+            yield from function.resources()
 
     def input_slots(self) -> Iterable[Slot]:
         for arg in self.args:
@@ -117,6 +140,7 @@ class Program:
     """The slots before a run: constants and resources in their places."""
     inputs: tuple[Slot, ...]
     input_is_handle: tuple[bool, ...]
+    instructions: list[Instruction]
     units: list[Unit]
     outputs: tuple[Slot, ...]
     as_handle: tuple[bool, ...]
@@ -129,9 +153,21 @@ def load(stage: Stage, store: StateStore) -> Program:
 
 
 class _Loader:
-    def __init__(self, stage: Stage, store: StateStore) -> None:
+    """Loads a stage, or the body of a function that it calls (``within`` is its name then)."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        store: StateStore,
+        library: FunctionLibrary | None = None,
+        within: str = "",
+    ) -> None:
         self._stage = stage
         self._store = store
+        self._within = within
+        self._library = library or FunctionLibrary(
+            {f.signature.name: f for f in stage.graph.library.function}, self._load_body
+        )
         self._slots: dict[str, Slot] = {}
         self._types: dict[str, DType] = {}
         self._base: list[Any] = []
@@ -161,6 +197,7 @@ class _Loader:
             self._base,
             inputs,
             tuple(name in self._handle_inputs for name in stage.inputs),
+            self._instructions,
             units,
             outputs,
             tuple(
@@ -169,6 +206,13 @@ class _Loader:
             ),
             stage.outputs,
         )
+
+    def _load_body(self, name: str, body: functions.FunctionBody) -> Program:
+        stage = replace(
+            self._stage, graph=body.graph, inputs=body.inputs, outputs=body.outputs,
+            ref_outputs=frozenset(),
+        )  # fmt: skip
+        return _Loader(stage, self._store, self._library, name).load()
 
     def _new_slot(self, name: str) -> Slot:
         self._slots[name] = len(self._base)
@@ -225,7 +269,7 @@ class _Loader:
             and dtype != dtypes.resource
             and self._is_reference(name, fed)
         ]
-        chosen = {key: attrs[key] for key in kernel.attrs}
+        chosen = {key: self._attr(definition, key, attrs[key]) for key in kernel.attrs}
         index = len(self._instructions)
         instruction = Instruction(
             node.name,
@@ -238,6 +282,8 @@ class _Loader:
             outputs,
             any(arg.is_list for arg in definition.outputs),
             None if kernel.make_state is None else self._private_state(node, kernel, chosen),
+            tuple(_functions_among(chosen.values())),
+            not any(t.base_dtype in _NOT_ON_XLA for t in self._node_types[node.name]),
         )
         self._pass_resources_on(instruction)
         instruction.after = [
@@ -250,6 +296,15 @@ class _Loader:
             self._producer[slot] = index
         self._instruction_of[node.name] = index
         self._instructions.append(instruction)
+
+    def _attr(self, definition: op_registry.OpDef, name: str, value: Any) -> Any:
+        """An attribute as the kernel takes it: a function is there to be called."""
+        match definition.attrs[name].kind:
+            case "func":
+                return self._library.get(value)
+            case "list(func)":
+                return [self._library.get(item) for item in value]
+        return value
 
     def _pass_resources_on(self, instruction: Instruction) -> None:
         """Notes at load time that an op's output is the resource that it got as its input."""
@@ -287,6 +342,7 @@ class _Loader:
     ) -> Variable:
         """The state of a stateful kernel: one per session and node, whatever the stage."""
         assert kernel.make_state is not None
+        name = f"{self._within}/{node.name}" if self._within else node.name
 
         def make(container: str) -> StoredVariable:
             value = np.asarray(kernel.make_state(**attrs))  # type: ignore[misc]
@@ -297,7 +353,7 @@ class _Loader:
             return state
 
         return self._store.lookup_or_create(
-            f"private:{self._stage.session}", "", node.name, StoredVariable, make
+            f"private:{self._stage.session}", "", name, StoredVariable, make
         )
 
     # Units ----------------------------------------------------------------------------------
@@ -370,14 +426,9 @@ class _Loader:
         return static
 
     def _is_compilable(self, instruction: Instruction) -> bool:
-        definition = instruction.op
-        if definition.host_only or definition.dynamic_shape or definition.blocks:
-            return False
         if self._handle_slots.intersection(instruction.input_slots()):
             return False  # which variable it is shows only when the stage runs
-        if not instruction.outputs and not instruction.args:
-            return True  # NoOp
-        return not any(t.base_dtype in _NOT_ON_XLA for t in self._node_types[instruction.node])
+        return instruction.is_compilable
 
     def _set_unit_outputs(self, units: list[Unit], outputs: Sequence[Slot]) -> None:
         needed = set(outputs)
@@ -387,9 +438,12 @@ class _Loader:
             needed.update(unit.inputs)
 
 
-def at_node(error: errors.OpError, node: str) -> errors.OpError:
-    """``error`` with the node's tag at its end, where TensorFlow's clients look for it."""
-    return errors.from_code(error.error_code, errors.with_node(error.message, node))
+def _functions_among(values: Iterable[Any]) -> Iterable[Function]:
+    for value in values:
+        if isinstance(value, Function):
+            yield value
+        elif isinstance(value, list):
+            yield from (item for item in value if isinstance(item, Function))
 
 
 def _slots_of(arg: Arg) -> tuple[Slot, ...]:

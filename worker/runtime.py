@@ -21,7 +21,8 @@ from flowray.proto.device_names import DeviceSpec
 from flowray.proto.stage import Stage
 from flowray.worker import program as programs
 from flowray.worker import tracing, xla
-from flowray.worker.program import Program, Unit, at_node
+from flowray.worker.executor import Cancellation, Interpreter, as_host_value, running
+from flowray.worker.program import Program, Unit
 from flowray.worker.segment import Compiled, Segment
 from flowray.worker.state import Resource, StateStore
 
@@ -56,13 +57,13 @@ class _LoadedStage:
     error: errors.OpError | None = None
 
 
-class _Step:
+class _Step(Cancellation):
     """What runs of one step share."""
 
-    __slots__ = ("cancelled", "running")
+    __slots__ = ("running",)
 
     def __init__(self) -> None:
-        self.cancelled = False
+        super().__init__()
         self.running = 0
 
 
@@ -173,10 +174,11 @@ class Runtime:
             self._open_handles(program, slots)
         step = self._begin(step_id)
         recorder = tracing.Recorder() if trace else None
+        interpreter = Interpreter(step, recorder)
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), running(interpreter):
                 for unit, segment in loaded.segments:
-                    self._run_unit(unit, segment, slots, step, recorder)
+                    self._run_unit(unit, segment, slots, interpreter)
         finally:
             self._end(step_id, step)
         outputs = [
@@ -200,41 +202,18 @@ class Runtime:
                 self._steps.pop(step_id, None)
 
     def _run_unit(
-        self,
-        unit: Unit,
-        segment: Segment | None,
-        slots: list[Any],
-        step: _Step,
-        recorder: tracing.Recorder | None,
+        self, unit: Unit, segment: Segment | None, slots: list[Any], interpreter: Interpreter
     ) -> None:
-        if step.cancelled:
-            raise errors.cancelled("Step was cancelled.")
-        if recorder is None and segment is not None and segment.compilable:
+        interpreter.cancellation.check()
+        if interpreter.recorder is None and segment is not None and segment.compilable:
             compiled = self._program_for(segment, slots)
             if compiled is not None:
                 segment.execute(compiled, slots)
                 return
         for slot in unit.inputs:
-            value = slots[slot]
-            if not isinstance(value, np.ndarray | Resource | np.generic):
-                slots[slot] = np.asarray(value)
+            slots[slot] = as_host_value(slots[slot])
         start = time.perf_counter()
-        for instruction in unit.instructions:
-            if step.cancelled:
-                raise errors.cancelled("Step was cancelled.")
-            begin = time.time() if recorder is not None else 0.0
-            try:
-                instruction.store(instruction.call(*instruction.arguments(slots)), slots)
-            except errors.OpError as error:
-                raise at_node(error, instruction.node) from None
-            except Exception as error:
-                logger.exception("kernel of %s '%s' failed", instruction.op.name, instruction.node)
-                raise errors.internal(
-                    f"{instruction.op.name} '{instruction.node}': {type(error).__name__}: {error}",
-                    node=instruction.node,
-                ) from error
-            if recorder is not None:
-                recorder.add(instruction, slots, begin, time.time())
+        interpreter.run(unit.instructions, slots)
         if segment is not None:
             segment.runs += 1
             took = time.perf_counter() - start

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.worker import xla
+from flowray.worker import checks, xla
 from flowray.worker.checks import CheckCollector, collecting
-from flowray.worker.program import Instruction, Slot, Unit, at_node, device_type
+from flowray.worker.executor import at_node, running
+from flowray.worker.program import Instruction, Program, Slot, Unit, device_type
 from flowray.worker.state import Resource, StateStore, StoredVariable, Variable
 
 logger = logging.getLogger("flowray.worker")
@@ -73,8 +74,7 @@ class Segment:
         self._large_values: list[Any] = [base[s] for s in self._large]
         variables = {id(v): v for v in self._resources.values()}
         for instruction in unit.instructions:
-            if instruction.state is not None:
-                variables[id(instruction.state)] = instruction.state
+            variables.update((id(r), r) for r in instruction.own_resources())
         self._variables = list(variables.values())
         self.runs = 0
         self.interpreted_seconds = math.inf
@@ -156,7 +156,7 @@ class Segment:
             slots: dict[Slot, Any] = dict(static)
             slots.update(zip(self._dynamic, inputs, strict=True))
             slots.update(zip(self._large, constants, strict=True))
-            result = trace.run(slots, values)
+            result = trace.trace(slots, values)
             written[:] = trace.written
             return result
 
@@ -241,21 +241,20 @@ class _Trace:
         self.static_outputs: dict[Slot, Any] = {}
         self.traced_outputs: list[Slot] = []
         self.checks: list[Any] = []
+        self._proxies: dict[int, Variable] = {}
 
-    def run(self, slots: dict[Slot, Any], stored: list[Any]) -> Any:
+    def trace(self, slots: dict[Slot, Any], stored: list[Any]) -> Any:
+        """Runs the whole unit; gives its outputs, the variables' new values and the checks."""
         jnp = xla.numpy()
-        proxies = {
+        proxies = self._proxies = {
             id(v): Variable(v.name, v.dtype, value, v.shape, v.container)
             for v, value in zip(self._variables, stored, strict=True)
         }
         values: dict[Slot, Any] = dict(self._literals)
         values.update(slots)
         values.update((slot, proxies[id(v)]) for slot, v in self._resources.items())
-        collector = CheckCollector()
-        with collecting(collector):
-            for instruction in self._unit.instructions:
-                collector.node = instruction.node
-                self._step(instruction, values, proxies)
+        with collecting(CheckCollector()) as collector, running(self):
+            self.run(self._unit.instructions, values)
         self.written = [
             i for i, v in enumerate(self._variables) if proxies[id(v)]._value is not stored[i]
         ]
@@ -288,10 +287,21 @@ class _Trace:
                 outputs.append(value)
         return outputs, [jnp.asarray(u) for u in updates], flags
 
-    def _step(
-        self, instruction: Instruction, values: dict[Slot, Any], proxies: dict[int, Variable]
-    ) -> None:
-        arguments = instruction.arguments(values)  # type: ignore[arg-type]
+    def slots(self, program: Program) -> list[Any]:
+        """As ``Executor.slots``, for a function that is called while this traces."""
+        return [
+            self._proxies[id(value)] if isinstance(value, Resource) else value
+            for value in program.base
+        ]
+
+    def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
+        """As ``Executor.run``: on tracers, or on numpy where all values are known."""
+        for instruction in instructions:
+            checks.current().node = instruction.node
+            self._step(instruction, slots)
+
+    def _step(self, instruction: Instruction, values: Any) -> None:
+        arguments = instruction.arguments(values)
         for position in instruction.op.static_inputs:
             if not _is_static(arguments[position]):
                 raise NotCompilableError(
@@ -300,14 +310,14 @@ class _Trace:
                 )
         attrs = instruction.attrs
         if instruction.state is not None:
-            attrs = {**attrs, "state": proxies[id(instruction.state)]}
+            attrs = {**attrs, "state": self._proxies[id(instruction.state)]}
         traced = instruction.state is not None or not all(map(_is_static_or_list, arguments))
         namespace = xla.numpy() if traced or instruction.op.stateful else np
         try:
             result = instruction.function(namespace, *arguments, **attrs)
         except errors.OpError as error:
             raise at_node(error, instruction.node) from None
-        instruction.store(result, values)  # type: ignore[arg-type]
+        instruction.store(result, values)
 
 
 def _is_static(value: Any) -> bool:

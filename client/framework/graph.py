@@ -301,6 +301,8 @@ class Graph:
         self._unfeedable: set[Tensor] = set()
         self._unfetchable: set[Operation | Tensor] = set()
         self._library = graph_pb2.FunctionDefLibrary()
+        self._functions: dict[str, Any] = {}  # the traced functions of the library
+        self._function_counts: dict[str, int] = {}
         self._gradient_override: dict[str, str] = {}
         self._attr_scope: dict[str, graph_pb2.AttrValue] = {}
 
@@ -329,8 +331,7 @@ class Graph:
             RuntimeError: the graph is finalized.
         """
         self._check_not_finalized()
-        for tensor in inputs:
-            self._check_own(tensor)
+        inputs = [self._adopt(tensor) for tensor in inputs]
         definition = op_registry.lookup(op_type)
         attrs = dict(attrs or {})
         if name is None:
@@ -390,6 +391,25 @@ class Graph:
     def _check_own(self, item: Tensor | Operation) -> None:
         if item.graph is not self:
             raise ValueError(f"{item} is not from the passed-in graph.")
+
+    def _adopt(self, tensor: Tensor) -> Tensor:
+        """``tensor`` as an input of an op here; ValueError if it belongs to another graph."""
+        self._check_own(tensor)
+        return tensor
+
+    def _is_inside(self, graph: Graph) -> bool:
+        """Whether ``graph`` is around this one, so that its tensors can be used here."""
+        return False
+
+    def _source_of(self, argument: Tensor) -> Tensor | None:
+        """Of a function's argument that stands for a tensor of the graph around it: that tensor."""
+        return None
+
+    def _function_name(self, name: str) -> str:
+        """A name for a new function of the library."""
+        count = self._function_counts.get(name, 0)
+        self._function_counts[name] = count + 1
+        return f"{name}_{count}"
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """``name`` under the current name scope, with ``_1``, ``_2``... if it is taken."""
@@ -898,13 +918,15 @@ def _as_operation(item: Any) -> Operation:
 
 
 def _graph_of(values: Iterable[Any]) -> Graph:
-    """The graph that the given inputs belong to, or the default graph."""
+    """The graph that the given inputs belong to, or the default graph.
+
+    A function that is being traced takes in the tensors of the graphs around it.
+    """
     for value in values:
-        if isinstance(value, Tensor | Operation):
-            return value.graph
         graph = getattr(value, "graph", None)
         if isinstance(graph, Graph):
-            return graph
+            default = get_default_graph()
+            return default if default._is_inside(graph) else graph
     return get_default_graph()
 
 

@@ -262,6 +262,8 @@ def _python_value(value: Any, kind: str) -> Any:
         from flowray.proto.shapes import as_shape
 
         return as_shape(value).as_tuple()
+    if kind == "func" and hasattr(value, "as_attr"):  # a TracedFunction
+        return value.as_attr()
     if kind.startswith("list("):
         if not isinstance(value, list | tuple):
             raise TypeError(f"Expected list for attribute, got {value!r}")

@@ -44,8 +44,14 @@ _PASS_RESOURCES_ON = frozenset({"Identity", "Enter", "Switch", "StopGradient"})
 def variable_of(handle: Tensor) -> tuple[DType, Shape] | None:
     """The dtype and shape of the variable that a resource tensor names, if the graph tells."""
     op = handle.op
-    while op.type in _PASS_RESOURCES_ON:
-        op = op._inputs[0].op
+    while True:
+        if op.type in _PASS_RESOURCES_ON:
+            op = op._inputs[0].op
+            continue
+        source = op.graph._source_of(op._outputs[0]) if op.type == "Placeholder" else None
+        if source is None:
+            break
+        op = source.op
     if op.type != "VarHandleOp":
         return None
     return op._attrs["dtype"], op._attrs["shape"]

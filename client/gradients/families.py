@@ -4,6 +4,7 @@ from flowray.client.gradients import (  # noqa: F401 - imported for their regist
     array_ops,
     control_flow_ops,
     conv_ops,
+    functional_ops,
     layout_ops,
     math_ops,
     nn_ops,

@@ -9,12 +9,12 @@ become one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 
 from flowray.master.passes.graph import Graph, Node, TensorId, add_node, topological
-from flowray.proto import device_names, dtypes, graph_pb2
+from flowray.proto import device_names, dtypes, functions, graph_pb2, op_registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class _Cutter:
     ) -> None:
         self._graph = graph
         self._nodes = graph.nodes
+        self._library = {f.signature.name: f for f in graph.library.function}
         self._devices = devices
         self._task = {name: device_names.task_name(devices[name]) for name in graph.nodes}
         self._feeds = feeds
@@ -187,7 +188,9 @@ class _Cutter:
                 )
             made = [t for t in values if stage_of.get(t.node) == i]
             handed = [t for t in references if stage_of.get(t.node) == i]
-            graph = graph_pb2.GraphDef(library=self._graph.library, versions=self._graph.versions)
+            called = functions.reachable((n.definition for n in nodes.values()), self._library)
+            graph = graph_pb2.GraphDef(versions=self._graph.versions)
+            graph.library.function.extend(called)
             order, cyclic = topological(nodes.values(), _writes)
             for node in order + cyclic:
                 controls = [c for c in node.control_inputs if c in nodes]
@@ -202,7 +205,7 @@ class _Cutter:
                     tuple(inputs),
                     (*(value_of(t) if t in references else t for t in made), *handed),
                     frozenset(handed),
-                    any(node.op.blocks for node in order),
+                    any(node.op.blocks for node in order) or _may_block(called),
                     tuple(sorted(after - {i})),
                 )
             )
@@ -237,6 +240,13 @@ def _can_be_copied(node: Node) -> bool:
         return False
     made = node.output_types[0]
     return node.op.name == "Const" or made is dtypes.resource or made._is_ref_dtype
+
+
+def _may_block(called: Iterable[graph_pb2.FunctionDef]) -> bool:
+    ops = op_registry.registered_ops()
+    return any(
+        node.op in ops and ops[node.op].blocks for function in called for node in function.node_def
+    )
 
 
 _WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "Destroy")

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from flowray.master.passes.graph import Graph, Node, TensorId, topological, type_name
-from flowray.proto import errors, graph_pb2, op_registry, types_pb2
+from flowray.proto import errors, functions, graph_pb2, op_registry, types_pb2
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.attr_values import to_attr_value
 from flowray.proto.op_registry import REQUIRED, OpDef
@@ -39,10 +39,11 @@ def validate(graph_def: graph_pb2.GraphDef, base: Graph | None = None) -> Graph:
     base = Graph() if base is None else base
     _check_versions(graph_def.versions)
     library = _merged_library(base.library, graph_def.library)
+    called = {f.signature.name: f for f in library.function}
     added: dict[str, Node] = {}
     for definition in graph_def.node:
         _check_name(definition.name, base, added)
-        added[definition.name] = _node(definition)
+        added[definition.name] = _node(functions.as_call(definition, called))
     for node in added.values():
         _check_edges(node, base, added)
     loops = [_with_back_inputs(node, added) for node in added.values()]

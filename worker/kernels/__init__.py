@@ -4,6 +4,7 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     array_ops,
     control_flow_ops,
     conv_ops,
+    functional_ops,
     layout_ops,
     math_ops,
     nn_ops,

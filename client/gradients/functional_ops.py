@@ -1,0 +1,3 @@
+"""Gradients of the ops that call functions."""
+
+from __future__ import annotations

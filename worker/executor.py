@@ -1,0 +1,120 @@
+"""How the instructions of a program run: one by one on numpy here, by tracing in ``segment.py``.
+
+A kernel whose attribute is a function (``function.py``) runs that function's instructions the way
+that it is itself run, so the way is kept per thread: ``current()``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from flowray.proto import errors
+from flowray.worker.state import Resource
+
+if TYPE_CHECKING:
+    from flowray.worker.program import Instruction, Program
+    from flowray.worker.tracing import Recorder
+
+logger = logging.getLogger("flowray.worker")
+
+
+class Executor(Protocol):
+    """A way to run instructions."""
+
+    def slots(self, program: Program) -> list[Any]:
+        """The program's slots as they are before a run."""
+
+    def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
+        """Runs the instructions in order; OpError of the first that fails, with its node's tag."""
+
+
+class Cancellation:
+    """Whether what runs shall stop."""
+
+    __slots__ = ("cancelled",)
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def check(self) -> None:
+        """CancelledError if it shall."""
+        if self.cancelled:
+            raise errors.cancelled("Step was cancelled.")
+
+
+class Interpreter:
+    """Runs instructions one by one on numpy arrays.
+
+    Args:
+        cancellation: looked at before every instruction.
+        recorder: gets the times of each instruction, if given.
+    """
+
+    __slots__ = ("cancellation", "recorder")
+
+    def __init__(
+        self, cancellation: Cancellation | None = None, recorder: Recorder | None = None
+    ) -> None:
+        self.cancellation = cancellation or Cancellation()
+        self.recorder = recorder
+
+    def slots(self, program: Program) -> list[Any]:
+        return program.base.copy()
+
+    def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
+        cancellation, recorder = self.cancellation, self.recorder
+        for instruction in instructions:
+            if cancellation.cancelled:
+                cancellation.check()
+            begin = time.time() if recorder is not None else 0.0
+            try:
+                instruction.store(instruction.call(*instruction.arguments(slots)), slots)
+            except errors.OpError as error:
+                raise at_node(error, instruction.node) from None
+            except Exception as error:
+                logger.exception("kernel of %s '%s' failed", instruction.op.name, instruction.node)
+                raise errors.internal(
+                    f"{instruction.op.name} '{instruction.node}': {type(error).__name__}: {error}",
+                    node=instruction.node,
+                ) from error
+            if recorder is not None:
+                recorder.add(instruction, slots, begin, time.time())
+
+
+def at_node(error: errors.OpError, node: str) -> errors.OpError:
+    """``error`` with the node's tag at its end, where TensorFlow's clients look for it."""
+    return errors.from_code(error.error_code, errors.with_node(error.message, node))
+
+
+def as_host_value(value: Any) -> Any:
+    """What interpreted kernels take: a numpy array, or a resource."""
+    return value if isinstance(value, np.ndarray | Resource | np.generic) else np.asarray(value)
+
+
+class _Current(threading.local):
+    executor: Executor | None = None
+
+
+_current = _Current()
+
+
+def current() -> Executor:
+    """How the calling thread runs instructions now; threads of a kernel's own interpret."""
+    return _current.executor or Interpreter()
+
+
+@contextmanager
+def running(executor: Executor) -> Iterator[None]:
+    """Makes ``executor`` the current one of this thread in the scope."""
+    outer, _current.executor = _current.executor, executor
+    try:
+        yield
+    finally:
+        _current.executor = outer

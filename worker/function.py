@@ -1,0 +1,111 @@
+"""Functions of a stage's library, as kernels get them for attributes of kind "func"."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flowray.proto import errors, functions, graph_pb2
+from flowray.worker import executor
+from flowray.worker.state import Resource
+
+if TYPE_CHECKING:
+    from flowray.worker.program import Program
+
+
+class Function:
+    """A function, ready to be called.
+
+    A call runs the body's instructions the way that the calling kernel is run: on numpy arrays, or
+    traced when a segment is compiled. Any number of threads may call it at the same time; threads
+    of a kernel's own interpret.
+    """
+
+    def __init__(self, name: str, load: Callable[[], Program]) -> None:
+        self.name = name
+        self._load = load
+        self._program: Program | None = None
+        self._lock = threading.RLock()
+        self._is_compilable: bool | None = None
+
+    @property
+    def program(self) -> Program:
+        """The body; loaded at first use. OpError if something is wrong with it."""
+        if self._program is None:
+            with self._lock:
+                if self._program is None:
+                    self._program = self._load()
+        return self._program
+
+    @property
+    def input_count(self) -> int:
+        return len(self.program.inputs)
+
+    def __call__(self, *arguments: Any) -> list[Any]:
+        """The results, for arrays (or resources) as arguments.
+
+        Raises:
+            InvalidArgumentError: there are too many arguments, or too few.
+            OpError: of the node of the body that failed.
+        """
+        program = self.program
+        if len(arguments) != len(program.inputs):
+            raise errors.invalid_argument(
+                f"Function {self.name} takes {len(program.inputs)} arguments, not {len(arguments)}"
+            )
+        how = executor.current()
+        slots = how.slots(program)
+        for slot, argument in zip(program.inputs, arguments, strict=True):
+            slots[slot] = argument
+        how.run(program.instructions, slots)
+        return [slots[slot] for slot in program.outputs]
+
+    @property
+    def is_compilable(self) -> bool:
+        """Whether XLA can compile the body. (A recursive one it cannot.)"""
+        if self._is_compilable is None:
+            self._is_compilable = False  # what a call of itself finds
+            self._is_compilable = all(i.is_compilable for i in self.program.instructions)
+        return self._is_compilable
+
+    def resources(self) -> Iterable[Resource]:
+        """The resources that the body and what it calls name themselves."""
+        program = self.program
+        yield from (value for value in program.base if isinstance(value, Resource))
+        for instruction in program.instructions:
+            yield from instruction.own_resources()
+
+
+class FunctionLibrary:
+    """The functions of one stage.
+
+    Args:
+        definitions: the FunctionDefs by name.
+        load: makes a program of a body, for the function of the given name.
+    """
+
+    def __init__(
+        self,
+        definitions: Mapping[str, graph_pb2.FunctionDef],
+        load: Callable[[str, functions.FunctionBody], Program],
+    ) -> None:
+        self._definitions = definitions
+        self._load = load
+        self._functions: dict[bytes, Function] = {}
+
+    def get(self, call: graph_pb2.NameAttrList) -> Function:
+        """The function that an attribute names; NotFoundError if there is none."""
+        key = call.SerializeToString(deterministic=True)
+        found = self._functions.get(key)
+        if found is None:
+            definition = self._definitions.get(call.name)
+            if definition is None:
+                raise errors.not_found(f"Function {call.name} is not defined.")
+            found = self._functions[key] = Function(
+                call.name,
+                lambda: self._load(
+                    call.name, functions.body_of(definition, call.attr, self._definitions)
+                ),
+            )
+        return found
