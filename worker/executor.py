@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,17 +36,45 @@ class Executor(Protocol):
 
 
 class Cancellation:
-    """Whether what runs shall stop."""
+    """Whether what runs shall stop, and what wakes it where it waits."""
 
-    __slots__ = ("cancelled",)
+    __slots__ = ("_lock", "_waiting", "cancelled")
 
     def __init__(self) -> None:
         self.cancelled = False
+        self._lock = threading.Lock()
+        self._waiting: list[threading.Condition] = []
+
+    def cancel(self) -> None:
+        """Says so, and wakes everybody in ``wait``."""
+        with self._lock:
+            self.cancelled = True
+            waiting = list(self._waiting)
+        for condition in waiting:
+            with condition:
+                condition.notify_all()
 
     def check(self) -> None:
         """CancelledError if it shall."""
         if self.cancelled:
             raise errors.cancelled("Step was cancelled.")
+
+    def wait(self, condition: threading.Condition, ready: Callable[[], bool]) -> None:
+        """Waits on ``condition``, which the caller holds, until ``ready()``.
+
+        Raises:
+            CancelledError: it shall stop; ``ready`` may hold all the same.
+        """
+        if ready() and not self.cancelled:
+            return
+        with self._lock:
+            self._waiting.append(condition)
+        try:
+            condition.wait_for(lambda: self.cancelled or ready())
+        finally:
+            with self._lock:
+                self._waiting.remove(condition)
+        self.check()
 
 
 class Interpreter:
@@ -108,6 +136,12 @@ _current = _Current()
 def current() -> Executor:
     """How the calling thread runs instructions now; threads of a kernel's own interpret."""
     return _current.executor or Interpreter()
+
+
+def current_cancellation() -> Cancellation:
+    """What ends the work of the calling thread; kernels that wait or loop look at it."""
+    executor = _current.executor
+    return executor.cancellation if isinstance(executor, Interpreter) else Cancellation()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from flowray.proto.stage import Stage
 from flowray.worker.executor import at_node
 from flowray.worker.function import Function, FunctionLibrary
 from flowray.worker.kernels import registry as kernels
-from flowray.worker.state import Resource, StateStore, StoredVariable, Variable
+from flowray.worker.state import KernelContext, Resource, StateStore, StoredVariable, Variable
 
 Slot = int
 Arg = Slot | tuple[Slot, ...]
@@ -270,6 +270,9 @@ class _Loader:
             and self._is_reference(name, fed)
         ]
         chosen = {key: self._attr(definition, key, attrs[key]) for key in kernel.attrs}
+        state = None if kernel.make_state is None else self._private_state(node, kernel, chosen)
+        if kernel.wants_context:
+            chosen["context"] = self._context(node)
         index = len(self._instructions)
         instruction = Instruction(
             node.name,
@@ -281,7 +284,7 @@ class _Loader:
             tuple(reads),
             outputs,
             any(arg.is_list for arg in definition.outputs),
-            None if kernel.make_state is None else self._private_state(node, kernel, chosen),
+            state,
             tuple(_functions_among(chosen.values())),
             not any(t.base_dtype in _NOT_ON_XLA for t in self._node_types[node.name]),
         )
@@ -342,7 +345,6 @@ class _Loader:
     ) -> Variable:
         """The state of a stateful kernel: one per session and node, whatever the stage."""
         assert kernel.make_state is not None
-        name = f"{self._within}/{node.name}" if self._within else node.name
 
         def make(container: str) -> StoredVariable:
             value = np.asarray(kernel.make_state(**attrs))  # type: ignore[misc]
@@ -353,8 +355,18 @@ class _Loader:
             return state
 
         return self._store.lookup_or_create(
-            f"private:{self._stage.session}", "", name, StoredVariable, make
+            f"private:{self._stage.session}", "", self._full_name(node), StoredVariable, make
         )
+
+    def _context(self, node: graph_pb2.NodeDef) -> KernelContext:
+        stage = self._stage
+        return KernelContext(
+            self._store, node.device, stage.state_scope, stage.session, self._full_name(node)
+        )
+
+    def _full_name(self, node: graph_pb2.NodeDef) -> str:
+        """Unique in the session: the name of a node in a function is only so within that."""
+        return f"{self._within}/{node.name}" if self._within else node.name
 
     # Units ----------------------------------------------------------------------------------
 

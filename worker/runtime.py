@@ -130,10 +130,10 @@ class Runtime:
     # Steps ----------------------------------------------------------------------------------
 
     def cancel(self, step_id: int) -> None:
-        """Ends the step's running stages with CancelledError at their next instruction."""
+        """Ends the step's running stages with CancelledError, at the next instruction or wait."""
         step = self._steps.get(step_id)
         if step is not None:
-            step.cancelled = True
+            step.cancel()
 
     def run(
         self, handle: str, step_id: int, inputs: Sequence[Any], *, trace: bool = False

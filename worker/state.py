@@ -6,8 +6,10 @@ same names share it, and it lives until ``reset`` or the end of the task.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +29,9 @@ class Resource:
     def __init__(self, name: str, container: str = "") -> None:
         self.name = name
         self.container = container
+
+    def close(self) -> None:
+        """Ends what the resource has going on (threads): the store drops it."""
 
 
 class Variable(Resource):
@@ -130,6 +135,7 @@ class StateStore:
         """Held while device values are read or replaced."""
         self._default = default_container
         self._resources: dict[tuple[str, str, str], Resource] = {}
+        self._private_names = itertools.count()
 
     def lookup_or_create(
         self, scope: str, container: str, name: str, kind: type[R], make: Callable[[str], R]
@@ -151,6 +157,24 @@ class StateStore:
                 f"{kind.__name__}, but it is a {type(found).__name__}"
             )
         return found
+
+    def private(
+        self, owner: str, scope: str, container: str, node: str, kind: type[R],
+        make: Callable[[str, str], R],
+    ) -> R:  # fmt: skip
+        """The resource that belongs to ``node`` of ``owner`` (the scope that it ends with).
+
+        ``make(container, name)`` makes it if there is none. It can also be found by its handle, in
+        ``scope``, under a name that no client can choose.
+        """
+
+        def make_named(_: str) -> R:
+            name = f"_{next(self._private_names)}_{node}"
+            return self.lookup_or_create(
+                scope, container, name, kind, lambda where: make(where, name)
+            )
+
+        return self.lookup_or_create(owner, "", node, kind, make_named)
 
     def variable(
         self, scope: str, container: str, name: str, dtype: DType, shape: Shape, what: str
@@ -190,14 +214,63 @@ class StateStore:
     def remove_scope(self, scope: str) -> None:
         """Drops everything of a private scope (a session's)."""
         with self.lock:
-            for key in [k for k in self._resources if k[0] == scope]:
+            dropped = [self._resources.pop(k) for k in list(self._resources) if k[0] == scope]
+            gone = {id(resource) for resource in dropped}
+            for key in [k for k, v in self._resources.items() if id(v) in gone]:
                 del self._resources[key]
+        for resource in dropped:
+            resource.close()
 
     def reset(self, containers: Iterable[str]) -> None:
         """Clears the named shared containers; the default one if none is named."""
         chosen = set(containers) or {self._default}
         with self.lock:
-            for key in [k for k in self._resources if k[0] == "" and k[1] in chosen]:
-                resource = self._resources.pop(key)
-                if isinstance(resource, Variable):
-                    resource.clear()
+            keys = [k for k in self._resources if k[0] == "" and k[1] in chosen]
+            dropped = [self._resources.pop(k) for k in keys]
+        for resource in dropped:
+            if isinstance(resource, Variable):
+                resource.clear()
+            resource.close()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelContext:
+    """Where a kernel runs: what it needs to make and to find resources."""
+
+    store: StateStore
+    device: str
+    """The full name of the device that it runs on."""
+    scope: str
+    """The scope of named resources."""
+    session: str
+    node: str
+    """The node's name, unique in its session."""
+
+    def resource(
+        self, container: bytes, shared_name: bytes, kind: type[R], make: Callable[[str, str], R]
+    ) -> R:
+        """The resource that the attributes name, or the node's private one of this session.
+
+        ``make(container, name)`` makes it if there is none.
+        """
+        where, name = container.decode(), shared_name.decode()
+        if name:
+            return self.store.lookup_or_create(
+                self.scope, where, name, kind, lambda found: make(found, name)
+            )
+        owner = f"private:{self.session}"
+        return self.store.private(owner, self.scope, where, self.node, kind, make)
+
+    def handle(self, resource: Resource) -> tensor_pb2.ResourceHandleProto:
+        """What names ``resource`` outside this process."""
+        return tensor_pb2.ResourceHandleProto(
+            device=self.device,
+            container=resource.container,
+            name=resource.name,
+            hash_code=id(resource),
+            maybe_type_name=type(resource).__name__,
+        )
+
+    def by_handle(self, handle: tensor_pb2.ResourceHandleProto) -> Resource:
+        """The resource that a handle names; NotFoundError if it is gone."""
+        return self.store.by_handle(handle, self.scope)

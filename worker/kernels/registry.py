@@ -26,6 +26,10 @@ cannot raise.
 ``@kernel(..., state=make)``: the op has private state per session and node. ``make(**attrs)`` gives
 the first value (a numpy array); the kernel takes it as keyword-only parameter ``state``, a
 Variable, which it reads and assigns.
+
+A kernel that makes or looks up resources takes the keyword-only parameter ``context``, a
+``flowray.worker.state.KernelContext``. One that may wait or loop for long looks at
+``flowray.worker.executor.current_cancellation()``.
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ class Kernel:
     function: Callable[..., Any]
     attrs: tuple[str, ...]
     make_state: Callable[..., Any] | None = None
+    wants_context: bool = False
 
 
 _registry: dict[str, Kernel] = {}
@@ -83,7 +88,8 @@ def add_kernel(
         )
     definition = op_registry.lookup(op_name)
     parameters = inspect.signature(function).parameters.values()
-    given = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"state"}
+    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    given = keywords - {"state", "context"}
     wanted = definition.kernel_attrs()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         raise ValueError(f"kernel of {op_name!r}: **kwargs would hide attributes that it ignores")
@@ -99,7 +105,9 @@ def add_kernel(
             f"kernel of {op_name!r} takes {len(positional) - 1} inputs, but the definition at "
             f"{definition.defined_at} has {len(definition.inputs)}"
         )
-    _registry[op_name] = Kernel(definition, function, tuple(sorted(given)), state)
+    _registry[op_name] = Kernel(
+        definition, function, tuple(sorted(given)), state, "context" in keywords
+    )
 
 
 def lookup(op_name: str) -> Kernel:
