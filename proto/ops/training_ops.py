@@ -25,9 +25,19 @@ _STEPS: list[tuple[str, str, str, dict[str, bool], tuple[str, ...]]] = [
     ("Momentum", "var accum", "lr grad momentum", _NESTEROV, _ALL),
     ("KerasMomentum", "var accum", "lr grad momentum", _NESTEROV, ("Resource", "ResourceSparse")),
     ("Adam", "var m v", "beta1_power beta2_power lr beta1 beta2 epsilon grad", _NESTEROV, _DENSE),
+    (
+        "AdamWithAmsgrad", "var m v vhat", "beta1_power beta2_power lr beta1 beta2 epsilon grad",
+        {}, ("Resource",),
+    ),
     ("AdaMax", "var m v", "beta1_power lr beta1 beta2 epsilon grad", {}, _DENSE),
+    ("AddSign", "var m", "lr alpha sign_decay beta grad", {}, _DENSE),
+    ("PowerSign", "var m", "lr logbase sign_decay beta grad", {}, _DENSE),
     ("Adagrad", "var accum", "lr grad", _ADAGRAD, _ALL),
     ("AdagradV2", "var accum", "lr epsilon grad", _ADAGRAD, _ALL),
+    (
+        "AdagradDA", "var gradient_accumulator gradient_squared_accumulator",
+        "grad lr l1 l2 global_step", {}, _ALL,
+    ),
     ("Adadelta", "var accum accum_update", "lr rho epsilon grad", {}, _ALL),
     ("RMSProp", "var ms mom", "lr rho momentum epsilon grad", {}, _ALL),
     ("CenteredRMSProp", "var mg ms mom", "lr rho momentum epsilon grad", {}, _ALL),
@@ -36,7 +46,9 @@ _STEPS: list[tuple[str, str, str, dict[str, bool], tuple[str, ...]]] = [
     ("ProximalAdagrad", "var accum", "lr l1 l2 grad", {}, _ALL),
     ("ProximalGradientDescent", "var", "alpha l1 l2 delta", {}, _DENSE),
     ("ProximalGradientDescent", "var", "alpha l1 l2 grad", {}, ("Sparse", "ResourceSparse")),
-]
+]  # fmt: skip
+
+_OTHER_TYPES = {"indices": "Tindices", "global_step": "int64"}
 
 
 def _step_shape(slots: int, names: list[str], resource: bool) -> ShapeFunction:
@@ -68,7 +80,7 @@ def _step_shape(slots: int, names: list[str], resource: bool) -> ShapeFunction:
     return shape
 
 
-def _define(form: str, step: str, variables: str, inputs: str, attrs: dict[str, bool]) -> None:
+def _define(form: str, step: str, variables: str, inputs: str, attrs: dict[str, bool]) -> str:
     slots, names = variables.split(), inputs.split()
     all_attrs: dict[str, Any] = {"T": NUMERIC, "use_locking": False, **attrs}
     if "Sparse" in form:
@@ -76,17 +88,20 @@ def _define(form: str, step: str, variables: str, inputs: str, attrs: dict[str, 
         all_attrs["Tindices"] = INDEX
     resource = form.startswith("Resource")
     arguments = [f"{s}: {'resource' if resource else 'Ref(T)'}" for s in slots]
-    arguments += [f"{n}: {'Tindices' if n == 'indices' else 'T'}" for n in names]
-    op(
+    arguments += [f"{n}: {_OTHER_TYPES.get(n, 'T')}" for n in names]
+    return op(
         f"{form}Apply{step}",
         f"{', '.join(arguments)} -> {'' if resource else 'out: Ref(T)'}",
         **all_attrs,
         hints=["use_locking"],
         stateful=resource,
         shape=_step_shape(len(slots), names, resource),
-    )
+    ).name
 
 
-for _step, _variables, _inputs, _attrs, _forms in _STEPS:
-    for _form in _forms:
-        _define(_form, _step, _variables, _inputs, _attrs)
+OPS: tuple[str, ...] = tuple(
+    _define(form, step, variables, inputs, attrs)
+    for step, variables, inputs, attrs, forms in _STEPS
+    for form in forms
+)
+"""The names of all ops of the family."""

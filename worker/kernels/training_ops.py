@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors, op_registry
+from flowray.proto.dtypes import resource
 from flowray.proto.op_registry import OpDef
 from flowray.proto.shapes import format_shape
 from flowray.worker import xla
@@ -75,6 +76,18 @@ def _adam(
     return var - direction * alpha / (xp.sqrt(v) + epsilon), m, v
 
 
+@_step("AdamWithAmsgrad")
+def _adam_with_amsgrad(
+    xp: Any, var: Any, m: Any, v: Any, vhat: Any, beta1_power: Any, beta2_power: Any, lr: Any,
+    beta1: Any, beta2: Any, epsilon: Any, grad: Any,
+) -> Any:  # fmt: skip
+    alpha = lr * xp.sqrt(1 - beta2_power) / (1 - beta1_power)
+    m = m + (grad - m) * (1 - beta1)
+    v = v + (grad * grad - v) * (1 - beta2)
+    vhat = xp.maximum(vhat, v)
+    return var - m * alpha / (xp.sqrt(vhat) + epsilon), m, v, vhat
+
+
 @_step("AdaMax")
 def _ada_max(
     xp: Any, var: Any, m: Any, v: Any, beta1_power: Any, lr: Any, beta1: Any, beta2: Any,
@@ -83,6 +96,22 @@ def _ada_max(
     m = m + (grad - m) * (1 - beta1)
     v = xp.maximum(beta2 * v, abs(grad))
     return var - lr / (1 - beta1_power) * (m / (v + epsilon)), m, v
+
+
+@_step("AddSign")
+def _add_sign(
+    xp: Any, var: Any, m: Any, lr: Any, alpha: Any, sign_decay: Any, beta: Any, grad: Any
+) -> Any:
+    m = m * beta + grad * (1 - beta)
+    return var - lr * (alpha + sign_decay * xp.sign(grad) * xp.sign(m)) * grad, m
+
+
+@_step("PowerSign")
+def _power_sign(
+    xp: Any, var: Any, m: Any, lr: Any, logbase: Any, sign_decay: Any, beta: Any, grad: Any
+) -> Any:
+    m = m * beta + grad * (1 - beta)
+    return var - lr * xp.exp(logbase * sign_decay * xp.sign(grad) * xp.sign(m)) * grad, m
 
 
 @_step("Adagrad")
@@ -99,6 +128,19 @@ def _adagrad_v2(
     if update_slots:
         accum = accum + grad * grad
     return var - grad * lr / (xp.sqrt(accum) + epsilon), accum
+
+
+@_step("AdagradDA")
+def _adagrad_da(
+    xp: Any, var: Any, gradient_accumulator: Any, gradient_squared_accumulator: Any, grad: Any,
+    lr: Any, l1: Any, l2: Any, global_step: Any,
+) -> Any:  # fmt: skip
+    total = gradient_accumulator + grad
+    total_squared = gradient_squared_accumulator + grad * grad
+    steps = global_step.astype(lr.dtype)
+    shrunk = xp.sign(total) * xp.maximum(abs(total) - steps * l1, xp.zeros_like(total))
+    new = -lr * shrunk / (l2 * steps * lr + xp.sqrt(total_squared))
+    return new, total, total_squared
 
 
 @_step("Adadelta")
@@ -186,7 +228,7 @@ def _proximal_adagrad(xp: Any, var: Any, accum: Any, lr: Any, l1: Any, l2: Any, 
 
 def _slots_of(definition: OpDef) -> int:
     """How many of the inputs are variables."""
-    return sum(a.is_ref or (a.dtype is not None) for a in definition.inputs)
+    return sum(a.is_ref or a.dtype == resource for a in definition.inputs)
 
 
 def _check_shapes(definition: OpDef, old: Sequence[Any], rest: Sequence[Any]) -> None:
