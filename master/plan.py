@@ -11,6 +11,7 @@ import numpy as np
 from flowray.master.passes.graph import Graph, TensorId, type_name
 from flowray.master.passes.partition import by_device
 from flowray.master.passes.prune import prune
+from flowray.master.passes.reads import order_reads
 from flowray.master.passes.stages import StageGraph, cut, value_of
 from flowray.proto import dtypes, errors, graph_pb2, shapes
 from flowray.proto.dtypes import DType
@@ -96,7 +97,8 @@ def make_plan(
         InvalidArgumentError, NotFoundError: see ``passes.prune``.
     """
     pruned = prune(graph, feeds, fetches, targets)
-    cuts = cut(pruned, devices, feeds, fetches, targets)
+    ordered, places = order_reads(pruned, devices, feeds)
+    cuts = cut(ordered, places, feeds, fetches, targets)
     stages = tuple(
         Stage(
             handle=f"{prefix}/{i}",

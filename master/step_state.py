@@ -225,6 +225,12 @@ class StepState:
     def _ignore(self, event: Event) -> list[Instruction]:
         return []
 
+    def _start_late(self, event: Event) -> list[Instruction]:
+        """It was over before it could begin."""
+        if self.history.count(event) > 1:
+            raise self._illegal(event)
+        return []
+
     def _late(self, event: Event) -> list[Instruction]:
         """After the end, only a lost worker's stages may still be reported."""
         assert isinstance(event, StageDone | StageFailed)
@@ -299,6 +305,7 @@ _Handler = Callable[[StepState, Event], list[Instruction]]
 
 _TRANSITIONS: Final[dict[tuple[Phase, type[Event]], _Handler]] = {
     (Phase.CREATED, Started): StepState._start,
+    (Phase.CREATED, WorkerLost): StepState._worker_lost,
     (Phase.CREATED, Cancelled): StepState._abandon,
     (Phase.CREATED, DeadlineExceeded): StepState._abandon,
     (Phase.RUNNING, StageDone): StepState._stage_done,
@@ -316,6 +323,7 @@ _TRANSITIONS: Final[dict[tuple[Phase, type[Event]], _Handler]] = {
     (Phase.ABANDONED, WorkerLost): StepState._drained,
     (Phase.ABANDONED, Cancelled): StepState._ignore,
     (Phase.ABANDONED, DeadlineExceeded): StepState._ignore,
+    (Phase.ENDED, Started): StepState._start_late,
     (Phase.ENDED, StageDone): StepState._late,
     (Phase.ENDED, StageFailed): StepState._late,
     (Phase.ENDED, WorkerLost): StepState._ignore,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from flowray.proto import graph_pb2, types_pb2
+from flowray.proto import dtypes, graph_pb2, types_pb2
 from flowray.proto.dtypes import DType
 from flowray.proto.op_registry import OpDef
 
@@ -62,6 +62,12 @@ class Node:
     def reads_reference(self, position: int) -> bool:
         """Whether input ``position`` takes a variable itself, not its value."""
         return self.input_types[position]._is_ref_dtype
+
+    def writes_variable(self) -> bool:
+        """Whether it changes a variable, or another resource."""
+        return not self.op.reads_only and any(
+            a.is_ref or a.dtype is dtypes.resource for a in self.op.inputs
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from flowray.master.passes.graph import Graph, Node
 from flowray.proto import config_pb2, device_names, dtypes, errors
 from flowray.proto.device_names import DeviceSpec
+from flowray.proto.dtypes import DType
 
 _ANYWHERE = DeviceSpec()
 _PRIORITY = {"TPU": 300, "GPU": 210, "CPU": 70}
@@ -160,7 +161,7 @@ class _Placer:
         if node.op.name in _UNBOUND:
             return
         for tensor, dtype in zip(node.inputs, node.input_types, strict=True):
-            if dtype is not dtypes.resource and not dtype._is_ref_dtype:
+            if not _is_resource(dtype):
                 continue
             source, user = self._group(tensor.node), self._group(node.name)
             if source is user:
@@ -293,8 +294,11 @@ def _join(leader: _Group, other: _Group, requested: DeviceSpec, binding: DeviceS
 
 
 def _runs_on_accelerators(node: Node) -> bool:
-    """Whether XLA can run it there: strings, files and queues live on the host."""
-    if node.op.host_only or node.op.blocks:
+    """Whether it may be there: strings, files and queues live on the host.
+
+    What asks about a resource or destroys it is wherever the resource is.
+    """
+    if node.op.blocks or (node.op.host_only and not _takes_resource(node)):
         return False
     if not _HOST_TYPES.isdisjoint(t.base_dtype for t in (*node.input_types, *node.output_types)):
         return False
@@ -305,10 +309,18 @@ def _runs_on_accelerators(node: Node) -> bool:
     )
 
 
+def _takes_resource(node: Node) -> bool:
+    return any(map(_is_resource, node.input_types))
+
+
 def _makes_resource(node: Node) -> bool:
     if node.inputs or len(node.output_types) != 1:
         return False
-    return node.output_types[0] is dtypes.resource or node.output_types[0]._is_ref_dtype
+    return _is_resource(node.output_types[0])
+
+
+def _is_resource(dtype: DType) -> bool:
+    return dtype is dtypes.resource or dtype._is_ref_dtype
 
 
 def _is_generator(node: Node) -> bool:

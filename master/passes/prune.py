@@ -21,7 +21,7 @@ def prune(
 
     A fed tensor is not computed for those who read it; the node that makes it stays only if
     something else needs that node. Who reads a fed tensor still names it. A control edge from a fed
-    placeholder counts as fulfilled.
+    placeholder counts as fulfilled; the placeholder as a target does not: it runs, and complains.
 
     Raises:
         InvalidArgumentError, NotFoundError: a feed, fetch or target does not exist, is given twice,
@@ -32,7 +32,7 @@ def prune(
     fulfilled = {t.node for t in feeds if graph.nodes[t.node].op.name in _PLACEHOLDERS}
     needed: dict[str, Node] = {}
     pending = [t.node for t in fetches]
-    pending += [name for name in targets if name not in fulfilled]
+    pending += targets
     while pending:
         name = pending.pop()
         if name in needed:

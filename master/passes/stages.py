@@ -191,7 +191,7 @@ class _Cutter:
             called = functions.reachable((n.definition for n in nodes.values()), self._library)
             graph = graph_pb2.GraphDef(versions=self._graph.versions)
             graph.library.function.extend(called)
-            order, cyclic = topological(nodes.values(), _writes)
+            order, cyclic = topological(nodes.values(), Node.writes_variable)
             for node in order + cyclic:
                 controls = [c for c in node.control_inputs if c in nodes]
                 add_node(graph, node, devices[node.name], control_inputs=controls)
@@ -247,16 +247,6 @@ def _may_block(called: Iterable[graph_pb2.FunctionDef]) -> bool:
     return any(
         node.op in ops and ops[node.op].blocks for function in called for node in function.node_def
     )
-
-
-_WRITES = ("Assign", "ResourceApply", "ResourceSparseApply", "ResourceScatter", "Destroy")
-
-
-def _writes(node: Node) -> bool:
-    """Whether it changes a variable. Such nodes come last among those that nothing orders."""
-    if node.op.name == "IsVariableInitialized":
-        return False
-    return any(t._is_ref_dtype for t in node.input_types) or node.op.name.startswith(_WRITES)
 
 
 def _detour(edges: Mapping[int, set[int]], start: int, end: int) -> bool:

@@ -75,6 +75,11 @@ def describe(graph: graph_pb2.GraphDef, devices: bool = False) -> list[str]:
     ]
 
 
+def lines(text: str) -> list[str]:
+    """What ``describe`` gives for the graph that ``text`` describes."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def device(task: str, kind: str = "CPU", index: int = 0) -> config_pb2.DeviceAttributes:
     return config_pb2.DeviceAttributes(
         name=f"{task}/device:{kind}:{index}", device_type=kind, incarnation=1
