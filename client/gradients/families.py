@@ -2,6 +2,7 @@
 
 from flowray.client.gradients import (  # noqa: F401 - imported for their registrations
     array_ops,
+    checkpoint_ops,
     control_flow_ops,
     conv_ops,
     functional_ops,

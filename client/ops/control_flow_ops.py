@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ def _flatten(items: Any) -> Iterator[Any]:
     if isinstance(items, Mapping):
         for key in sorted(items):
             yield from _flatten(items[key])
-    elif isinstance(items, list | builtins.tuple):
+    elif isinstance(items, list | tuple):
         for item in items:
             yield from _flatten(item)
     else:

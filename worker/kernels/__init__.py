@@ -2,6 +2,7 @@
 
 from flowray.worker.kernels import (  # noqa: F401 - imported for their registrations
     array_ops,
+    checkpoint_ops,
     control_flow_ops,
     conv_ops,
     functional_ops,

@@ -1,0 +1,64 @@
+"""The errors of the operating system as TensorFlow reports them: its codes and its wording."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from flowray.proto import errors
+
+_ERRNOS: Final = {
+    errors.INVALID_ARGUMENT: (
+        "EINVAL ENAMETOOLONG E2BIG EDESTADDRREQ EDOM EFAULT EILSEQ ENOPROTOOPT ENOSTR ENOTSOCK "
+        "ENOTTY EPROTOTYPE ESPIPE"
+    ),
+    errors.DEADLINE_EXCEEDED: "ETIMEDOUT ETIME",
+    errors.NOT_FOUND: "ENODEV ENOENT ENXIO ESRCH",
+    errors.ALREADY_EXISTS: "EEXIST EADDRNOTAVAIL EALREADY",
+    errors.PERMISSION_DENIED: "EPERM EACCES EROFS",
+    errors.FAILED_PRECONDITION: (
+        "ENOTEMPTY EISDIR ENOTDIR EADDRINUSE EBADF EBUSY ECHILD EISCONN ENOTBLK ENOTCONN EPIPE "
+        "ESHUTDOWN ETXTBSY"
+    ),
+    errors.RESOURCE_EXHAUSTED: (
+        "ENOSPC EDQUOT EMFILE EMLINK ENFILE ENOBUFS ENODATA ENOMEM ENOSR EUSERS"
+    ),
+    errors.OUT_OF_RANGE: "EFBIG EOVERFLOW ERANGE",
+    errors.UNIMPLEMENTED: (
+        "ENOSYS ENOTSUP EAFNOSUPPORT EPFNOSUPPORT EPROTONOSUPPORT ESOCKTNOSUPPORT EXDEV"
+    ),
+    errors.UNAVAILABLE: (
+        "EAGAIN ECONNREFUSED ECONNABORTED ECONNRESET EINTR EHOSTDOWN EHOSTUNREACH ENETDOWN "
+        "ENETRESET ENETUNREACH ENOLCK ENOLINK"
+    ),
+    errors.ABORTED: "EDEADLK ESTALE",
+    errors.CANCELLED: "ECANCELED",
+}
+# Not every system has every one of them.
+_CODES: Final = {
+    getattr(errno, name): code
+    for code, names in _ERRNOS.items()
+    for name in names.split()
+    if hasattr(errno, name)
+}
+
+
+def from_os_error(error: OSError, path: str | bytes | None = None) -> errors.OpError:
+    """What TensorFlow raises where ``error`` happened to ``path`` (its own file if None)."""
+    if path is None:
+        path = error.filename or ""
+    code = _CODES.get(error.errno or 0, errors.UNKNOWN)
+    text = error.strerror or os.strerror(error.errno) if error.errno else str(error)
+    return errors.from_code(code, f"{os.fsdecode(path)}; {text}")
+
+
+@contextmanager
+def translated(path: str | bytes | None = None) -> Iterator[None]:
+    """A block whose OSErrors come out as ``from_os_error`` makes them."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, path) from error

@@ -1,0 +1,45 @@
+"""OSErrors in TensorFlow's words."""
+
+import errno
+import os
+
+import pytest
+
+from flowray.proto import errors, file_errors
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOENT, errors.NotFoundError),
+        (errno.EEXIST, errors.AlreadyExistsError),
+        (errno.EACCES, errors.PermissionDeniedError),
+        (errno.ENOTEMPTY, errors.FailedPreconditionError),
+        (errno.ENOSPC, errors.ResourceExhaustedError),
+        (errno.EFBIG, errors.OutOfRangeError),
+        (errno.EIO, errors.UnknownError),
+    ],
+)
+def test_codes(number: int, expected: type[errors.OpError]) -> None:
+    error = file_errors.from_os_error(OSError(number, os.strerror(number), "/a/b"))
+    assert type(error) is expected
+    assert error.message == f"/a/b; {os.strerror(number)}"
+
+
+def test_a_given_path_goes_before_the_errors_own() -> None:
+    with (
+        pytest.raises(errors.NotFoundError, match=r"^seen; No such file or directory$"),
+        file_errors.translated("seen"),
+    ):
+        os.stat("/no/such/file")
+    with (
+        pytest.raises(errors.NotFoundError, match=r"^/no/such/file; No such file or directory$"),
+        file_errors.translated(),
+    ):
+        os.stat("/no/such/file")
+
+
+def test_errors_without_a_number() -> None:
+    error = file_errors.from_os_error(OSError("odd"), "p")
+    assert type(error) is errors.UnknownError
+    assert error.message == "p; odd"
