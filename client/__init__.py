@@ -2,7 +2,8 @@
 
 from __future__ import annotations  # noqa: I001
 
-from flowray.client import linalg, losses, math, nn, random, summary, train
+from flowray.client import linalg, logging, losses, math, nn, random, summary, train
+from flowray.client.logging import get_logger
 from flowray.client.framework.graph import (
     Graph,
     GraphKeys,
@@ -114,6 +115,11 @@ from flowray.client.ops.layout_ops import (
     space_to_batch_nd,
     space_to_depth,
     tile,
+)
+from flowray.client.ops.logging_ops import (
+    Print,
+    print,
+    timestamp,
 )
 from flowray.client.ops.math_ops import (
     abs,
@@ -363,6 +369,7 @@ __all__ = [  # noqa: RUF022
     "OpError",
     "Operation",
     "OptimizerOptions",
+    "Print",
     "RegisterGradient",
     "RunMetadata",
     "RunOptions",
@@ -464,6 +471,7 @@ __all__ = [  # noqa: RUF022
     "get_collection_ref",
     "get_default_graph",
     "get_default_session",
+    "get_logger",
     "get_seed",
     "global_norm",
     "global_variables",
@@ -502,6 +510,7 @@ __all__ = [  # noqa: RUF022
     "log",
     "log1p",
     "log_sigmoid",
+    "logging",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -540,6 +549,7 @@ __all__ = [  # noqa: RUF022
     "placeholder_with_default",
     "polygamma",
     "pow",
+    "print",
     "qint16",
     "qint32",
     "qint8",
@@ -621,6 +631,7 @@ __all__ = [  # noqa: RUF022
     "tensor_scatter_update",
     "tensordot",
     "tile",
+    "timestamp",
     "to_bfloat16",
     "to_complex128",
     "to_complex64",

@@ -1,19 +1,35 @@
-"""``tf.summary``: event files for TensorBoard.
+"""``tf.summary``: values for TensorBoard, as operations and in event files.
 
 The files are written by the ``tensorboard`` package, which is imported when a writer is made.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+import warnings
 from typing import Any
 
-from flowray.client.framework.graph import Graph
-from flowray.proto import config_pb2, event_pb2, graph_pb2
+from google.protobuf import json_format
+
+from flowray.client.framework.graph import Graph, get_default_graph
+from flowray.client.ops.summary_ops import (
+    audio,
+    histogram,
+    image,
+    merge,
+    merge_all,
+    scalar,
+    tensor_summary,
+    text,
+)
+from flowray.proto import config_pb2, errors, event_pb2, graph_pb2, meta_graph_pb2
 
 Summary = event_pb2.Summary
+SummaryDescription = event_pb2.SummaryDescription
 Event = event_pb2.Event
 SessionLog = event_pb2.SessionLog
+TaggedRunMetadata = event_pb2.TaggedRunMetadata
 
 
 class FileWriter:
@@ -22,9 +38,14 @@ class FileWriter:
     Args:
         logdir: a folder; made if it is missing.
         graph: a graph to show in TensorBoard.
+        graph_def: the same as a GraphDef.
         max_queue: events that may wait to be written.
         flush_secs: how often they are flushed to disk, in seconds.
         filename_suffix: ends the file's name.
+
+    Raises:
+        UnimplementedError: ``session`` is given, which in TensorFlow makes the session's master
+            write the file.
     """
 
     def __init__(
@@ -38,7 +59,9 @@ class FileWriter:
         session: Any = None,
     ) -> None:
         if session is not None:
-            raise NotImplementedError("FileWriter(session=...): summaries are not run as ops yet")
+            raise errors.unimplemented(
+                "flowray has no FileWriter(session=...): the client writes the events"
+            )
         try:
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError as error:
@@ -49,6 +72,9 @@ class FileWriter:
         self._make_writer = EventFileWriter
         self._writer: Any = EventFileWriter(*self._arguments)
         self._closed = False
+        self._run_tags: set[str] = set()
+        self._described: set[str] = set()
+        """Tags whose metadata is in the file: TensorBoard reads it from the first value only."""
         if graph is not None or graph_def is not None:
             self.add_graph(graph, graph_def=graph_def)
 
@@ -59,9 +85,17 @@ class FileWriter:
         self, summary: event_pb2.Summary | bytes, global_step: int | None = None
     ) -> None:
         """Adds a Summary (or its serialized form, as a summary op gives it)."""
+        event = event_pb2.Event()
         if isinstance(summary, bytes):
-            summary = event_pb2.Summary.FromString(summary)
-        self._add(event_pb2.Event(summary=summary), global_step)
+            event.summary.MergeFromString(summary)
+        else:
+            event.summary.CopyFrom(summary)
+        for value in event.summary.value:
+            if value.HasField("metadata"):
+                if value.tag in self._described:
+                    value.ClearField("metadata")
+                self._described.add(value.tag)
+        self._add(event, global_step)
 
     def add_graph(
         self,
@@ -76,6 +110,17 @@ class FileWriter:
             raise ValueError("The argument graph must be given")
         self._add(event_pb2.Event(graph_def=graph_def.SerializeToString()), global_step)
 
+    def add_meta_graph(
+        self, meta_graph_def: meta_graph_pb2.MetaGraphDef, global_step: int | None = None
+    ) -> None:
+        """Adds a MetaGraphDef; TypeError if it is none."""
+        if not isinstance(meta_graph_def, meta_graph_pb2.MetaGraphDef):
+            raise TypeError(
+                f"meta_graph_def must be type MetaGraphDef, saw type: {type(meta_graph_def)}"
+            )
+        event = event_pb2.Event(meta_graph_def=meta_graph_def.SerializeToString())
+        self._add(event, global_step)
+
     def add_session_log(
         self, session_log: event_pb2.SessionLog, global_step: int | None = None
     ) -> None:
@@ -84,16 +129,24 @@ class FileWriter:
     def add_run_metadata(
         self, run_metadata: config_pb2.RunMetadata, tag: str, global_step: int | None = None
     ) -> None:
-        """Adds the RunMetadata of one run, under a tag of its own."""
+        """Adds the RunMetadata of one run; ValueError if ``tag`` has been used before."""
+        if tag in self._run_tags:
+            raise ValueError("The provided tag was already used for this event type")
+        self._run_tags.add(tag)
         tagged = event_pb2.TaggedRunMetadata(tag=tag, run_metadata=run_metadata.SerializeToString())
         self._add(event_pb2.Event(tagged_run_metadata=tagged), global_step)
 
     def add_event(self, event: event_pb2.Event) -> None:
-        """Adds an Event as it is."""
+        """Adds an Event as it is. A closed writer drops it, with a warning."""
         from tensorboard.compat.proto.event_pb2 import Event as TensorBoardEvent
 
         if self._closed:
-            self.reopen()
+            warnings.warn(
+                "Attempting to use a closed FileWriter. The operation will be a noop unless the "
+                "FileWriter is explicitly reopened.",
+                stacklevel=2,
+            )
+            return
         self._writer.add_event(TensorBoardEvent.FromString(event.SerializeToString()))
 
     def _add(self, event: event_pb2.Event, global_step: int | None) -> None:
@@ -103,15 +156,18 @@ class FileWriter:
         self.add_event(event)
 
     def flush(self) -> None:
-        self._writer.flush()
+        """Writes to disk what was added so far."""
+        if not self._closed:
+            self._writer.flush()
 
     def close(self) -> None:
-        """Flushes and closes the file; a later event opens a new one."""
+        """Flushes and closes the file."""
         if not self._closed:
             self._writer.close()
             self._closed = True
 
     def reopen(self) -> None:
+        """Opens a new file after ``close``, for more events."""
         if self._closed:
             self._writer = self._make_writer(*self._arguments)
             self._closed = False
@@ -123,4 +179,54 @@ class FileWriter:
         self.close()
 
 
-__all__ = ["Event", "FileWriter", "SessionLog", "Summary"]
+class FileWriterCache:
+    """The writers that parts of a program share: one for each folder."""
+
+    _cache: dict[str, FileWriter] = {}  # noqa: RUF012 - one for the whole process, on purpose
+    _lock = threading.RLock()
+
+    @staticmethod
+    def clear() -> None:
+        """Closes all writers and forgets them."""
+        with FileWriterCache._lock:
+            for writer in FileWriterCache._cache.values():
+                writer.close()
+            FileWriterCache._cache.clear()
+
+    @staticmethod
+    def get(logdir: str) -> FileWriter:
+        """The writer for ``logdir``; made for the default graph if there is none."""
+        with FileWriterCache._lock:
+            writer = FileWriterCache._cache.get(logdir)
+            if writer is None:
+                writer = FileWriter(logdir, graph=get_default_graph())
+                FileWriterCache._cache[logdir] = writer
+            return writer
+
+
+def get_summary_description(node_def: graph_pb2.NodeDef) -> event_pb2.SummaryDescription:
+    """What the node of a ``TensorSummary`` op says about itself; ValueError for other ops."""
+    if node_def.op != "TensorSummary":
+        raise ValueError(f"Can't get_summary_description on {node_def.op}")
+    text = node_def.attr["description"].s.decode()
+    return json_format.Parse(text, event_pb2.SummaryDescription())
+
+
+__all__ = [
+    "Event",
+    "FileWriter",
+    "FileWriterCache",
+    "SessionLog",
+    "Summary",
+    "SummaryDescription",
+    "TaggedRunMetadata",
+    "audio",
+    "get_summary_description",
+    "histogram",
+    "image",
+    "merge",
+    "merge_all",
+    "scalar",
+    "tensor_summary",
+    "text",
+]

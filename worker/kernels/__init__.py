@@ -7,6 +7,7 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     conv_ops,
     functional_ops,
     layout_ops,
+    logging_ops,
     math_ops,
     nn_ops,
     norm_ops,
@@ -15,5 +16,6 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     resource_ops,
     slice_ops,
     state_ops,
+    summary_ops,
     training_ops,
 )

@@ -1,0 +1,14 @@
+"""The gradient of printing; strings and the clock have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.gradients.registry import gradient, not_differentiable
+
+not_differentiable("PrintV2", "StringFormat", "Timestamp")
+
+
+@gradient("Print")
+def print_(op: Any, grad: Any) -> list[Any]:
+    return [grad, *[None] * (len(op.inputs) - 1)]

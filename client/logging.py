@@ -1,0 +1,140 @@
+"""``tf.logging``: a script's messages, through Python's logger ``tensorflow``.
+
+Unless the script has configured logging itself, they go to stderr as ``INFO:tensorflow:text``. As
+in TensorFlow, the level is WARN until ``set_verbosity`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import Counter
+from logging import DEBUG, ERROR, FATAL, INFO, WARN
+from typing import Any
+
+_lock = threading.Lock()
+_calls: Counter[tuple[str, int]] = Counter()
+"""How often each line of a script has logged with ``log_every_n`` or ``log_first_n``."""
+
+
+def get_logger() -> logging.Logger:
+    """The logger that everything here uses.
+
+    It gets a handler of its own when it is first used and nobody handles its messages: not earlier,
+    because a script may configure logging after it has imported flowray.
+    """
+    logger = logging.getLogger("tensorflow")
+    if not logger.hasHandlers():
+        with _lock:
+            if not logger.hasHandlers():
+                handler = logging.StreamHandler(sys.stderr)
+                handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+                logger.addHandler(handler)
+    return logger
+
+
+def get_verbosity() -> int:
+    """The least level that is shown."""
+    return get_logger().getEffectiveLevel()
+
+
+def set_verbosity(v: int) -> None:
+    """Shows messages of level ``v`` and above."""
+    get_logger().setLevel(v)
+
+
+# Python's logging counts the frames between the script and the logger (``stacklevel``), so that a
+# formatter can show the script's file and line.
+
+
+def log(level: int, msg: Any, *args: Any, **kwargs: Any) -> None:
+    """Logs ``msg % args`` at ``level``."""
+    get_logger().log(level, msg, *args, stacklevel=2, **kwargs)
+
+
+def debug(msg: Any, *args: Any, **kwargs: Any) -> None:
+    get_logger().debug(msg, *args, stacklevel=2, **kwargs)
+
+
+def info(msg: Any, *args: Any, **kwargs: Any) -> None:
+    get_logger().info(msg, *args, stacklevel=2, **kwargs)
+
+
+def warn(msg: Any, *args: Any, **kwargs: Any) -> None:
+    get_logger().warning(msg, *args, stacklevel=2, **kwargs)
+
+
+def warning(msg: Any, *args: Any, **kwargs: Any) -> None:
+    get_logger().warning(msg, *args, stacklevel=2, **kwargs)
+
+
+def error(msg: Any, *args: Any, **kwargs: Any) -> None:
+    get_logger().error(msg, *args, stacklevel=2, **kwargs)
+
+
+def fatal(msg: Any, *args: Any, **kwargs: Any) -> None:
+    """Logs at the highest level. The program goes on."""
+    get_logger().fatal(msg, *args, stacklevel=2, **kwargs)
+
+
+def vlog(level: int, msg: Any, *args: Any, **kwargs: Any) -> None:
+    """Logs at a level of Python's logging, as ``log`` does."""
+    get_logger().log(level, msg, *args, stacklevel=2, **kwargs)
+
+
+def log_if(level: int, msg: Any, condition: Any, *args: Any) -> None:
+    """Logs if ``condition`` holds."""
+    if condition:
+        get_logger().log(level, msg, *args, stacklevel=2)
+
+
+def log_every_n(level: int, msg: Any, n: int, *args: Any) -> None:
+    """Logs the first call from a line of code, and then every ``n``-th."""
+    if _earlier_calls() % n == 0:
+        get_logger().log(level, msg, *args, stacklevel=2)
+
+
+def log_first_n(level: int, msg: Any, n: int, *args: Any) -> None:
+    """Logs the first ``n`` calls from a line of code."""
+    if _earlier_calls() < n:
+        get_logger().log(level, msg, *args, stacklevel=2)
+
+
+def _earlier_calls() -> int:
+    """How often the line that called our caller has asked this before."""
+    frame = sys._getframe(2)
+    line = frame.f_code.co_filename, frame.f_lineno
+    with _lock:
+        _calls[line] += 1
+        return _calls[line] - 1
+
+
+def flush() -> None:
+    """Flushes the handlers of the logger."""
+    for handler in get_logger().handlers:
+        handler.flush()
+
+
+__all__ = [
+    "DEBUG",
+    "ERROR",
+    "FATAL",
+    "INFO",
+    "WARN",
+    "debug",
+    "error",
+    "fatal",
+    "flush",
+    "get_logger",
+    "get_verbosity",
+    "info",
+    "log",
+    "log_every_n",
+    "log_first_n",
+    "log_if",
+    "set_verbosity",
+    "vlog",
+    "warn",
+    "warning",
+]

@@ -1,0 +1,36 @@
+"""Summaries for TensorBoard, made in the graph as serialized ``Summary`` messages: definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flowray.proto.dtypes import REAL, float16, float32, float64, uint8
+from flowray.proto.op_registry import attr, op
+from flowray.proto.ops.common_shapes import scalar
+
+_OPAQUE_RED = np.array([255, 0, 0, 255], np.uint8)
+
+op(
+    "ScalarSummary", "tags: string, values: T -> summary: string", T=REAL,
+    host_only=True, shape=scalar,
+)  # fmt: skip
+op(
+    "HistogramSummary", "tag: string, values: T -> summary: string",
+    T=attr("type", float32, allowed=REAL), host_only=True, shape=scalar,
+)  # fmt: skip
+op(
+    "ImageSummary", "tag: string, tensor: T -> summary: string",
+    max_images=attr("int", 3, minimum=1),
+    T=attr("type", float32, allowed=[uint8, float32, float16, float64]),
+    bad_color=attr("tensor", _OPAQUE_RED), host_only=True, shape=scalar,
+)  # fmt: skip
+op(
+    "AudioSummaryV2", "tag: string, tensor: float32, sample_rate: float32 -> summary: string",
+    max_outputs=attr("int", 3, minimum=1), host_only=True, shape=scalar,
+)  # fmt: skip
+op(
+    "TensorSummaryV2",
+    "tag: string, tensor: T, serialized_summary_metadata: string -> summary: string",
+    host_only=True, shape=scalar,
+)  # fmt: skip
+op("MergeSummary", "inputs: N*string -> summary: string", host_only=True, shape=scalar)
