@@ -42,7 +42,12 @@ class FeedCheck:
     """Of a placeholder that states one; else unknown."""
 
     def check(self, value: Any) -> Array:
-        """The array of ``value``. InvalidArgumentError, naming the node, if it does not fit."""
+        """The array of ``value``.
+
+        Raises:
+            InternalError: it has another dtype (TensorFlow's code and text).
+            InvalidArgumentError: it has a shape that the placeholder does not admit.
+        """
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
         if array.dtype != self.numpy_dtype:
             try:
@@ -50,7 +55,7 @@ class FeedCheck:
             except TypeError:
                 given = str(array.dtype)
             if array.dtype.kind not in "SU" or self.dtype is not dtypes.string:
-                raise errors.invalid_argument(
+                raise errors.internal(
                     f"Output 0 of type {given} does not match declared output type "
                     f"{type_name(self.dtype)} for node {{{{node {self.tensor.node}}}}}",
                     node=self.tensor.node,

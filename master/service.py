@@ -343,7 +343,7 @@ class _Stream:
                 request = stream_pb2.StreamRequest.FromString(data)
             except DecodeError:
                 await self._context.abort(
-                    grpc.StatusCode.INVALID_ARGUMENT, "The message is no StreamRequest."
+                    grpc.StatusCode.INTERNAL, "Unable to parse request: it is no StreamRequest."
                 )
             self._take(request)
         while self._open or self._answers or self._writing is not None:
@@ -449,14 +449,14 @@ class _Stream:
 def _unary(
     call: Callable[[Any, Context], Awaitable[Message]], request_type: type[Message]
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    """A handler over bytes: malformed ones get INVALID_ARGUMENT, errors their gRPC status."""
+    """A handler over bytes: malformed ones get INTERNAL (as TensorFlow's), errors their status."""
 
     async def handle(data: bytes, context: Context) -> bytes:
         try:
             request = request_type.FromString(data)
         except DecodeError:
-            message = f"The message is no {request_type.DESCRIPTOR.name}."
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+            message = f"Unable to parse request: it is no {request_type.DESCRIPTOR.name}."
+            await context.abort(grpc.StatusCode.INTERNAL, message)
         try:
             return _serialized(await call(request, context))
         except errors.OpError as error:

@@ -97,8 +97,7 @@ class Session:
         self._placed: dict[str, str] = {}
         self._plans: dict[Any, StepPlan] = {}
         self._bound: dict[Any, BoundPlan] = {}
-        self._callables: dict[int, config_pb2.CallableOptions] = {}
-        self._callable_plans: dict[int, BoundPlan] = {}
+        self._callables: dict[int, tuple[BoundPlan, config_pb2.CallableOptions]] = {}
         self._next_callable = 0
         self._running: Running = {}
         self._closing = threading.Lock()  # guards the fields below
@@ -352,21 +351,20 @@ class Session:
             bound = self._make_bound(options.feed, options.fetch, options.target, connections)
             handle = self._next_callable
             self._next_callable += 1
-            self._callables[handle] = options
-            self._callable_plans[handle] = bound
+            self._callables[handle] = bound, options
         return handle
 
     def start_callable(self, handle: int, feeds: Sequence[Any], done: Done) -> StepHandle | None:
         """Starts a step of a callable; as ``start_step``."""
         try:
-            bound = self._callable_plans.get(handle)
-            if bound is None:
+            found = self._callables.get(handle)
+            if found is None:
                 raise self._no_callable(handle)
+            bound, options = found
             if len(feeds) != len(bound.checks):
                 raise errors.invalid_argument(
                     f"RunCallable expected {len(bound.checks)} feed tensor(s), but got {len(feeds)}"
                 )
-            options = self._callables[handle]
             run_options = options.run_options if options.HasField("run_options") else None
             return self._start(bound, list(feeds), run_options, done)
         except errors.OpError as error:
@@ -374,11 +372,9 @@ class Session:
             return None
 
     def release_callable(self, handle: int) -> None:
-        """InvalidArgumentError if there is no such callable."""
+        """Forgets a callable; nothing if there is no such callable, as in TensorFlow."""
         with self._growing:
-            if self._callable_plans.pop(handle, None) is None:
-                raise self._no_callable(handle)
-            del self._callables[handle]
+            self._callables.pop(handle, None)
 
     def _no_callable(self, handle: int) -> errors.InvalidArgumentError:
         if 0 <= handle < self._next_callable:

@@ -127,15 +127,20 @@ class _Cutter:
         """Joins stages of a task between which nothing else has to run; sorts topologically."""
         parts = dict(enumerate(groups))
         edges = self._edges(groups)
+        later = _reachable(edges)
         by_task: dict[str, list[int]] = {}
         for i, group in parts.items():
             by_task.setdefault(self._task[group[0]], []).append(i)
         for ids in by_task.values():
             for b in ids:
                 for a in ids[: ids.index(b)]:
-                    if a in parts and not _detour(edges, a, b) and not _detour(edges, b, a):
-                        parts[b] = parts.pop(a) + parts[b]
-                        _contract(edges, a, b)
+                    if a not in parts or any(
+                        _detour(edges, later, *way) for way in ((a, b), (b, a))
+                    ):
+                        continue
+                    parts[b] = parts.pop(a) + parts[b]
+                    _contract(edges, a, b)
+                    later = _reachable(edges)
         return [parts[i] for i in _sorted(edges)]
 
     def _edges(self, groups: list[list[str]]) -> dict[int, set[int]]:
@@ -249,18 +254,20 @@ def _may_block(called: Iterable[graph_pb2.FunctionDef]) -> bool:
     )
 
 
-def _detour(edges: Mapping[int, set[int]], start: int, end: int) -> bool:
+def _reachable(edges: Mapping[int, set[int]]) -> dict[int, int]:
+    """For each stage those that come after it, as the bits of a number."""
+    later: dict[int, int] = {}
+    for i in reversed(_sorted(edges)):
+        bits = 0
+        for j in edges[i]:
+            bits |= later[j] | 1 << j
+        later[i] = bits
+    return later
+
+
+def _detour(edges: Mapping[int, set[int]], later: Mapping[int, int], start: int, end: int) -> bool:
     """Whether a way leads from ``start`` to ``end`` over another stage."""
-    pending = [i for i in edges[start] if i != end]
-    seen = set(pending)
-    while pending:
-        for i in edges[pending.pop()]:
-            if i == end:
-                return True
-            if i not in seen:
-                seen.add(i)
-                pending.append(i)
-    return False
+    return any(later[i] >> end & 1 for i in edges[start] if i != end)
 
 
 def _contract(edges: dict[int, set[int]], a: int, b: int) -> None:

@@ -159,7 +159,16 @@ class FakeWorker:
         self.calls.append(("end_step",))
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:
-        self.calls.append(("end_session", session, sorted(handles)))
+        with self.waiting:
+            self.calls.append(("end_session", session, sorted(handles)))
+            self.waiting.notify_all()
+
+    def wait_for_end_of_session(self) -> None:
+        with self.waiting:
+            told = self.waiting.wait_for(
+                lambda: any(call[0] == "end_session" for call in self.calls), timeout=30
+            )
+            assert told
 
     def reset(self, containers: Sequence[str]) -> None:
         self.calls.append(("reset", list(containers)))
