@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from flowray.client.framework.graph import (
@@ -20,13 +20,17 @@ _KEPT = frozenset({"IsVariableInitialized", "VarIsInitializedOp", "ReadVariableO
 _REFERENCES = frozenset({"Variable", "VariableV2"})
 
 
+def located_at(scope: str) -> AbstractContextManager[None]:
+    """Ops made within it go where the variable ``scope`` is."""
+    location = graph_pb2.AttrValue()
+    location.list.s.append(b"loc:@" + scope.rstrip("/").encode())
+    return get_default_graph()._attr_scope_context({"_class": location})
+
+
 @contextmanager
 def initializer_scope(scope: str) -> Iterator[None]:
     """The name scope "Initializer", whose ops go where the variable ``scope`` is going to be."""
-    location = graph_pb2.AttrValue()
-    location.list.s.append(b"loc:@" + scope.rstrip("/").encode())
-    graph = get_default_graph()
-    with graph._attr_scope_context({"_class": location}), name_scope("Initializer"), device(None):
+    with located_at(scope), name_scope("Initializer"), device(None):
         yield
 
 

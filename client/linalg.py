@@ -10,6 +10,7 @@ from flowray.client.ops.clip_ops import (
     global_norm,
 )
 from flowray.client.ops.layout_ops import (
+    eye,
     matrix_band_part as band_part,
     matrix_diag as diag,
     matrix_diag_part as diag_part,
@@ -29,6 +30,7 @@ __all__ = [
     "cross",
     "diag",
     "diag_part",
+    "eye",
     "global_norm",
     "matmul",
     "matrix_transpose",

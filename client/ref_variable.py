@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor, colocate_with, device
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.initial_value import guarded, initializer_scope
+from flowray.client.initial_value import guarded, initializer_scope, located_at
 from flowray.client.variables import Variable, in_scope, slice_masks
 from flowray.proto import meta_graph_pb2
 from flowray.proto.dtypes import DType
@@ -27,17 +28,20 @@ class RefVariable(Variable):
         if callable(initial_value):
             with initializer_scope(scope):
                 initial_value = convert_to_tensor(initial_value(), dtype, name="initial_value")
+            variable_place = located_at(scope)
         else:
             initial_value = convert_to_tensor(initial_value, dtype, name="initial_value")
+            variable_place = nullcontext()
         self._initial_value = initial_value
         if shape is None:
             shape = initial_value.get_shape() if validate_shape else unknown_shape()
         if validate_shape and not initial_value.get_shape().is_fully_defined():
             raise ValueError(f"initial_value must have a shape specified: {initial_value}")
-        self._variable = apply_op(
-            "VariableV2", shape=shape, dtype=initial_value.dtype.base_dtype,
-            container=self._graph._container, name=scope,
-        )  # fmt: skip
+        with variable_place:
+            self._variable = apply_op(
+                "VariableV2", shape=shape, dtype=initial_value.dtype.base_dtype,
+                container=self._graph._container, name=scope,
+            )  # fmt: skip
         self._initializer_op = apply_op(
             "Assign", self._variable, guarded(scope, initial_value),
             validate_shape=validate_shape,

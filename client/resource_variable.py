@@ -13,13 +13,12 @@ from flowray.client.framework.graph import (
     colocate_with,
     control_dependencies,
     device,
-    get_default_graph,
     name_scope,
 )
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.initial_value import guarded, initializer_scope
+from flowray.client.initial_value import guarded, initializer_scope, located_at
 from flowray.client.variables import Variable, in_scope, slice_masks
-from flowray.proto import graph_pb2, meta_graph_pb2
+from flowray.proto import meta_graph_pb2
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import TensorShape, as_shape
 
@@ -53,7 +52,7 @@ class ResourceVariable(Variable):
                 f"The initial value's shape ({value.get_shape()}) is not compatible with the "
                 f"explicitly supplied `shape` argument ({self._shape})."
             )
-        with _located_at(handle_name):
+        with located_at(scope):
             self._handle = apply_op(
                 "VarHandleOp", dtype=self._dtype, shape=self._shape, shared_name=handle_name,
                 container=self._graph._container, name=scope,
@@ -64,11 +63,12 @@ class ResourceVariable(Variable):
             self._initializer_op = apply_op(
                 "AssignVariableOp", self._handle, guarded(scope, value), name=name
             )
-        with name_scope("Read"), self._at_handle():
-            self._graph_element = self._read()
-        if self._caching_device is not None:
-            with device(self._caching_device):
-                self._cached_value = apply_op("Identity", self._graph_element)
+        with name_scope("Read"):
+            with self._at_handle():
+                self._graph_element = self._read()
+            if self._caching_device is not None:
+                with colocate_with(None, ignore_existing=True), device(self._caching_device):
+                    self._cached_value = apply_op("Identity", self._graph_element)
 
     def _from_def(self, variable_def: meta_graph_pb2.VariableDef, import_scope: str | None) -> None:
         if not variable_def.is_resource:
@@ -252,14 +252,6 @@ class _UnreadVariable(ResourceVariable):
 
     def value(self) -> Tensor:
         return self._graph_element
-
-
-@contextmanager
-def _located_at(name: str) -> Iterator[None]:
-    location = graph_pb2.AttrValue()
-    location.list.s.append(b"loc:@" + name.encode())
-    with get_default_graph()._attr_scope_context({"_class": location}):
-        yield
 
 
 def is_resource_variable(variable: Any) -> bool:

@@ -32,12 +32,21 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.control_flow_ops import group, no_op
 from flowray.client.ops.math_ops import OVERLOADED_OPERATORS, logical_not
 from flowray.client.ops.slice_ops import boolean_mask, slice_helper
+from flowray.client.save_slice_info import SaveSliceInfo, in_scope
+from flowray.client.variable_creation import CreatedInScope
+from flowray.client.variable_modes import (
+    VariableAggregation,
+    VariableSynchronization,
+    as_aggregation,
+    as_synchronization,
+    default_trainable,
+)
 from flowray.proto import dtypes, meta_graph_pb2
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import TensorShape
 
 
-class Variable:
+class Variable(metaclass=CreatedInScope):
     """A tensor with state: it keeps its value from one ``Session.run`` to the next.
 
     Args:
@@ -64,25 +73,28 @@ class Variable:
             ``collections`` is no list.
     """
 
+    SaveSliceInfo = SaveSliceInfo
+
     _trainable: bool
     _constraint: Callable[[Any], Any] | None
     _initial_value: Tensor | None
     _initializer_op: Operation
     _caching_device: Any = None
-    _save_slice_info: Any = None
+    _save_slice_info: SaveSliceInfo | None = None
+    _synchronization: VariableSynchronization
+    _aggregation: VariableAggregation
     _graph: Graph
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        if cls is not Variable:
-            return super().__new__(cls)
-        variable_def = kwargs.get("variable_def")
+    @staticmethod
+    def _make(**arguments: Any) -> Variable:
+        """A variable of the class that the arguments or the variable scope ask for."""
+        variable_def = arguments["variable_def"]
+        use_resource = arguments["use_resource"]
         if variable_def is not None:
             use_resource = variable_def.is_resource
-        else:
-            use_resource = kwargs.get("use_resource")
-            if use_resource is None:
-                use_resource = default_use_resource()
-        return super().__new__(_class_of(use_resource))
+        elif use_resource is None:
+            use_resource = default_use_resource()
+        return _class_of(use_resource)(**arguments)
 
     def __init__(
         self,
@@ -109,6 +121,12 @@ class Variable:
                 raise ValueError("variable_def and initial_value are mutually exclusive.")
             self._trainable = variable_def.trainable
             self._constraint = None
+            self._synchronization = as_synchronization(variable_def.synchronization, name)
+            self._aggregation = as_aggregation(variable_def.aggregation, name)
+            if variable_def.HasField("save_slice_info_def"):
+                self._save_slice_info = SaveSliceInfo(
+                    save_slice_info_def=variable_def.save_slice_info_def, import_scope=import_scope
+                )
             self._from_def(variable_def, import_scope)
             return
         if initial_value is None:
@@ -123,7 +141,11 @@ class Variable:
         if constraint is not None and not callable(constraint):
             raise ValueError("The `constraint` argument must be a callable.")
         self._constraint = constraint
-        self._trainable = True if trainable is None else trainable
+        self._synchronization = as_synchronization(synchronization, name)
+        self._aggregation = as_aggregation(aggregation, name)
+        if trainable is None:
+            trainable = default_trainable(self._synchronization)
+        self._trainable = trainable
         if self._trainable and GraphKeys.TRAINABLE_VARIABLES not in collections:
             collections = [*collections, GraphKeys.TRAINABLE_VARIABLES]
         values = [] if callable(initial_value) else [initial_value]
@@ -176,6 +198,14 @@ class Variable:
     @property
     def trainable(self) -> bool:
         return self._trainable
+
+    @property
+    def synchronization(self) -> VariableSynchronization:
+        return self._synchronization
+
+    @property
+    def aggregation(self) -> VariableAggregation:
+        return self._aggregation
 
     @property
     def constraint(self) -> Callable[[Any], Any] | None:
@@ -362,7 +392,11 @@ class Variable:
             variable_name=stripped(self.name),
             initializer_name=stripped(self.initializer.name),
             trainable=self.trainable,
+            synchronization=self._synchronization.value,
+            aggregation=self._aggregation.value,
         )
+        if self._save_slice_info is not None:
+            result.save_slice_info_def.CopyFrom(self._save_slice_info.to_proto(export_scope))
         if self._initial_value is not None:
             result.initial_value_name = stripped(self._initial_value.name)
         self._complete_def(result, stripped)
@@ -378,7 +412,8 @@ class Variable:
         variable_def: meta_graph_pb2.VariableDef, import_scope: str | None = None
     ) -> Variable:
         """The variable of the default graph whose nodes ``variable_def`` names."""
-        return Variable(variable_def=variable_def, import_scope=import_scope)
+        wanted = _class_of(variable_def.is_resource)
+        return wanted(variable_def=variable_def, import_scope=import_scope)
 
     def _named_initial_value(
         self, variable_def: meta_graph_pb2.VariableDef, import_scope: str | None
@@ -394,12 +429,13 @@ class Variable:
 
 def default_use_resource() -> bool:
     """Whether the current variable scope makes resource variables."""
-    from flowray.client.variable_scope import get_variable_scope
+    from flowray.client.variable_scope import get_variable_scope, resource_variables_enabled
 
-    return bool(get_variable_scope().use_resource)
+    use_resource = get_variable_scope().use_resource
+    return resource_variables_enabled() if use_resource is None else bool(use_resource)
 
 
-def _class_of(use_resource: bool) -> type[Variable]:
+def _class_of(use_resource: bool | None) -> type[Variable]:
     if use_resource:
         from flowray.client.resource_variable import ResourceVariable
 
@@ -407,11 +443,6 @@ def _class_of(use_resource: bool) -> type[Variable]:
     from flowray.client.ref_variable import RefVariable
 
     return RefVariable
-
-
-def in_scope(name: str, import_scope: str | None) -> str:
-    """``name`` as it is after importing into ``import_scope``."""
-    return f"{import_scope}/{name}" if import_scope else name
 
 
 def slice_masks(slice_op: Operation) -> dict[str, int]:

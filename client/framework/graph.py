@@ -488,6 +488,10 @@ class Graph:
             raise ValueError(
                 "Trying to reset colocation (op is None) but ignore_existing is not True"
             )
+        # Of a resource variable, the handle and not a read says where it is.
+        handle = getattr(op, "handle", None)
+        if isinstance(handle, Tensor):
+            op = handle
         op = _as_operation(op) if op is not None else None
         old_devices, old_colocation = self._device_stack, self._colocation_stack
         # Colocation overrides device scopes: what is wanted is that op's device, whatever it is.

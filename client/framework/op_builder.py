@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import namedtuple
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from flowray.client.framework.conversion import convert_n_to_tensor, convert_to_tensor
@@ -62,12 +63,20 @@ def make_op(op_type: str, *inputs: Any, name: str | None = None, **attrs: Any) -
     with graph_of(_flat(inputs)).as_default(), name_scope(name, op_type) as scope:
         values = {key: value for key, value in attrs.items() if value is not None}
         flat: list[Tensor] = []
+        references: list[Tensor] = []
         for arg, value in zip(definition.inputs, inputs, strict=True):
-            flat.extend(_convert(definition, arg, value, values, inputs))
+            tensors = _convert(definition, arg, value, values, inputs)
+            flat.extend(tensors)
+            references.extend(tensors if arg.is_ref else ())
         attr_protos = _complete(definition, values, scope or op_type)
-        return get_default_graph().create_op(
-            op_type, flat, definition.output_types(attr_protos), None, scope, attr_protos
-        )
+        graph = get_default_graph()
+        with ExitStack() as places:
+            # What writes to a variable must be where the variable is.
+            for reference in references:
+                places.enter_context(graph.colocate_with(reference))
+            return graph.create_op(
+                op_type, flat, definition.output_types(attr_protos), None, scope, attr_protos
+            )
 
 
 def _flat(values: Sequence[Any]) -> list[Any]:

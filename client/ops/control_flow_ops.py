@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ def _flatten(items: Any) -> Iterator[Any]:
     if isinstance(items, Mapping):
         for key in sorted(items):
             yield from _flatten(items[key])
-    elif isinstance(items, list | tuple):
+    elif isinstance(items, list | builtins.tuple):
         for item in items:
             yield from _flatten(item)
     else:

@@ -100,7 +100,7 @@ def _partition(ids: Tensor, shards: list[Any], strategy: str) -> tuple[Any, Any]
 
 def _gather(params: Any, ids: Any) -> Any:
     """The rows, read where the table is."""
-    with colocate_with(getattr(params, "handle", params)):
+    with colocate_with(params):
         return gather(params, ids)
 
 

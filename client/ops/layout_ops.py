@@ -7,7 +7,9 @@ from typing import Any
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.ops.array_ops import _one_of
+from flowray.client.ops.array_ops import _one_of, concat, ones, zeros
+from flowray.proto import dtypes
+from flowray.proto.shapes import as_shape
 
 # Repeating, padding, reversing --------------------------------------------------------------------
 
@@ -145,6 +147,46 @@ def matrix_set_diag(
     if _is_main(k):
         return apply_op("MatrixSetDiag", input, diagonal, name=name)
     return apply_op("MatrixSetDiagV3", input, diagonal, k, align=align, name=name)
+
+
+def eye(
+    num_rows: Any,
+    num_columns: Any = None,
+    batch_shape: Any = None,
+    dtype: Any = dtypes.float32,
+    name: str | None = None,
+) -> Any:
+    """Identity matrices.
+
+    Args:
+        num_rows: integer scalar.
+        num_columns: integer scalar; ``num_rows`` if None.
+        batch_shape: how many to make: integers or an int32 vector; one matrix if None.
+
+    Returns:
+        ``batch_shape + [num_rows, num_columns]``.
+    """
+    with name_scope(name, "eye", [num_rows, num_columns, batch_shape]):
+        square = num_columns is None
+        columns = num_rows if square else num_columns
+        batch = [] if batch_shape is None else batch_shape
+        shape: Any
+        diagonal_shape: Any
+        if isinstance(num_rows, Tensor) or isinstance(columns, Tensor):
+            diagonal = apply_op("Minimum", num_rows, columns)
+        else:
+            square, diagonal = num_rows == columns, min(num_rows, columns)
+        if isinstance(batch, Tensor) or isinstance(diagonal, Tensor):
+            batch = convert_to_tensor(batch, dtypes.int32, name="shape")
+            diagonal_shape = concat([batch, [diagonal]], 0)
+            shape = diagonal_shape if square else concat([batch, [num_rows, columns]], 0)
+        else:
+            batch = as_shape(batch).as_list()
+            diagonal_shape, shape = [*batch, diagonal], [*batch, num_rows, columns]
+        diagonals = ones(diagonal_shape, dtype)
+        if square:
+            return matrix_diag(diagonals)
+        return matrix_set_diag(zeros(shape, dtype), diagonals)
 
 
 def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Any:

@@ -1,0 +1,70 @@
+"""``tf.variable_creator_scope``: functions that stand between ``tf.Variable`` and the variable."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flowray.client.framework.graph import Graph, get_default_graph
+
+Creator = Callable[..., Any]
+
+
+class VariableCreators:
+    """The creators of a graph, innermost last; kept in a collection of the graph."""
+
+    _KEY = ("__variable_creators",)
+
+    def __init__(self) -> None:
+        self._creators: list[Creator] = []
+
+    @classmethod
+    def of(cls, graph: Graph) -> VariableCreators:
+        # Keys of collections that are no strings stay out of MetaGraphs.
+        held = graph.get_collection_ref(cls._KEY)
+        if not held:
+            held.append(cls())
+        creators: VariableCreators = held[0]
+        return creators
+
+    @contextmanager
+    def inside(self, creator: Creator) -> Iterator[None]:
+        self._creators.append(creator)
+        try:
+            yield
+        finally:
+            self._creators.pop()
+
+    def around(self, make: Creator) -> Creator:
+        """``make``, called through the creators: the innermost one first."""
+        for creator in self._creators:
+            make = functools.partial(creator, make)
+        return make
+
+
+class CreatedInScope(type):
+    """The type of ``Variable``: a call of it goes to the creators and then to ``Variable._make``.
+
+    A call of a subclass makes an object of it, as usual.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.__base__ is not object:
+            return super().__call__(*args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+        bound.apply_defaults()
+        arguments = {key: value for key, value in bound.arguments.items() if key != "self"}
+        make: Creator = cls._make  # type: ignore[attr-defined]
+        return VariableCreators.of(get_default_graph()).around(make)(**arguments)
+
+
+def variable_creator_scope(variable_creator: Creator) -> Any:
+    """Within it, variables are made by ``variable_creator(next_creator, **arguments)``.
+
+    The arguments are those of ``tf.Variable``; the innermost scope's creator is called first, and
+    calls ``next_creator(**arguments)`` for the next one, or makes the variable in some other way.
+    """
+    return VariableCreators.of(get_default_graph()).inside(variable_creator)

@@ -1,0 +1,50 @@
+"""How a variable behaves where it has replicas: accepted and checked, as there is one copy here."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+
+class VariableSynchronization(enum.Enum):
+    """When the copies of a replicated variable are brought together."""
+
+    AUTO = 0
+    NONE = 1
+    ON_WRITE = 2
+    ON_READ = 3
+
+
+class VariableAggregation(enum.Enum):
+    """What becomes of the values that replicas write to one variable."""
+
+    NONE = 0
+    SUM = 1
+    MEAN = 2
+    ONLY_FIRST_REPLICA = 3
+    ONLY_FIRST_TOWER = 3  # noqa: PIE796 - the older name
+
+
+def as_synchronization(mode: Any, variable: str | None) -> VariableSynchronization:
+    """The mode that a user named, or its number; AUTO for None."""
+    try:
+        return VariableSynchronization.AUTO if mode is None else VariableSynchronization(mode)
+    except ValueError:
+        raise ValueError(
+            f"Invalid variable synchronization mode: {mode} for variable: {variable}"
+        ) from None
+
+
+def as_aggregation(mode: Any, variable: str | None) -> VariableAggregation:
+    """The mode that a user named, or its number; NONE for None."""
+    try:
+        return VariableAggregation.NONE if mode is None else VariableAggregation(mode)
+    except ValueError:
+        raise ValueError(
+            f"Invalid variable aggregation mode: {mode} for variable: {variable}"
+        ) from None
+
+
+def default_trainable(synchronization: VariableSynchronization) -> bool:
+    """What is synchronized when it is read (a statistic) is not for optimizers to change."""
+    return synchronization is not VariableSynchronization.ON_READ
