@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import flowray.proto.ops  # noqa: F401 - registers the definitions
@@ -107,5 +108,5 @@ def test_definition_is_tensorflows(definition: op_registry.OpDef) -> None:
             assert ours.default is default, name
         else:
             given = op_registry.default_attr_value(ours)
-            assert from_attr_value(given, ours.kind) == default, name
+            np.testing.assert_equal(from_attr_value(given, ours.kind), default, name)
         check_allowed(definition.name, ours, attribute)
