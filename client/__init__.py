@@ -2,22 +2,7 @@
 
 from __future__ import annotations  # noqa: I001
 
-from flowray.client import (
-    initializers,
-    linalg,
-    logging,
-    losses,
-    math,
-    nn,
-    random,
-    strings,
-    summary,
-    train,
-)
-from flowray.client.framework.sparse_tensor import (
-    SparseTensor,
-    SparseTensorValue,
-)
+from flowray.client import initializers, linalg, logging, losses, math, nn, random, summary, train
 from flowray.client.logging import get_logger
 from flowray.client.framework.graph import (
     Graph,
@@ -51,6 +36,10 @@ from flowray.client.framework.random_seed import (
 )
 from flowray.client.framework.import_graph import (
     import_graph_def,
+)
+from flowray.client.control_flow.cond import (
+    case,
+    cond,
 )
 from flowray.client.gradients.engine import (
     AggregationMethod,
@@ -89,7 +78,6 @@ from flowray.client.ops.array_ops import (
     shape,
     shape_n,
     size,
-    sparse_placeholder,
     split,
     squeeze,
     stack,
@@ -111,11 +99,6 @@ from flowray.client.ops.control_flow_ops import (
     group,
     no_op,
     tuple,
-)
-from flowray.client.ops.io_ops import (
-    matching_files,
-    read_file,
-    write_file,
 )
 from flowray.client.ops.layout_ops import (
     batch_to_space,
@@ -313,21 +296,6 @@ from flowray.client.initializers import (
     variance_scaling as variance_scaling_initializer,
     zeros as zeros_initializer,
 )
-from flowray.client.ops.string_ops import (
-    as_string,
-    decode_base64,
-    encode_base64,
-    reduce_join,
-    regex_replace,
-    string_join,
-    string_split,
-    string_strip,
-    string_to_hash_bucket,
-    string_to_hash_bucket_fast,
-    string_to_hash_bucket_strong,
-    string_to_number,
-    substr,
-)
 from flowray.client.partitioned_variables import (
     fixed_size_partitioner,
     min_max_variable_partitioner,
@@ -451,8 +419,6 @@ __all__ = [  # noqa: RUF022
     "RunMetadata",
     "RunOptions",
     "Session",
-    "SparseTensor",
-    "SparseTensorValue",
     "Summary",
     "SummaryMetadata",
     "Tensor",
@@ -477,7 +443,6 @@ __all__ = [  # noqa: RUF022
     "argmax",
     "argmin",
     "as_dtype",
-    "as_string",
     "asin",
     "asinh",
     "assert_variables_initialized",
@@ -495,6 +460,7 @@ __all__ = [  # noqa: RUF022
     "broadcast_dynamic_shape",
     "broadcast_static_shape",
     "broadcast_to",
+    "case",
     "cast",
     "ceil",
     "check_numerics",
@@ -507,6 +473,7 @@ __all__ = [  # noqa: RUF022
     "complex128",
     "complex64",
     "concat",
+    "cond",
     "conj",
     "constant",
     "constant_initializer",
@@ -521,7 +488,6 @@ __all__ = [  # noqa: RUF022
     "cross",
     "cumprod",
     "cumsum",
-    "decode_base64",
     "depth_to_space",
     "device",
     "diag",
@@ -537,7 +503,6 @@ __all__ = [  # noqa: RUF022
     "dynamic_partition",
     "dynamic_stitch",
     "enable_resource_variables",
-    "encode_base64",
     "ensure_shape",
     "equal",
     "erf",
@@ -616,7 +581,6 @@ __all__ = [  # noqa: RUF022
     "losses",
     "make_ndarray",
     "make_tensor_proto",
-    "matching_files",
     "math",
     "matmul",
     "matrix_band_part",
@@ -668,20 +632,17 @@ __all__ = [  # noqa: RUF022
     "random_uniform_initializer",
     "range",
     "rank",
-    "read_file",
     "real",
     "realdiv",
     "reciprocal",
     "reduce_all",
     "reduce_any",
-    "reduce_join",
     "reduce_logsumexp",
     "reduce_max",
     "reduce_mean",
     "reduce_min",
     "reduce_prod",
     "reduce_sum",
-    "regex_replace",
     "register_tensor_conversion_function",
     "report_uninitialized_variables",
     "required_space_to_batch_paddings",
@@ -715,7 +676,6 @@ __all__ = [  # noqa: RUF022
     "sinh",
     "size",
     "slice",
-    "sparse_placeholder",
     "space_to_batch",
     "space_to_batch_nd",
     "space_to_depth",
@@ -731,15 +691,6 @@ __all__ = [  # noqa: RUF022
     "stop_gradient",
     "strided_slice",
     "string",
-    "string_join",
-    "string_split",
-    "string_strip",
-    "string_to_hash_bucket",
-    "string_to_hash_bucket_fast",
-    "string_to_hash_bucket_strong",
-    "string_to_number",
-    "strings",
-    "substr",
     "subtract",
     "summary",
     "tan",
@@ -789,7 +740,6 @@ __all__ = [  # noqa: RUF022
     "variant",
     "where",
     "where_v2",
-    "write_file",
     "zeros",
     "zeros_initializer",
     "zeros_like",

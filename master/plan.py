@@ -114,6 +114,8 @@ def make_plan(
             ref_outputs=frozenset(map(str, part.ref_outputs)),
             blocks=part.blocks,
             state_scope=state_scope,
+            given=part.given,
+            guarded=part.guarded,
         )
         for i, part in enumerate(cuts)
     )

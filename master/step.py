@@ -36,6 +36,7 @@ from flowray.master.step_state import (
 )
 from flowray.master.worker_api import StageResult, Worker
 from flowray.proto import config_pb2, errors
+from flowray.proto.conditions import DEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class OneStageStep:
             error = result.error
             if error is None:
                 try:
-                    tensors = _arrays(worker, result.outputs)
+                    tensors = _arrays(worker, result.outputs, self._plan.stages[0].outputs)
                 except errors.OpError as failure:
                     error = failure
                 else:
@@ -256,15 +257,23 @@ class Step:
             assert source.stage is not None
             value = self._outputs[source.stage][source.index]
             worker = self._workers[self._plan.tasks[source.stage]]
-            tensors.append(_arrays(worker, [value])[0])
+            name = self._plan.stages[source.stage].outputs[source.index]
+            tensors.append(_arrays(worker, [value], [name])[0])
         return tensors
 
 
-def _arrays(worker: Worker, values: Sequence[Any]) -> Sequence[Any]:
-    for value in values:
-        if type(value) is not np.ndarray:
-            return worker.fetch(values)
-    return values
+def _arrays(worker: Worker, values: Sequence[Any], names: Sequence[str]) -> Sequence[Any]:
+    """The fetched values; InvalidArgumentError, naming the tensor, if one of them is dead."""
+    if all(type(value) is np.ndarray for value in values):
+        return values
+    for value, name in zip(values, names, strict=True):
+        if value is DEAD:
+            raise errors.invalid_argument(
+                f"The tensor returned for {name} was not valid: it belongs to a branch that was "
+                "not taken",
+                node=name.rpartition(":")[0],
+            )
+    return worker.fetch(values)
 
 
 def _metadata(stats: Sequence[config_pb2.DeviceStepStats]) -> config_pb2.RunMetadata:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flowray.proto import graph_pb2
+from flowray.proto.conditions import Conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +37,8 @@ class Stage:
     state_scope: str = ""
     """Where its named state lives: "" is shared by all sessions of the task; the session's handle
     with ConfigProto.isolate_session_state."""
-    properties: dict[str, str] = field(default_factory=dict)
+    given: Mapping[str, Conditions] = field(default_factory=dict)
+    """Of inputs that may come dead: the conditions under which they do not."""
+    guarded: Mapping[str, Conditions] = field(default_factory=dict)
+    """Of nodes that wait for nodes of other stages: the conditions that they get from these.
+    Every predicate of ``given`` and ``guarded`` is an input or a tensor of the stage."""

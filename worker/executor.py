@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from flowray.proto import errors
+from flowray.proto.conditions import DEAD
 from flowray.worker.state import Resource
 
 if TYPE_CHECKING:
-    from flowray.worker.program import Instruction, Program
+    from flowray.worker.program import Guard, Instruction, Program
     from flowray.worker.tracing import Recorder
 
 logger = logging.getLogger("flowray.worker")
@@ -101,6 +102,10 @@ class Interpreter:
         for instruction in instructions:
             if cancellation.cancelled:
                 cancellation.check()
+            if instruction.guards and not hold(instruction.guards, slots):
+                for slot in instruction.outputs:
+                    slots[slot] = DEAD
+                continue
             begin = time.time() if recorder is not None else 0.0
             try:
                 instruction.store(instruction.call(*instruction.arguments(slots)), slots)
@@ -122,8 +127,19 @@ def at_node(error: errors.OpError, node: str) -> errors.OpError:
 
 
 def as_host_value(value: Any) -> Any:
-    """What interpreted kernels take: a numpy array, or a resource."""
-    return value if isinstance(value, np.ndarray | Resource | np.generic) else np.asarray(value)
+    """What interpreted kernels take: a numpy array, a resource, or a dead value."""
+    if value is DEAD or isinstance(value, np.ndarray | Resource | np.generic):
+        return value
+    return np.asarray(value)
+
+
+def hold(guards: Iterable[Guard], slots: Sequence[Any]) -> bool:
+    """Whether all of ``guards`` do. A dead predicate has no value."""
+    for slot, value in guards:
+        predicate = slots[slot]
+        if predicate is DEAD or bool(predicate) is not value:
+            return False
+    return True
 
 
 class _Current(threading.local):

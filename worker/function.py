@@ -66,7 +66,7 @@ class Function:
         """Whether XLA can compile the body. (A recursive one it cannot.)"""
         if self._is_compilable is None:
             self._is_compilable = False  # what a call of itself finds
-            self._is_compilable = all(i.is_compilable for i in self.program.instructions)
+            self._is_compilable = all(i.is_traceable for i in self.program.instructions)
         return self._is_compilable
 
     def resources(self) -> Iterable[Resource]:

@@ -13,20 +13,26 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import dtypes, errors, functions, graph_pb2, op_registry
+from flowray.proto.conditions import DEAD, MERGES, SWITCHES, ConditionAnalysis, Conditions
+from flowray.proto.conditions import NONE as NO_CONDITIONS
 from flowray.proto.device_names import DeviceSpec
 from flowray.proto.dtypes import DType
 from flowray.proto.stage import Stage
-from flowray.worker.executor import at_node
+from flowray.worker import branches
+from flowray.worker.executor import at_node, hold
 from flowray.worker.function import Function, FunctionLibrary
 from flowray.worker.kernels import registry as kernels
 from flowray.worker.state import KernelContext, Resource, StateStore, StoredVariable, Variable
 
 Slot = int
+Guard = tuple[Slot, bool]
+"""That the predicate in a slot has this value."""
 Arg = Slot | tuple[Slot, ...]
 
 # Their output's value is known from the shape of the input alone, which every trace knows.
 _SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 _VARIABLE_OPS = {"VariableV2": "ref", "Variable": "ref", "VarHandleOp": "resource"}
+_PASS_ON = frozenset({"Identity", *SWITCHES})
 _NOT_ON_XLA = frozenset({dtypes.string, dtypes.variant})
 
 
@@ -50,6 +56,16 @@ class Instruction:
     """Those among the attributes."""
     on_xla: bool = True
     """Whether XLA has the dtypes of the inputs and outputs."""
+    guards: tuple[Guard, ...] = ()
+    """It runs only if these hold; otherwise its outputs are dead."""
+    switched: Slot | None = None
+    """Of a Switch: its predicate, where that was first computed."""
+    alternatives: tuple[tuple[Guard, ...], ...] = ()
+    """Of a Merge: what guards each of its inputs."""
+    choice: tuple[Guard, Guard] | None = None
+    """Of a Merge that a trace makes a selection: what tells its two inputs apart."""
+    masks: tuple[Guard, ...] = ()
+    """Those of ``guards`` that do not keep a trace from running it: what it writes is masked."""
     after: list[int] = field(default_factory=list)
     """Instructions that must run before this one, by index."""
     call: Callable[..., Any] = field(init=False)
@@ -74,6 +90,15 @@ class Instruction:
             return True  # NoOp
         return self.on_xla and all(f.is_compilable for f in self.functions)
 
+    @property
+    def is_traceable(self) -> bool:
+        """Whether a trace can run it in a function, where no unit decides about branches."""
+        return (
+            self.is_compilable
+            and len(self.masks) == len(self.guards)
+            and (not self.alternatives or self.choice is not None)
+        )
+
     def own_resources(self) -> Iterable[Resource]:
         """The resources that it has besides its inputs: its state, those of its functions."""
         if self.state is not None:
@@ -87,19 +112,31 @@ class Instruction:
                 yield from arg
             else:
                 yield arg
+        yield from self.predicates()
+
+    def predicates(self) -> Iterable[Slot]:
+        """The slots that decide whether it runs, and which input a Merge takes."""
+        for guards in (self.guards, *self.alternatives):
+            for slot, _ in guards:
+                yield slot
 
     def arguments(self, slots: Sequence[Any]) -> list[Any]:
         """The positional arguments of the kernel, references read where values are wanted."""
         if self.plain:
             return [slots[a] for a in self.args]  # type: ignore[index]
+        if self.alternatives:
+            (inputs,) = self.args
+            pairs = zip(_slots_of(inputs), self.alternatives, strict=True)
+            return [[self.value(slots, s) if hold(g, slots) else DEAD for s, g in pairs]]
         return [
-            [self._value(slots, s) for s in arg]
+            [self.value(slots, s) for s in arg]
             if isinstance(arg, tuple)
-            else self._value(slots, arg)
+            else self.value(slots, arg)
             for arg in self.args
         ]
 
-    def _value(self, slots: Sequence[Any], slot: Slot) -> Any:
+    def value(self, slots: Sequence[Any], slot: Slot) -> Any:
+        """What is in ``slot``; the value of a variable where that is the argument."""
         value = slots[slot]
         return value.read() if slot in self.reads else value
 
@@ -129,6 +166,8 @@ class Unit:
     """Slots that come from outside the unit, constants and variables included."""
     outputs: tuple[Slot, ...]
     """Slots that later units or the stage's caller read."""
+    guards: tuple[Guard, ...] = ()
+    """All its instructions run, or none does, as these tell. (Traced, masks are none of them.)"""
 
 
 @dataclass(slots=True)
@@ -145,11 +184,20 @@ class Program:
     outputs: tuple[Slot, ...]
     as_handle: tuple[bool, ...]
     output_names: tuple[str, ...]
+    output_guards: tuple[tuple[Guard, ...], ...]
+    """For each output, what decides whether it is alive."""
 
 
-def load(stage: Stage, store: StateStore) -> Program:
-    """Loads ``stage``; raises OpError with the node's name for whatever is wrong with it."""
-    return _Loader(stage, store).load()
+def load(stage: Stage, store: StateStore, *, select: bool = True) -> Program:
+    """Loads ``stage``; raises OpError with the node's name for whatever is wrong with it.
+
+    ``select`` allows XLA programs that compute both branches of a condition and select.
+    """
+    return _Loader(stage, store, select).load()
+
+
+_Way = tuple[bool, str, tuple[Guard, ...]]
+"""How an instruction runs: compiled or on the host, on which device, under which guards."""
 
 
 class _Loader:
@@ -159,11 +207,13 @@ class _Loader:
         self,
         stage: Stage,
         store: StateStore,
+        select: bool,
         library: FunctionLibrary | None = None,
         within: str = "",
     ) -> None:
         self._stage = stage
         self._store = store
+        self._select = select
         self._within = within
         self._library = library or FunctionLibrary(
             {f.signature.name: f for f in stage.graph.library.function}, self._load_body
@@ -177,6 +227,9 @@ class _Loader:
         self._node_types: dict[str, list[DType]] = {}
         self._handle_inputs: set[str] = set()
         self._handle_slots: set[Slot] = set()
+        self._conditions = ConditionAnalysis(
+            {name: stage.given.get(name, NO_CONDITIONS) for name in stage.inputs}
+        )
 
     def load(self) -> Program:
         stage = self._stage
@@ -191,7 +244,9 @@ class _Loader:
         self._handle_slots = {self._slots[name] for name in self._handle_inputs}
         units = self._units()
         outputs = tuple(self._slot(name) for name in stage.outputs)
-        self._set_unit_outputs(units, outputs)
+        guards = tuple(self._guards(self._conditions.of_tensor(name)) for name in stage.outputs)
+        deciding = (slot for some in guards for slot, _ in some)
+        self._set_unit_outputs(units, (*outputs, *deciding))
         return Program(
             stage,
             self._base,
@@ -205,14 +260,15 @@ class _Loader:
                 for name in stage.outputs
             ),
             stage.outputs,
+            guards,
         )
 
     def _load_body(self, name: str, body: functions.FunctionBody) -> Program:
         stage = replace(
             self._stage, graph=body.graph, inputs=body.inputs, outputs=body.outputs,
-            ref_outputs=frozenset(),
+            ref_outputs=frozenset(), given={}, guarded={},
         )  # fmt: skip
-        return _Loader(stage, self._store, self._library, name).load()
+        return _Loader(stage, self._store, self._select, self._library, name).load()
 
     def _new_slot(self, name: str) -> Slot:
         self._slots[name] = len(self._base)
@@ -252,6 +308,14 @@ class _Loader:
             else self._new_slot(f"{node.name}:{i}")
             for i in range(len(made))
         )
+        conditions = self._conditions.add(
+            node.name,
+            node.op,
+            names,
+            [i[1:] for i in node.input if i.startswith("^")],
+            self._stage.guarded.get(node.name, NO_CONDITIONS),
+            not any(self._is_reference(name, fed) for name in names),
+        )
         if node.op in _VARIABLE_OPS:
             self._base[outputs[0]] = self._variable(node, attrs)
             return
@@ -287,14 +351,22 @@ class _Loader:
             state,
             tuple(_functions_among(chosen.values())),
             not any(t.base_dtype in _NOT_ON_XLA for t in self._node_types[node.name]),
+            self._guards(conditions),
         )
+        if node.op in SWITCHES:
+            instruction.switched = self._slot(self._conditions.root(names[1]))
+        elif node.op in MERGES:
+            instruction.alternatives = tuple(
+                self._guards(self._conditions.of_tensor(name)) for name in names
+            )
         self._pass_resources_on(instruction)
         instruction.after = [
             self._instruction_of[name[1:]]
             for name in node.input
             if name.startswith("^") and name[1:] in self._instruction_of
         ]
-        instruction.after += [self._producer[s] for s in in_slots if s in self._producer]
+        read = (*in_slots, *instruction.predicates())
+        instruction.after += [self._producer[s] for s in read if s in self._producer]
         for slot in outputs:
             self._producer[slot] = index
         self._instruction_of[node.name] = index
@@ -309,15 +381,19 @@ class _Loader:
                 return [self._library.get(item) for item in value]
         return value
 
+    def _guards(self, conditions: Conditions) -> tuple[Guard, ...]:
+        return tuple((self._slot(c.predicate), c.value) for c in sorted(conditions))
+
     def _pass_resources_on(self, instruction: Instruction) -> None:
         """Notes at load time that an op's output is the resource that it got as its input."""
         passes = [a.is_ref for a in instruction.op.outputs] == [True] or (
-            instruction.op.name == "Identity" and not instruction.reads
+            instruction.op.name in _PASS_ON and not instruction.reads
         )
         if passes:
             source = next(iter(instruction.input_slots()))
             if isinstance(self._base[source], Resource):
-                self._base[instruction.outputs[0]] = self._base[source]
+                for slot in instruction.outputs:
+                    self._base[slot] = self._base[source]
 
     def _is_reference(self, name: str, fed: set[str]) -> bool:
         """Whether the tensor is a variable where it is used, and not a value."""
@@ -381,9 +457,13 @@ class _Loader:
         self._order_state()
         static = self._static_slots()
         phases: list[int] = []
-        ways: list[tuple[bool, str]] = []
-        for instruction in instructions:
-            way = (self._is_compilable(instruction), instruction.device)
+        ways: list[_Way] = []
+        compilable = [self._is_compilable(i) for i in instructions]
+        if any(i.guards or i.alternatives for i in instructions):
+            branches.choose(instructions, compilable, self._select)
+        for instruction, can_compile in zip(instructions, compilable, strict=True):
+            unmasked = [g for g in instruction.guards if g not in instruction.masks]
+            way = (can_compile, instruction.device, tuple(unmasked))
             phase = 0
             for index in instruction.after:
                 phase = max(phase, phases[index] + (ways[index] != way))
@@ -395,11 +475,11 @@ class _Loader:
                             phase = max(phase, phases[self._producer[slot]] + 1)
             phases.append(phase)
             ways.append(way)
-        groups: dict[tuple[int, tuple[bool, str]], list[Instruction]] = {}
+        groups: dict[tuple[int, _Way], list[Instruction]] = {}
         for phase, way, instruction in zip(phases, ways, instructions, strict=True):
             groups.setdefault((phase, way), []).append(instruction)
         return [
-            Unit(way[0], way[1], members, _inputs_of(members), ())
+            Unit(way[0], way[1], members, _inputs_of(members), (), way[2])
             for (_, way), members in sorted(groups.items(), key=lambda item: item[0][0])
         ]
 
@@ -442,7 +522,7 @@ class _Loader:
             return False  # which variable it is shows only when the stage runs
         return instruction.is_compilable
 
-    def _set_unit_outputs(self, units: list[Unit], outputs: Sequence[Slot]) -> None:
+    def _set_unit_outputs(self, units: list[Unit], outputs: Iterable[Slot]) -> None:
         needed = set(outputs)
         for unit in reversed(units):
             made = {slot for i in unit.instructions for slot in i.outputs}

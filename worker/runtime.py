@@ -17,11 +17,12 @@ from typing import Any, Literal
 import numpy as np
 
 from flowray.proto import config_pb2, errors, tensor_pb2
+from flowray.proto.conditions import DEAD
 from flowray.proto.device_names import DeviceSpec
 from flowray.proto.stage import Stage
 from flowray.worker import program as programs
 from flowray.worker import tracing, xla
-from flowray.worker.executor import Cancellation, Interpreter, as_host_value, running
+from flowray.worker.executor import Cancellation, Interpreter, as_host_value, hold, running
 from flowray.worker.program import Program, Unit
 from flowray.worker.segment import Compiled, Segment
 from flowray.worker.state import Resource, StateStore
@@ -102,8 +103,11 @@ class Runtime:
 
     def register(self, stage: Stage) -> None:
         """Loads ``stage``. What is wrong with it is raised by ``run``, as TensorFlow does."""
+        self._load(stage)
+
+    def _load(self, stage: Stage, *, select: bool = True) -> None:
         try:
-            program = programs.load(stage, self.state)
+            program = programs.load(stage, self.state, select=select)
         except errors.OpError as error:
             loaded = _LoadedStage(None, error=error)
         else:
@@ -181,6 +185,12 @@ class Runtime:
                     self._run_unit(unit, segment, slots, interpreter)
         finally:
             self._end(step_id, step)
+        if any(program.output_guards):
+            for slot, guards in zip(program.outputs, program.output_guards, strict=True):
+                if not hold(guards, slots):
+                    slots[slot] = DEAD
+        if any(segment is not None and segment.needs_cuts for _, segment in loaded.segments):
+            self._load(program.stage, select=False)
         outputs = [
             self._handle(slots[slot]) if as_handle else _leave(slots[slot])
             for slot, as_handle in zip(program.outputs, program.as_handle, strict=True)
@@ -205,6 +215,11 @@ class Runtime:
         self, unit: Unit, segment: Segment | None, slots: list[Any], interpreter: Interpreter
     ) -> None:
         interpreter.cancellation.check()
+        if unit.guards and not hold(unit.guards, slots):
+            for instruction in unit.instructions:
+                for slot in instruction.outputs:
+                    slots[slot] = DEAD
+            return
         if interpreter.recorder is None and segment is not None and segment.compilable:
             compiled = self._program_for(segment, slots)
             if compiled is not None:
@@ -222,7 +237,7 @@ class Runtime:
     def _program_for(self, segment: Segment, slots: list[Any]) -> Compiled | None:
         """The compiled program to use now, if any; starts a compilation where one is due."""
         mode = self.options.compile
-        if mode == "never":
+        if mode == "never" or (segment.masked and segment.has_dead_input(slots)):
             return None
         if mode == "eager":
             return segment.compile_now(segment.key(slots), slots)
@@ -259,7 +274,9 @@ class Runtime:
 
 
 def _leave(value: Any) -> Any:
-    """A value as the caller gets it: a numpy array that nobody else holds."""
+    """A value as the caller gets it: a numpy array that nobody else holds, or DEAD."""
+    if value is DEAD:
+        return value
     if isinstance(value, Resource):
         value = value.read()  # type: ignore[attr-defined]
     array = np.asarray(value)

@@ -6,19 +6,22 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from flowray.proto import errors
+from flowray.proto.conditions import DEAD
 from flowray.worker import checks, xla
 from flowray.worker.checks import CheckCollector, collecting
 from flowray.worker.executor import at_node, running
-from flowray.worker.program import Instruction, Program, Slot, Unit, device_type
+from flowray.worker.program import Guard, Instruction, Program, Slot, Unit, device_type
 from flowray.worker.state import Resource, StateStore, StoredVariable, Variable
+from flowray.worker.structured import NotCompilableError
 
 logger = logging.getLogger("flowray.worker")
 
@@ -29,8 +32,8 @@ Key = tuple[Any, ...]
 _MAX_LITERAL_BYTES = 1 << 14
 
 
-class NotCompilableError(Exception):
-    """The unit cannot be traced; it stays interpreted."""
+class SelectionError(NotCompilableError):
+    """The branches of a condition cannot be computed both, as their results do not go together."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,9 @@ class Segment:
         for instruction in unit.instructions:
             variables.update((id(r), r) for r in instruction.own_resources())
         self._variables = list(variables.values())
+        self.masked = any(i.masks or i.choice for i in unit.instructions)
+        self.needs_cuts = False
+        """Whether the stage should be cut at its conditions for this to be compiled."""
         self.runs = 0
         self.interpreted_seconds = math.inf
         """The quickest interpreted run."""
@@ -94,6 +100,10 @@ class Segment:
             value = np.asarray(slots[s])
             dynamic.append((value.shape, value.dtype, value.tobytes()))
         return tuple(dynamic)
+
+    def has_dead_input(self, slots: Sequence[Any]) -> bool:
+        """Whether a branch that was not taken, interpreted, left its mark: then so is this unit."""
+        return any(slots[s] is DEAD for s in (*self._dynamic, *self._static))
 
     def program(self, key: Key) -> Compiled | None:
         """The program for ``key`` if it is compiled."""
@@ -130,6 +140,7 @@ class Segment:
             self._programs[key] = self._compile(*avals)
         except (NotCompilableError, errors.OpError) as error:
             self.compilable = False
+            self.needs_cuts = self.masked
             logger.info("stays interpreted: %s: %s", what, error)
         except Exception:
             # Whatever XLA finds wrong, the interpreter still computes the segment.
@@ -241,12 +252,12 @@ class _Trace:
         self.static_outputs: dict[Slot, Any] = {}
         self.traced_outputs: list[Slot] = []
         self.checks: list[Any] = []
-        self._proxies: dict[int, Variable] = {}
+        self.proxies: dict[int, Variable] = {}
 
     def trace(self, slots: dict[Slot, Any], stored: list[Any]) -> Any:
         """Runs the whole unit; gives its outputs, the variables' new values and the checks."""
         jnp = xla.numpy()
-        proxies = self._proxies = {
+        proxies = self.proxies = {
             id(v): Variable(v.name, v.dtype, value, v.shape, v.container)
             for v, value in zip(self._variables, stored, strict=True)
         }
@@ -276,7 +287,9 @@ class _Trace:
         self.static_outputs, self.traced_outputs, outputs = {}, [], []
         for slot in self._unit.outputs:
             value = values[slot]
-            if isinstance(value, np.ndarray | np.generic):
+            if value is DEAD:
+                self.static_outputs[slot] = value
+            elif isinstance(value, np.ndarray | np.generic):
                 self.static_outputs[slot] = np.asarray(value)
             elif isinstance(value, Variable):
                 self.static_outputs[slot] = next(
@@ -290,7 +303,7 @@ class _Trace:
     def slots(self, program: Program) -> list[Any]:
         """As ``Executor.slots``, for a function that is called while this traces."""
         return [
-            self._proxies[id(value)] if isinstance(value, Resource) else value
+            self.proxies[id(value)] if isinstance(value, Resource) else value
             for value in program.base
         ]
 
@@ -298,9 +311,42 @@ class _Trace:
         """As ``Executor.run``: on tracers, or on numpy where all values are known."""
         for instruction in instructions:
             checks.current().node = instruction.node
-            self._step(instruction, slots)
+            if not instruction.masks:
+                self._step(instruction, slots)
+                continue
+            mask = _mask(instruction.masks, slots)
+            if mask is DEAD:
+                for slot in instruction.outputs:
+                    slots[slot] = DEAD
+            elif mask is None:
+                self._step(instruction, slots)
+            else:
+                with self._effects_under(mask):
+                    self._step(instruction, slots)
+
+    @contextmanager
+    def _effects_under(self, mask: Any) -> Iterator[None]:
+        """What is done here counts only if ``mask`` is true: new values of variables, checks."""
+        jnp, collector = xla.numpy(), checks.current()
+        before = {key: variable._value for key, variable in self.proxies.items()}
+        count = len(collector.checks)
+        yield
+        for key, variable in self.proxies.items():
+            old, new = before[key], variable._value
+            if new is old:
+                continue
+            if old is None or old.shape != new.shape:
+                raise SelectionError(f"a branch initializes variable {variable.name}")
+            variable.assign(jnp.where(mask, new, old))
+        collector.checks[count:] = [
+            (node, jnp.logical_or(jnp.logical_not(mask), ok), *rest)
+            for node, ok, *rest in collector.checks[count:]
+        ]
 
     def _step(self, instruction: Instruction, values: Any) -> None:
+        if instruction.choice is not None:
+            instruction.store(_selected(instruction, values), values)
+            return
         arguments = instruction.arguments(values)
         for position in instruction.op.static_inputs:
             if not _is_static(arguments[position]):
@@ -310,7 +356,7 @@ class _Trace:
                 )
         attrs = instruction.attrs
         if instruction.state is not None:
-            attrs = {**attrs, "state": self._proxies[id(instruction.state)]}
+            attrs = {**attrs, "state": self.proxies[id(instruction.state)]}
         traced = instruction.state is not None or not all(map(_is_static_or_list, arguments))
         namespace = xla.numpy() if traced or instruction.op.stateful else np
         try:
@@ -318,6 +364,45 @@ class _Trace:
         except errors.OpError as error:
             raise at_node(error, instruction.node) from None
         instruction.store(result, values)
+
+
+def _mask(guards: Sequence[Guard], values: Any) -> Any:
+    """Whether the guards hold: a traced bool, None if they do, or DEAD if they do not."""
+    jnp, mask = xla.numpy(), None
+    for slot, wanted in guards:
+        predicate = values[slot]
+        if predicate is DEAD:
+            return DEAD
+        if _is_static(predicate):
+            if bool(predicate) is not wanted:
+                return DEAD
+            continue
+        holds = predicate if wanted else jnp.logical_not(predicate)
+        mask = holds if mask is None else jnp.logical_and(mask, holds)
+    return mask
+
+
+def _selected(merge: Instruction, values: Any) -> tuple[Any, Any]:
+    """The output and the index of a Merge, both of whose inputs a trace has computed."""
+    assert merge.choice is not None
+    (slot, wanted), _ = merge.choice
+    (inputs,) = merge.args
+    assert isinstance(inputs, tuple)
+    first, second = (merge.value(values, s) for s in inputs)
+    predicate = values[slot]
+    if _is_static(predicate):
+        index = 0 if bool(predicate) is wanted else 1
+        return (first, second)[index], np.int32(index)
+    if first is DEAD or second is DEAD or isinstance(first, Resource):
+        raise SelectionError(f"Merge '{merge.node}' has nothing to select from")
+    if first.shape != second.shape:
+        raise SelectionError(
+            f"the branches that Merge '{merge.node}' joins give shapes {first.shape} and "
+            f"{second.shape}"
+        )
+    jnp = xla.numpy()
+    takes_first = predicate if wanted else jnp.logical_not(predicate)
+    return jnp.where(takes_first, first, second), jnp.where(takes_first, 0, 1).astype(np.int32)
 
 
 def _is_static(value: Any) -> bool:

@@ -20,6 +20,8 @@ from flowray.proto import functions, graph_pb2
 from flowray.proto.dtypes import DType, as_dtype
 from flowray.proto.shapes import as_shape
 
+Flatten = Callable[[Any], Sequence[Any]]
+
 
 class FuncGraph(Graph):
     """The body of a function while it is traced.
@@ -34,7 +36,7 @@ class FuncGraph(Graph):
         self.outer_graph = outer
         self.arguments: list[Tensor] = []
         self.captures: dict[Tensor, Tensor] = {}
-        """Tensors of the graphs around, and the argument that stands for each in here."""
+        """Tensors of the graph just outside, and the argument that stands for each in here."""
         self._sources: dict[Tensor, Tensor] = {}
         self._seed = outer.seed
         self._collections = outer._collections
@@ -68,10 +70,12 @@ class FuncGraph(Graph):
                 "variable before, or make it with use_resource=True"
             )
         outer = self.outer_graph._adopt(tensor)
+        if outer in self.captures:
+            return self.captures[outer]
         name = re.sub(r"[^A-Za-z0-9_]", "_", tensor.op.name).strip("_") or "capture"
         captured = self.add_argument(name, tensor.dtype, tensor.get_shape())
         self.arguments.remove(captured)  # captures come after all arguments of the signature
-        self.captures[tensor] = captured
+        self.captures[outer] = captured
         self._sources[captured] = outer
         return captured
 
@@ -118,8 +122,7 @@ class TracedFunction:
         self.graph = graph
         self.outputs = list(outputs)
         self.structured_result = structured_result
-        outer = graph.outer_graph
-        self.captures = [outer._adopt(tensor) for tensor in graph.captures]
+        self.captures = list(graph.captures)
         self.definition = self._define()
         root = graph.root
         root._library.function.append(self.definition)
@@ -162,7 +165,7 @@ def trace(
     function: Callable[..., Any],
     arguments: Sequence[tuple[Any, Any]],
     name: str,
-    flatten: Callable[[Any], Sequence[Any]] | None = None,
+    flatten: Flatten | None = None,
     argument_names: Sequence[str] | None = None,
 ) -> TracedFunction:
     """Runs ``function`` on symbolic arguments and adds what it builds to the graph's library.
@@ -178,10 +181,34 @@ def trace(
     Raises:
         ValueError, TypeError: a result converts to no tensor, or a capture is not possible.
     """
+    graph, outputs, result = _built(function, arguments, name, flatten, argument_names)
+    return TracedFunction(graph.name, graph, outputs, result)
+
+
+def trace_branches(
+    branches: Sequence[Callable[[], Any]], names: Sequence[str], flatten: Flatten
+) -> list[TracedFunction]:
+    """Traces functions without arguments, and gives them all the same captures."""
+    built = [
+        _built(branch, (), name, flatten, None)
+        for branch, name in zip(branches, names, strict=True)
+    ]
+    captures = dict.fromkeys(tensor for graph, _, _ in built for tensor in graph.captures)
+    for graph, _, _ in built:
+        graph.captures = {tensor: graph.capture(tensor) for tensor in captures}
+    return [TracedFunction(graph.name, graph, outputs, result) for graph, outputs, result in built]
+
+
+def _built(
+    function: Callable[..., Any],
+    arguments: Sequence[tuple[Any, Any]],
+    name: str,
+    flatten: Flatten | None,
+    argument_names: Sequence[str] | None,
+) -> tuple[FuncGraph, list[Tensor], Any]:
     outer = get_default_graph()
     root = outer.root if isinstance(outer, FuncGraph) else outer
-    unique = root._function_name(re.sub(r"[^A-Za-z0-9_]", "_", name))
-    graph = FuncGraph(unique, outer)
+    graph = FuncGraph(root._function_name(re.sub(r"[^A-Za-z0-9_]", "_", name)), outer)
     names = argument_names or [f"args_{i}" for i in range(len(arguments))]
     with graph.as_default():
         symbolic = [
@@ -191,7 +218,7 @@ def trace(
         result = function(*symbolic)
         flat = _flat(result) if flatten is None else flatten(result)
         outputs = [graph._adopt(convert_to_tensor(value)) for value in flat]
-    return TracedFunction(unique, graph, outputs, result)
+    return graph, outputs, result
 
 
 def _flat(result: Any) -> Sequence[Any]:

@@ -1,7 +1,62 @@
-"""Ops that only order or check others: they have no gradients."""
+"""Gradients of the ops that order others or let them run under a condition."""
 
 from __future__ import annotations
 
-from flowray.client.gradients.registry import not_differentiable
+from typing import Any
+
+from flowray.client.framework.conversion import constant
+from flowray.client.framework.graph import Operation, Tensor, control_dependencies
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.ops.control_flow_ops import merge, switch
+from flowray.proto import dtypes
+from flowray.proto.conditions import SWITCHES
 
 not_differentiable("NoOp", "ControlTrigger", "Assert")
+
+
+@gradient("Switch", "RefSwitch")
+def switch_(op: Operation, *grads: Any) -> Any:
+    """The gradient of the branch that was taken; zeros where that gives none."""
+    data, pred = op.inputs
+    # As for any use of a tensor that is no number, nothing flows to it.
+    if all(grad is None for grad in grads):
+        return None, None
+    branches = [
+        _zeros_of_branch(data, pred, branch) if grad is None else grad
+        for branch, grad in enumerate(grads)
+    ]
+    merged, _ = merge(branches, name="cond_grad")
+    return merged, None
+
+
+def _zeros_of_branch(data: Tensor, pred: Tensor, branch: int) -> Tensor:
+    """Zeros like ``data`` that are alive only in one branch."""
+    alive = switch(data, pred)[branch]
+    if alive.dtype.base_dtype == dtypes.resource:
+        shape = apply_op("VariableShape", alive)
+        dtype = data.op.get_attr("dtype") if data.op.type == "VarHandleOp" else dtypes.float32
+    else:
+        shape, dtype = apply_op("Shape", alive), alive.dtype.base_dtype
+    with control_dependencies([apply_op("Identity", alive)]):
+        zero = constant(0, dtype)
+    return apply_op("Fill", shape, zero)  # type: ignore[no-any-return]
+
+
+@gradient("Merge")
+def merge_(op: Operation, grad: Any, _: Any) -> Any:
+    """The gradient goes to the input that was alive."""
+    condition = _switch_before(op.inputs[0].op)
+    if condition is None:
+        raise LookupError(f"no Switch leads to Merge '{op.name}': it has no gradient")
+    return switch(grad, condition, name="cond_grad")
+
+
+def _switch_before(op: Operation) -> Tensor | None:
+    """The innermost predicate under which ``op`` runs."""
+    context = op._control_flow_context
+    if context is not None:
+        return context.pred  # type: ignore[no-any-return]
+    if op.type in SWITCHES:
+        return op.inputs[1]
+    return None

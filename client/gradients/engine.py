@@ -22,11 +22,12 @@ from flowray.client.framework.graph import (
     get_default_graph,
     name_scope,
 )
-from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.framework.indexed_slices import IndexedSlices, as_indexed_slices
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients import families as _families  # noqa: F401 - registers gradients
 from flowray.client.gradients import registry
 from flowray.proto import dtypes
+from flowray.proto.conditions import SWITCHES
 from flowray.proto.shapes import as_shape, is_fully_defined
 
 Gradient = Tensor | IndexedSlices
@@ -190,7 +191,8 @@ class _Engine:
         if function is None:
             return [None] * len(op._inputs)
         for i, grad in enumerate(out_grads):
-            if grad is None and is_trainable(op._outputs[i]):
+            # A Switch's gradient knows itself what the branch that was not taken gives.
+            if grad is None and is_trainable(op._outputs[i]) and op.type not in SWITCHES:
                 out_grads[i] = _zeros_like(op._outputs[i])
         with name_scope(op.name + "_grad"):
             in_grads = _as_list(function(op, *out_grads))
@@ -360,7 +362,7 @@ def _add_n_by_device(tensors: Sequence[Tensor]) -> Tensor:
 
 def aggregate_indexed_slices(grads: Sequence[Gradient]) -> IndexedSlices:
     """One IndexedSlices that stands for the sum: values and indices, concatenated."""
-    slices = [_as_indexed_slices(g) for g in grads]
+    slices = [as_indexed_slices(g) for g in grads]
     if len({s.indices.dtype.base_dtype for s in slices}) > 1:
         slices = [
             IndexedSlices(s.values, _cast(s.indices, dtypes.int64), s.dense_shape) for s in slices
@@ -370,15 +372,6 @@ def aggregate_indexed_slices(grads: Sequence[Gradient]) -> IndexedSlices:
         apply_op("ConcatV2", [s.indices for s in slices], 0, name="concat"),
         slices[0].dense_shape,
     )
-
-
-def _as_indexed_slices(grad: Gradient) -> IndexedSlices:
-    """A dense gradient as slices of all its rows."""
-    if isinstance(grad, IndexedSlices):
-        return grad
-    shape = _shape_of(grad)
-    rows = apply_op("StridedSlice", shape, [0], [1], [1], shrink_axis_mask=1, name="strided_slice")
-    return IndexedSlices(grad, apply_op("Range", 0, rows, 1, name="range"), shape)
 
 
 def _cast(tensor: Tensor, dtype: dtypes.DType) -> Tensor:

@@ -19,7 +19,7 @@ from flowray.client.framework.graph import (
     device,
     name_scope,
 )
-from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.framework.indexed_slices import IndexedSlices, as_indexed_slices
 from flowray.client.framework.op_builder import apply_op
 
 
@@ -145,3 +145,38 @@ def Assert(
             "Assert", condition, convert_n_to_tensor(data),
             summarize=3 if summarize is None else summarize, name="Assert",
         )  # fmt: skip
+
+
+def switch(data: Any, pred: Tensor, name: str | None = None) -> list[Any]:
+    """``[if_false, if_true]``: ``data`` is alive at the one that ``pred`` chooses.
+
+    ``data``: a Tensor (a reference stays one) or IndexedSlices.
+    """
+    if not isinstance(data, IndexedSlices):
+        data = convert_to_tensor(data, as_ref=True)
+    with name_scope(name, "Switch", [data, pred]) as scope, colocate_with(data, True):
+        if isinstance(data, IndexedSlices):
+            parts = [apply_op("Switch", t, pred) for t in _components(data)]
+            return [IndexedSlices(*(part[i] for part in parts)) for i in range(2)]
+        op_type = "RefSwitch" if data.dtype._is_ref_dtype else "Switch"
+        return list(apply_op(op_type, data, pred, name=scope))
+
+
+def merge(inputs: Sequence[Any], name: str | None = None) -> list[Any]:
+    """``[value, index]``: the one of ``inputs`` that is alive.
+
+    Args:
+        inputs: Tensors; or IndexedSlices, among which a Tensor stands for all its rows.
+    """
+    if not any(isinstance(i, IndexedSlices) for i in inputs):
+        return list(apply_op("Merge", list(inputs), name=name))
+    slices = [as_indexed_slices(i) for i in inputs]
+    with name_scope(name, "Merge"):
+        columns = [list(column) for column in zip(*map(_components, slices), strict=False)]
+        merged = [apply_op("Merge", column) for column in columns]
+        return [IndexedSlices(*(output for output, _ in merged)), merged[0][1]]
+
+
+def _components(slices: IndexedSlices) -> list[Tensor]:
+    parts = [slices.values, slices.indices]
+    return parts if slices.dense_shape is None else [*parts, slices.dense_shape]

@@ -10,11 +10,19 @@ become one.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
-from flowray.master.passes.graph import Graph, Node, TensorId, add_node, topological
+from flowray.master.passes.graph import (
+    Graph,
+    Node,
+    TensorId,
+    add_node,
+    parse_tensor,
+    topological,
+)
 from flowray.proto import device_names, dtypes, functions, graph_pb2, op_registry
+from flowray.proto.conditions import NONE, ConditionAnalysis, Conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,8 @@ class StageGraph:
     blocks: bool = False
     after: tuple[int, ...] = ()
     """The stages that must be done before, by data or control."""
+    given: Mapping[str, Conditions] = field(default_factory=dict)
+    guarded: Mapping[str, Conditions] = field(default_factory=dict)
 
 
 def cut(
@@ -65,6 +75,19 @@ class _Cutter:
         self._wanted = {t.node for t in fetches} | set(targets)
         self._copied = {name for name, node in graph.nodes.items() if _can_be_copied(node)}
         self._before = {name: self._predecessors(node) for name, node in graph.nodes.items()}
+        self._conditions = self._analyze()
+
+    def _analyze(self) -> ConditionAnalysis:
+        """Under which conditions each tensor is alive."""
+        analysis = ConditionAnalysis({str(tensor): NONE for tensor in self._feeds})
+        for name, node in self._nodes.items():
+            copies = not any(
+                t.node in self._nodes and self._nodes[t.node].output_types[t.slot]._is_ref_dtype
+                for t in node.inputs
+            )
+            inputs = [str(tensor) for tensor in node.inputs]
+            analysis.add(name, node.op.name, inputs, node.control_inputs, copies=copies)
+        return analysis
 
     def cut(self) -> list[StageGraph]:
         return self._finish(self._merge(self._group(self._levels())))
@@ -162,6 +185,11 @@ class _Cutter:
             for position, tensor in enumerate(node.inputs):
                 if tensor not in self._feeds and not self._is_local(tensor, name, stage_of):
                     (references if node.reads_reference(position) else values)[tensor] = None
+        decided = [self._decided_elsewhere(group, stage_of) for group in groups]
+        for i, (given, guarded) in enumerate(decided):
+            for tensor in _predicates(given, guarded):
+                if tensor not in self._feeds and stage_of.get(tensor.node, i) != i:
+                    values[tensor] = None
         result = []
         for i, group in enumerate(groups):
             task = self._task[group[0]]
@@ -191,6 +219,15 @@ class _Cutter:
                     inputs=tuple(read),
                     control_inputs=tuple(c for c in node.control_inputs if c in stage_of),
                 )
+            for tensor in _predicates(*decided[i]):
+                if tensor in self._feeds:
+                    inputs[tensor] = None
+                elif stage_of.get(tensor.node, i) != i:
+                    inputs[value_of(tensor) if tensor in references else tensor] = None
+                    after.add(stage_of[tensor.node])
+                elif tensor.node not in nodes:  # a constant
+                    nodes[tensor.node] = self._nodes[tensor.node]
+                    devices[tensor.node] = devices[group[0]]
             made = [t for t in values if stage_of.get(t.node) == i]
             handed = [t for t in references if stage_of.get(t.node) == i]
             called = functions.reachable((n.definition for n in nodes.values()), self._library)
@@ -212,9 +249,34 @@ class _Cutter:
                     frozenset(handed),
                     any(node.op.blocks for node in order) or _may_block(called),
                     tuple(sorted(after - {i})),
+                    *decided[i],
                 )
             )
         return result
+
+    def _decided_elsewhere(
+        self, group: Sequence[str], stage_of: Mapping[str, int]
+    ) -> tuple[dict[str, Conditions], dict[str, Conditions]]:
+        """What a stage must be told: the conditions of its inputs, and those that control edges
+        from other stages put on its nodes."""
+        given: dict[str, Conditions] = {}
+        guarded: dict[str, Conditions] = {}
+        for name in group:
+            node = self._nodes[name]
+            for tensor in node.inputs:
+                conditions = self._conditions.of_tensor(str(tensor))
+                if conditions and not self._is_local(tensor, name, stage_of):
+                    given[str(tensor)] = conditions
+            waits = NONE.union(
+                *(
+                    self._conditions.of_node(control)
+                    for control in node.control_inputs
+                    if stage_of.get(control, stage_of[name]) != stage_of[name]
+                )
+            )
+            if waits:
+                guarded[name] = waits
+        return given, guarded
 
     def _is_local(self, tensor: TensorId, reader: str, stage_of: Mapping[str, int]) -> bool:
         return (
@@ -237,6 +299,11 @@ class _Cutter:
 def value_of(tensor: TensorId) -> TensorId:
     """The value of a reference that also leaves its stage as such (no client's name has a "_")."""
     return TensorId(f"_value/{tensor.node}_{tensor.slot}", 0)
+
+
+def _predicates(*conditions: Mapping[str, Conditions]) -> list[TensorId]:
+    found = {c.predicate for some in conditions for each in some.values() for c in each}
+    return [parse_tensor(name) for name in sorted(found)]
 
 
 def _can_be_copied(node: Node) -> bool:

@@ -1,9 +1,10 @@
-"""Ops that only order or check others. (Switch, Merge and loops are a pass of the master.)"""
+"""Ops that order and check others, or let them run under a condition."""
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import attr, op
+from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import no_outputs
+from flowray.proto.shapes import Shape, most_specific_compatible
 
 op("NoOp", "->", shape=no_outputs)
 op("ControlTrigger", "->", shape=no_outputs)
@@ -11,3 +12,25 @@ op(
     "Assert", "condition: bool, data: [T] ->", T=attr("list(type)", minimum=1), summarize=3,
     stateful=True, host_only=True, shape=no_outputs,
 )  # fmt: skip
+
+
+def _switch_shapes(c: ShapeContext) -> list[Shape]:
+    if c.inputs[1] not in (None, ()):
+        raise ValueError("Shape must be rank 0 but is rank " + str(len(c.inputs[1])))
+    return [c.inputs[0], c.inputs[0]]
+
+
+def _merge_shapes(c: ShapeContext) -> list[Shape]:
+    shape = c.inputs[0]
+    for other in c.inputs[1:]:
+        shape = most_specific_compatible(shape, other)
+    return [shape, ()]
+
+
+# What they mean for the nodes around them is in ``flowray.proto.conditions``.
+op("Switch", "data: T, pred: bool -> output_false: T, output_true: T", shape=_switch_shapes)
+op(
+    "RefSwitch", "data: Ref(T), pred: bool -> output_false: Ref(T), output_true: Ref(T)",
+    reads_only=True, shape=_switch_shapes,
+)  # fmt: skip
+op("Merge", "inputs: N*T -> output: T, value_index: int32", shape=_merge_shapes)

@@ -8,6 +8,23 @@ from flowray.proto.shapes import Shape
 _TYPES = attr("list(type)", minimum=0)
 
 
+_SHAPES = attr("list(shape)", [])
+
+
+def _stated(context: ShapeContext, types: str) -> list[Shape]:
+    count = len(context.attr(types))
+    shapes: list[Shape] = context.attr("output_shapes")
+    return shapes if len(shapes) == count else [None] * count
+
+
+def _branch_shapes(context: ShapeContext) -> list[Shape]:
+    return _stated(context, "Tout")
+
+
+def _loop_shapes(context: ShapeContext) -> list[Shape]:
+    return _stated(context, "T")
+
+
 def _called_shapes(context: ShapeContext) -> list[Shape]:
     """Who makes the node knows the function, and sets what its results' shapes are."""
     return [None] * len(context.attr("Tout"))
@@ -18,4 +35,21 @@ for _name, _stateful in (("PartitionedCall", False), ("StatefulPartitionedCall",
         _name, "args: [Tin] -> output: [Tout]", Tin=_TYPES, Tout=_TYPES, f=attr("func"), config="",
         config_proto="", executor_type="", stateful=_stateful, shape=_called_shapes,
         hints=("Tout", "config", "config_proto", "executor_type"),
+    )  # fmt: skip
+
+for _prefix, _stateful in (("Stateless", False), ("", True)):
+    op(
+        f"{_prefix}If", "cond: Tcond, input: [Tin] -> output: [Tout]", Tin=_TYPES, Tout=_TYPES,
+        then_branch=attr("func"), else_branch=attr("func"), output_shapes=_SHAPES,
+        stateful=_stateful, shape=_branch_shapes, hints=("Tout", "output_shapes"),
+    )  # fmt: skip
+    op(
+        f"{_prefix}Case", "branch_index: int32, input: [Tin] -> output: [Tout]", Tin=_TYPES,
+        Tout=_TYPES, branches=attr("list(func)", minimum=1), output_shapes=_SHAPES,
+        stateful=_stateful, shape=_branch_shapes, hints=("Tout", "output_shapes"),
+    )  # fmt: skip
+    op(
+        f"{_prefix}While", "input: [T] -> output: [T]", T=_TYPES, cond=attr("func"),
+        body=attr("func"), output_shapes=_SHAPES, parallel_iterations=10, stateful=_stateful,
+        shape=_loop_shapes, hints=("output_shapes", "parallel_iterations"),
     )  # fmt: skip

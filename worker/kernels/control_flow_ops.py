@@ -1,4 +1,4 @@
-"""Ops that only order or check others: kernels."""
+"""Ops that order and check others, or let them run under a condition: kernels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
+from flowray.proto.conditions import DEAD
 from flowray.proto.shapes import format_shape
 from flowray.worker.kernels.registry import kernel
 from flowray.worker.kernels.value_text import summarize_value
@@ -26,3 +27,24 @@ def assert_(xp: Any, condition: Array, data: list[Array], *, summarize: int) -> 
     if not condition:
         text = " ".join(f"[{summarize_value(np.asarray(d), summarize)}]" for d in data)
         raise errors.invalid_argument(f"assertion failed: {text}")
+
+
+@kernel("Switch", "RefSwitch")
+def switch(xp: Any, data: Any, pred: Any) -> tuple[Any, Any]:
+    """Traced, where the predicate has no value yet, both outputs are alive (``segment.py``)."""
+    if pred.shape:
+        raise errors.invalid_argument(
+            f"The second input must be a scalar, but it has shape {format_shape(pred.shape)}"
+        )
+    if not isinstance(pred, np.ndarray | np.generic):
+        return data, data
+    return (DEAD, data) if pred else (data, DEAD)
+
+
+@kernel("Merge")
+def merge(xp: Any, inputs: list[Any]) -> tuple[Any, Any]:
+    """The first input that is alive. (Where a trace does not know which, it selects itself.)"""
+    for index, value in enumerate(inputs):
+        if value is not DEAD:
+            return value, np.int32(index)
+    return DEAD, DEAD

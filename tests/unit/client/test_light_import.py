@@ -20,8 +20,8 @@ def test_importing_flowray_loads_neither_jax_nor_ray() -> None:
 
 
 def test_importing_flowray_takes_less_than_half_a_second() -> None:
-    code = "import time; t = time.perf_counter(); import flowray; print(time.perf_counter() - t)"
-    # The best of a few: the machine's other work is not what this is about.
+    code = "import time; t = time.process_time(); import flowray; print(time.process_time() - t)"
+    # CPU time, the best of a few: the machine's other work is not what this is about.
     assert min(float(_run(code)) for _ in range(5)) < 0.5
 
 
