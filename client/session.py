@@ -15,6 +15,7 @@ import numpy as np
 
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph
 from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
 from flowray.client.framework.stacks import DefaultStack
 from flowray.client.transport import Transport, connect
 from flowray.proto import config_pb2, dtypes, errors
@@ -64,7 +65,11 @@ class _Fetches:
         if fetch is None:
             raise TypeError(f"Fetch argument {fetch!r} has invalid type {type(fetch)}")
         if isinstance(fetch, IndexedSlices):
-            return self._structure([fetch.values, fetch.indices], self._sparse_value)
+            slices = [getattr(fetch, part) for part in _parts(fetch)]
+            return self._structure(slices, lambda items: IndexedSlicesValue(*items))
+        if isinstance(fetch, SparseTensor):
+            parts = [getattr(fetch, part) for part in _parts(fetch)]
+            return self._structure(parts, lambda items: SparseTensorValue(*items))
         if isinstance(fetch, list):
             return self._structure(fetch, list)
         if isinstance(fetch, tuple):
@@ -82,9 +87,6 @@ class _Fetches:
     def _structure(self, items: Sequence[Any], make: Callable[[Any], Any]) -> Rebuild:
         parts = [self._flatten(item) for item in items]
         return lambda values: make([part(values) for part in parts])
-
-    def _sparse_value(self, items: Sequence[Any]) -> Any:
-        return IndexedSlicesValue(items[0], items[1], None)
 
     def _single(self, fetch: Any) -> Rebuild:
         try:
@@ -113,7 +115,7 @@ class _Fetches:
 class IndexedSlicesValue:
     """The value of fetched IndexedSlices."""
 
-    def __init__(self, values: Any, indices: Any, dense_shape: Any) -> None:
+    def __init__(self, values: Any, indices: Any, dense_shape: Any = None) -> None:
         self.values = values
         self.indices = indices
         self.dense_shape = dense_shape
@@ -146,7 +148,9 @@ class _PreparedRun:
         self.fetch_names, self.targets = tuple(names), tuple(targets)
         self._sources = sources
         self._plain = all(source == ("fetch", i) for i, source in enumerate(sources))
-        self._single = self._plain and not isinstance(fetches, list | tuple | Mapping)
+        self._single = self._plain and not isinstance(
+            fetches, list | tuple | Mapping | IndexedSlices | SparseTensor
+        )
         self._rebuild = parsed.rebuild
 
     def feed_values(self, values: Sequence[Any]) -> list[np.ndarray]:
@@ -509,13 +513,22 @@ def _cache_key(fetches: Any) -> Any:
     return None
 
 
+def _parts(key: SparseTensor | IndexedSlices) -> tuple[str, ...]:
+    """The attributes that are fed and fetched in the place of what stands for several tensors."""
+    if isinstance(key, SparseTensor):
+        return ("indices", "values", "dense_shape")
+    return (
+        ("values", "indices") if key.dense_shape is None else ("values", "indices", "dense_shape")
+    )
+
+
 def _flat_keys(feeds: Mapping[Any, Any]) -> Any:
     """The fed tensors; a tuple of tensors is fed with a tuple of values."""
     for key in feeds:
         if isinstance(key, tuple):
             yield from key
-        elif isinstance(key, IndexedSlices):
-            yield from (key.values, key.indices)
+        elif isinstance(key, SparseTensor | IndexedSlices):
+            yield from (getattr(key, part) for part in _parts(key))
         else:
             yield key
 
@@ -526,7 +539,16 @@ def _flat_values(feeds: Mapping[Any, Any]) -> Any:
             if len(key) != len(value):
                 raise ValueError(f"feed of {len(key)} tensors with {len(value)} values")
             yield from value
-        elif isinstance(key, IndexedSlices):
-            yield from (value.values, value.indices)
+        elif isinstance(key, SparseTensor | IndexedSlices):
+            yield from _part_values(_parts(key), value)
         else:
             yield value
+
+
+def _part_values(parts: tuple[str, ...], value: Any) -> Sequence[Any]:
+    """The values of the parts: attributes of ``value``, or its items in the same order."""
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        if len(value) != len(parts):
+            raise ValueError(f"feed of {len(parts)} tensors with {len(value)} values")
+        return value
+    return [getattr(value, part) for part in parts]

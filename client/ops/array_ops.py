@@ -12,6 +12,7 @@ from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.proto import dtypes, shapes
 from flowray.proto.shapes import Dimension, TensorShape, as_shape, dimension_value
 
@@ -35,6 +36,31 @@ def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Any:
 def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Any:
     """``input``, unless a run feeds something else of its dtype and of ``shape``."""
     return apply_op("PlaceholderWithDefault", input, shape=as_shape(shape), name=name)
+
+
+def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> SparseTensor:
+    """A sparse tensor that every run must feed, with a SparseTensorValue or a tuple of the three.
+
+    Args:
+        dtype: of the values that must be fed.
+        shape: the dense shape: if it is fully known a run may, but need not, feed it; None for any.
+        name: ``name/values``, ``name/indices`` and ``name/shape`` are the names of the three.
+    """
+
+    def part(suffix: str) -> str | None:
+        return None if name is None else f"{name}/{suffix}"
+
+    wanted = as_shape(shape)
+    rank = wanted.ndims
+    if wanted.is_fully_defined():
+        dense_shape = convert_to_tensor(wanted.as_list(), dtypes.int64, name=part("shape"))
+    else:
+        dense_shape = placeholder(dtypes.int64, shape=[rank], name=part("shape"))
+    return SparseTensor(
+        values=placeholder(dtype, shape=[None], name=part("values")),
+        indices=placeholder(dtypes.int64, shape=[None, rank], name=part("indices")),
+        dense_shape=dense_shape,
+    )
 
 
 def identity(input: Any, name: str | None = None) -> Any:

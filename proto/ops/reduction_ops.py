@@ -19,7 +19,7 @@ from flowray.proto.shapes import (
 _index_type = attr("type", dtypes.int32, allowed=INDEX)
 
 
-def _reduced(c: ShapeContext) -> Shape:
+def reduced_shape(c: ShapeContext) -> Shape:
     """The first input's shape without the dimensions that the second names."""
     shape, keep_dims = c.inputs[0], c.attr("keep_dims")
     indices = c.constant(1)
@@ -45,14 +45,14 @@ for _names, _types in _REDUCTIONS.items():
         op(
             _name, "input: T, reduction_indices: Tidx -> output: T",
             T=_types, Tidx=_index_type, keep_dims=False, static_inputs=(1,),
-            shape=_reduced,
+            shape=reduced_shape,
         )  # fmt: skip
 
 for _name in ("All", "Any"):
     op(
         _name, "input: bool, reduction_indices: Tidx -> output: bool",
         Tidx=_index_type, keep_dims=False, static_inputs=(1,),
-        shape=_reduced,
+        shape=reduced_shape,
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _segment_shape(c: ShapeContext) -> Shape:
     return None if data is None else (None, *data[1:])
 
 
-def _unsorted_segment_shape(c: ShapeContext) -> Shape:
+def unsorted_segment_shape(c: ShapeContext) -> Shape:
     data, ids, count = c.inputs
     with_rank(count, 0)
     if data is None or ids is None:
@@ -131,7 +131,7 @@ for _name, _types, _ids in (
         "data: T, segment_ids: Tindices, num_segments: Tnumsegments -> output: T",
         T=_types, Tindices=_ids, Tnumsegments=_index_type,
         static_inputs=(2,),
-        shape=_unsorted_segment_shape,
+        shape=unsorted_segment_shape,
     )  # fmt: skip
 
 

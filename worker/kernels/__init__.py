@@ -6,6 +6,7 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     control_flow_ops,
     conv_ops,
     functional_ops,
+    io_ops,
     layout_ops,
     logging_ops,
     math_ops,
@@ -16,6 +17,7 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     resource_ops,
     slice_ops,
     state_ops,
+    string_ops,
     summary_ops,
     training_ops,
 )

@@ -1,0 +1,111 @@
+"""SparseTensor: a tensor given by the places and values of its elements that are not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from flowray.client.framework.constant_value import constant_value_as_shape
+from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.graph import (
+    Graph,
+    Operation,
+    Tensor,
+    _session_for,
+    name_scope,
+)
+from flowray.proto import dtypes
+from flowray.proto.dtypes import DType
+from flowray.proto.shapes import TensorShape, as_shape, merge_dims, with_rank
+
+
+class SparseTensorValue(NamedTuple):
+    """The value of a SparseTensor: what ``Session.run`` gives and what a feed takes."""
+
+    indices: Any
+    values: Any
+    dense_shape: Any
+
+
+class SparseTensor:
+    """Three tensors that stand for one with mostly zeros (or empty strings).
+
+    Attributes:
+        indices: int64 [N, rank], the place of each element, usually in row-major order.
+        values: [N], the elements.
+        dense_shape: int64 [rank], the shape of the dense tensor.
+
+    Raises:
+        ValueError: the static shapes of the three do not go together.
+    """
+
+    def __init__(self, indices: Any, values: Any, dense_shape: Any) -> None:
+        with name_scope(None, "SparseTensor", [indices, values, dense_shape]):
+            self._indices = convert_to_tensor(indices, dtypes.int64, name="indices")
+            # A variable stays one, so that a session can feed it.
+            self._values = convert_to_tensor(values, name="values", as_ref=True)
+            self._dense_shape = convert_to_tensor(dense_shape, dtypes.int64, name="dense_shape")
+        number, rank = with_rank(self._indices.shape_tuple, 2)
+        merge_dims(number, with_rank(self._values.shape_tuple, 1)[0])
+        merge_dims(rank, with_rank(self._dense_shape.shape_tuple, 1)[0])
+
+    @classmethod
+    def from_value(cls, sparse_tensor_value: SparseTensorValue | SparseTensor) -> SparseTensor:
+        """The SparseTensor of a SparseTensorValue; a SparseTensor anew."""
+        if not isinstance(sparse_tensor_value, SparseTensorValue | SparseTensor):
+            raise TypeError(f"Neither a SparseTensor nor SparseTensorValue: {sparse_tensor_value}.")
+        return cls(
+            sparse_tensor_value.indices, sparse_tensor_value.values, sparse_tensor_value.dense_shape
+        )
+
+    @property
+    def indices(self) -> Tensor:
+        return self._indices
+
+    @property
+    def values(self) -> Tensor:
+        return self._values
+
+    @property
+    def dense_shape(self) -> Tensor:
+        return self._dense_shape
+
+    @property
+    def shape(self) -> TensorShape:
+        """The static shape of the dense tensor, as far as the graph tells it."""
+        return self.get_shape()
+
+    def get_shape(self) -> TensorShape:
+        return as_shape(constant_value_as_shape(self._dense_shape))
+
+    @property
+    def dtype(self) -> DType:
+        return self._values.dtype
+
+    @property
+    def op(self) -> Operation:
+        """The operation that makes the values."""
+        return self._values.op
+
+    @property
+    def name(self) -> str:
+        return self._values.name
+
+    @property
+    def graph(self) -> Graph:
+        return self._values.graph
+
+    def eval(
+        self, feed_dict: Mapping[Any, Any] | None = None, session: Any = None
+    ) -> SparseTensorValue:
+        """The value in ``session``, or in the default session."""
+        run = _session_for(self.graph, session, "evaluate sparse tensor", "eval").run
+        return run(self, feed_dict)  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        return (
+            f"SparseTensor(indices={self._indices}, values={self._values}, "
+            f"dense_shape={self._dense_shape})"
+        )
+
+    __repr__ = __str__

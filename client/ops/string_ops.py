@@ -1,0 +1,284 @@
+"""Strings: the user's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.sparse_tensor import SparseTensor
+from flowray.client.ops.array_ops import _one_of, rank
+from flowray.proto import dtypes, errors
+
+# Splitting and joining ----------------------------------------------------------------------------
+
+
+def string_split(
+    source: Any,
+    sep: Any = None,
+    skip_empty: bool = True,
+    delimiter: Any = None,
+    result_type: str = "SparseTensor",
+    name: str | None = None,
+) -> SparseTensor:
+    """The pieces of each string of vector ``source``, as the rows of a sparse matrix.
+
+    Args:
+        sep: each of its bytes separates; one space if None, every byte is a piece if empty.
+        skip_empty: whether to leave empty pieces out.
+        delimiter: the older name of ``sep``.
+        result_type: ``SparseTensor``.
+
+    Raises:
+        ValueError: both ``sep`` and ``delimiter`` are given, or another ``result_type``.
+    """
+    with name_scope(name, "StringSplit", [source]):
+        separator = _one_of("sep", sep, "delimiter", delimiter)
+        separator = " " if separator is None else separator
+        _check_result_type(result_type)
+        source = convert_to_tensor(source, dtypes.string)
+        parts = apply_op("StringSplit", source, separator, skip_empty=skip_empty)
+        return _with_rows(source, parts)
+
+
+def strings_split(
+    input: Any = None,
+    sep: Any = None,
+    maxsplit: int = -1,
+    result_type: str = "SparseTensor",
+    source: Any = None,
+    name: str | None = None,
+) -> SparseTensor:
+    """The pieces of each string of vector ``input``, as Python's ``str.split`` makes them.
+
+    Args:
+        input: a vector, or one string.
+        sep: what separates; white space if None or empty, of which several are as one.
+        maxsplit: the most splits of one string; -1 for any number.
+        result_type: ``SparseTensor``.
+        source: the older name of ``input``.
+    """
+    with name_scope(name, "StringSplit", [input, source]):
+        source = convert_to_tensor(_one_of("input", input, "source", source), dtypes.string)
+        _check_result_type(result_type)
+        if source.shape_tuple == ():
+            source = apply_op("ExpandDims", source, 0)
+        parts = apply_op("StringSplitV2", source, "" if sep is None else sep, maxsplit=maxsplit)
+        return _with_rows(source, parts)
+
+
+def _check_result_type(result_type: str) -> None:
+    if result_type == "RaggedTensor":
+        raise errors.unimplemented("flowray has no RaggedTensor yet")
+    if result_type != "SparseTensor":
+        raise ValueError("result_type must be 'RaggedTensor' or 'SparseTensor'.")
+
+
+def _with_rows(source: Tensor, parts: Any) -> SparseTensor:
+    indices, values, shape = parts
+    indices.set_shape([None, 2])
+    values.set_shape([None])
+    shape.set_shape([2])
+    return SparseTensor(indices=indices, values=values, dense_shape=shape)
+
+
+def string_join(inputs: Sequence[Any], separator: str = "", name: str | None = None) -> Any:
+    """The strings of several tensors joined elementwise; scalars go with every element."""
+    return apply_op("StringJoin", inputs, separator=separator, name=name)
+
+
+def reduce_join(
+    inputs: Any,
+    axis: Any = None,
+    keep_dims: bool | None = None,
+    separator: str = "",
+    name: str | None = None,
+    reduction_indices: Any = None,
+    keepdims: bool | None = None,
+) -> Any:
+    """``inputs`` with the strings along some axes joined.
+
+    Args:
+        axis: an axis or a list of these, the first of which varies fastest; all if None, in
+            row-major order. ``reduction_indices`` is its older name.
+        keepdims: whether those axes stay, with size 1. ``keep_dims`` is its older name.
+        separator: what goes between the strings.
+    """
+    axis = _one_of("axis", axis, "reduction_indices", reduction_indices)
+    keep = bool(_one_of("keepdims", keepdims, "keep_dims", keep_dims))
+    inputs = convert_to_tensor(inputs, dtypes.string)
+    if axis is None:
+        shape = inputs.shape_tuple
+        if shape is None:
+            axis = apply_op("Range", apply_op("Sub", rank(inputs), 1), -1, -1)
+        else:
+            axis = convert_to_tensor(list(range(len(shape) - 1, -1, -1)), dtypes.int32)
+    return apply_op("ReduceJoin", inputs, axis, keep_dims=keep, separator=separator, name=name)
+
+
+def unsorted_segment_join(
+    inputs: Any, segment_ids: Any, num_segments: Any, separator: str = "", name: str | None = None
+) -> Any:
+    """Row i: the strings whose segment id is i, joined in their order."""
+    return apply_op(
+        "UnsortedSegmentJoin", inputs, segment_ids, num_segments, separator=separator, name=name
+    )
+
+
+# Numbers as text and back -------------------------------------------------------------------------
+
+
+def as_string(
+    input: Any,
+    precision: int = -1,
+    scientific: bool = False,
+    shortest: bool = False,
+    width: int = -1,
+    fill: str = "",
+    name: str | None = None,
+) -> Any:
+    """The elements of ``input`` as text, formatted as C's printf does.
+
+    Args:
+        input: numbers, booleans or strings.
+        precision: the digits after the point; 6 if negative. Only for fractions.
+        scientific: whether to write 1e+01.
+        shortest: whether to choose the shorter of the two notations.
+        width: the text is padded to this many characters.
+        fill: how: ``" "``, ``"0"``, ``"-"`` (spaces to the right), or ``"+"`` (with a sign).
+    """
+    return apply_op(
+        "AsString", input, precision=precision, scientific=scientific, shortest=shortest,
+        width=width, fill=fill, name=name,
+    )  # fmt: skip
+
+
+def string_to_number(
+    string_tensor: Any = None,
+    out_type: Any = dtypes.float32,
+    name: str | None = None,
+    input: Any = None,
+) -> Any:
+    """The numbers that the strings spell; one that spells none of ``out_type`` fails the run."""
+    strings = _one_of("input", input, "string_tensor", string_tensor)
+    return apply_op("StringToNumber", strings, out_type=out_type, name=name)
+
+
+def string_format(
+    template: str,
+    inputs: Any,
+    placeholder: str = "{}",
+    summarize: int = 3,
+    name: str | None = None,
+) -> Any:
+    """``template`` with its placeholders replaced by the values of tensors.
+
+    Args:
+        inputs: a tensor or a list of these, one for each placeholder.
+        summarize: how many entries to show at each end of each axis; -1 for all.
+    """
+    values = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    return apply_op(
+        "StringFormat", values, template=template, placeholder=placeholder, summarize=summarize,
+        name=name,
+    )  # fmt: skip
+
+
+# Strings one by one -------------------------------------------------------------------------------
+
+
+def string_length(input: Any, name: str | None = None, unit: str = "BYTE") -> Any:
+    """The length of each string, int32, in bytes or (``UTF8_CHAR``) characters."""
+    return apply_op("StringLength", input, unit=unit, name=name)
+
+
+def string_strip(input: Any, name: str | None = None) -> Any:
+    """The strings without white space at their ends."""
+    return apply_op("StringStrip", input, name=name)
+
+
+def string_lower(input: Any, encoding: str = "", name: str | None = None) -> Any:
+    """The strings in lower case; with ``encoding="utf-8"`` more than A to Z."""
+    return apply_op("StringLower", input, encoding=encoding, name=name)
+
+
+def string_upper(input: Any, encoding: str = "", name: str | None = None) -> Any:
+    """The strings in upper case; with ``encoding="utf-8"`` more than a to z."""
+    return apply_op("StringUpper", input, encoding=encoding, name=name)
+
+
+def substr(input: Any, pos: Any, len: Any, name: str | None = None, unit: str = "BYTE") -> Any:
+    """The ``len`` bytes or (``UTF8_CHAR``) characters from ``pos`` on of each string.
+
+    ``pos`` and ``len`` have one shape, which broadcasts with that of ``input``. A negative
+    ``pos`` counts from the end; one beyond an end fails the run.
+    """
+    return apply_op("Substr", input, pos, len, unit=unit, name=name)
+
+
+def encode_base64(input: Any, pad: bool = False, name: str | None = None) -> Any:
+    """The strings in web-safe base64, with ``=`` at the end if ``pad``."""
+    return apply_op("EncodeBase64", input, pad=pad, name=name)
+
+
+def decode_base64(input: Any, name: str | None = None) -> Any:
+    """What web-safe base64 stands for, with or without ``=`` at the end."""
+    return apply_op("DecodeBase64", input, name=name)
+
+
+# Regular expressions ------------------------------------------------------------------------------
+
+
+def regex_replace(
+    input: Any, pattern: Any, rewrite: Any, replace_global: bool = True, name: str | None = None
+) -> Any:
+    """The strings with the matches of an RE2 expression replaced.
+
+    Args:
+        pattern: a string or a scalar tensor.
+        rewrite: the replacement; a backslash and a digit is a group, 0 all of the match.
+        replace_global: whether to replace all matches or only the first.
+    """
+    if isinstance(pattern, str | bytes) and isinstance(rewrite, str | bytes):
+        return apply_op(
+            "StaticRegexReplace", input, pattern=pattern, rewrite=rewrite,
+            replace_global=replace_global, name=name,
+        )  # fmt: skip
+    return apply_op(
+        "RegexReplace", input, pattern, rewrite, replace_global=replace_global, name=name
+    )
+
+
+def regex_full_match(input: Any, pattern: Any, name: str | None = None) -> Any:
+    """Whether all of each string matches the RE2 expression ``pattern``."""
+    if isinstance(pattern, str | bytes):
+        return apply_op("StaticRegexFullMatch", input, pattern=pattern, name=name)
+    return apply_op("RegexFullMatch", input, pattern, name=name)
+
+
+# Hashing ------------------------------------------------------------------------------------------
+
+
+def string_to_hash_bucket(
+    string_tensor: Any = None,
+    num_buckets: int | None = None,
+    name: str | None = None,
+    input: Any = None,
+) -> Any:
+    """A number below ``num_buckets`` for each string; prefer ``string_to_hash_bucket_fast``."""
+    strings = _one_of("input", input, "string_tensor", string_tensor)
+    return apply_op("StringToHashBucket", strings, num_buckets=num_buckets, name=name)
+
+
+def string_to_hash_bucket_fast(input: Any, num_buckets: int, name: str | None = None) -> Any:
+    """A number below ``num_buckets`` for each string, always the same for the same string."""
+    return apply_op("StringToHashBucketFast", input, num_buckets=num_buckets, name=name)
+
+
+def string_to_hash_bucket_strong(
+    input: Any, num_buckets: int, key: Sequence[int], name: str | None = None
+) -> Any:
+    """As ``string_to_hash_bucket_fast``, but nobody without ``key`` (two ints) finds collisions."""
+    return apply_op("StringToHashBucketStrong", input, num_buckets=num_buckets, key=key, name=name)
