@@ -18,7 +18,7 @@ from flowray.client.framework.graph import (
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.initial_value import guarded, initializer_scope, located_at
 from flowray.client.variables import Variable, in_scope, slice_masks
-from flowray.proto import meta_graph_pb2
+from flowray.proto import dtypes, meta_graph_pb2
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import TensorShape, as_shape
 
@@ -64,7 +64,7 @@ class ResourceVariable(Variable):
                 "AssignVariableOp", self._handle, guarded(scope, value), name=name
             )
         with name_scope("Read"):
-            with self._at_handle():
+            with device(self._handle.device or None):
                 self._graph_element = self._read()
             if self._caching_device is not None:
                 with colocate_with(None, ignore_existing=True), device(self._caching_device):
@@ -238,7 +238,7 @@ class _UnreadVariable(ResourceVariable):
         self.__dict__.update(variable.__dict__)
         self._write_op = write
         self._cached_value = None
-        with control_dependencies([write]), self._at_handle():
+        with control_dependencies([write]):
             self._graph_element = super()._read()
 
     @property
@@ -259,9 +259,9 @@ def is_resource_variable(variable: Any) -> bool:
     return isinstance(variable, ResourceVariable)
 
 
-def variable_shape(handle: Tensor) -> Tensor:
+def variable_shape(handle: Tensor, out_type: DType = dtypes.int32) -> Tensor:
     """The shape of the variable that ``handle`` names: a constant where it is known."""
     shape = handle.op._attrs.get("shape") if handle.op.type == "VarHandleOp" else None
     if shape is not None and None not in shape:
-        return constant(list(shape), "int32", shape=[len(shape)], name="Shape")
-    return apply_op("VariableShape", handle)  # type: ignore[no-any-return]
+        return constant(list(shape), out_type, shape=[len(shape)], name="Shape")
+    return apply_op("VariableShape", handle, out_type=out_type)  # type: ignore[no-any-return]

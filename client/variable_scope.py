@@ -179,7 +179,7 @@ class VariableScope:
     def get_variable(
         self,
         var_store: VariableStore,
-        name: str,
+        name: str | None,
         shape: Any = None,
         dtype: Any = None,
         initializer: Any = None,
@@ -211,7 +211,8 @@ class VariableScope:
                         f"'{dtypes.as_dtype(dtype)!r}' don't match."
                     )
             return var_store.get_variable(
-                "/".join(part for part in (self._name, name) if part),
+                # A slot's name is "": the slash at the end makes it the scope's own name.
+                "/".join(part for part in (self._name or None, name) if part is not None),
                 shape=shape,
                 dtype=chosen(dtype, self._dtype),
                 initializer=chosen(initializer, self._initializer),
@@ -422,7 +423,7 @@ def get_variable_scope() -> VariableScope:
 
 
 def get_variable(
-    name: str,
+    name: str | None,
     shape: Any = None,
     dtype: Any = None,
     initializer: Any = None,
@@ -520,7 +521,7 @@ def create_partitioned_variables(
     with variable_scope(name, "PartitionedVariable", reuse=reuse):
         # The variable has the scope's own name.
         whole = get_variable(
-            "", shape=shape, dtype=dtype, initializer=initializer, trainable=trainable,
+            None, shape=shape, dtype=dtype, initializer=initializer, trainable=trainable,
             partitioner=lambda **_: slicing, collections=collections,
         )  # fmt: skip
         return list(whole)

@@ -908,6 +908,12 @@ class GraphKeys:
 
 
 def _as_operation(item: Any) -> Operation:
+    """The operation to wait for, or to be colocated with.
+
+    For a resource variable it is the one that made it or wrote to it: neither needs a read.
+    """
+    if hasattr(item, "handle") and isinstance(getattr(item, "op", None), Operation):
+        return item.op  # type: ignore[no-any-return]
     convert = getattr(item, "_as_graph_element", None)
     if callable(convert):
         item = convert()

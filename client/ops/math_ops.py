@@ -310,11 +310,12 @@ def accumulate_n(
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """x with another dtype: floats lose their fraction, complex numbers their imaginary part.
 
-    IndexedSlices stay such. A tensor that has the dtype already is returned itself.
+    IndexedSlices stay such. A tensor or resource variable that has the dtype already is returned
+    itself.
     """
     target = dtypes.as_dtype(dtype).base_dtype
-    if isinstance(x, Tensor) and x.dtype == target:
-        return x
+    if (isinstance(x, Tensor) or hasattr(x, "_as_graph_element")) and x.dtype == target:
+        return x  # the dtype of a reference variable is a reference dtype, and no other's
     with name_scope(name, "Cast", [x]) as scope:
         if isinstance(x, IndexedSlices):
             values = cast(x.values, target, name=scope)
