@@ -6,16 +6,16 @@
 
 Inputs are numpy arrays (or Python values: floats are float32, ints int32), lists of these for list
 arguments, or ``variable(value)`` for ``Ref``/resource arguments. A test checks dtype, shape and
-value of every output, that the static shape agrees with the actual one, also when the input shapes
-are unknown, and that no input was written to.
+value of every output, that the static shape agrees with the actual one, also when only the ranks
+of the inputs are known or nothing is, and that no input was written to.
 """
 
 from __future__ import annotations
 
-import inspect
 import re
+import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ import pytest
 from flowray.client.framework import graph as graph_lib
 from flowray.client.framework.op_builder import make_op
 from flowray.proto import dtypes, errors, op_registry, tensors
+from flowray.proto.shapes import Shape
 from flowray.worker import checks, xla
 from flowray.worker.kernels import registry as kernels
 from flowray.worker.state import Variable
@@ -30,14 +31,19 @@ from flowray.worker.state import Variable
 
 @dataclass
 class VariableInput:
-    """A variable that holds ``value`` (None: uninitialized) when the case runs."""
+    """A variable that holds ``value`` (None: uninitialized) when the case runs.
+
+    An uninitialized one says its dtype, and its shape where that counts (TensorFlow's ``Assign``
+    takes only a value of the shape that the ``VariableV2`` declares).
+    """
 
     value: np.ndarray | None
     dtype: Any = None
+    shape: Shape = None
 
 
-def variable(value: Any, dtype: Any = None) -> VariableInput:
-    return VariableInput(None if value is None else as_array(value), dtype)
+def variable(value: Any, dtype: Any = None, shape: Shape = None) -> VariableInput:
+    return VariableInput(None if value is None else as_array(value), dtype, shape)
 
 
 @dataclass
@@ -60,6 +66,11 @@ class Case:
     def __str__(self) -> str:
         return self.id
 
+
+Known = Literal["shapes", "ranks", "nothing"]
+"""What shape functions know of the inputs: shapes (and values, if they ask), ranks, nothing."""
+
+KNOWN: tuple[Known, ...] = get_args(Known)
 
 CASES: dict[str, list[Case]] = {}
 """All cases by op type, filled by the modules ``tests/ops/test_*_ops.py``."""
@@ -99,8 +110,7 @@ def case(
         rtol, atol, f"{op}-{id or number}", conformance, xla,
     )  # fmt: skip
     CASES.setdefault(op, []).append(row)
-    module = inspect.stack(context=0)[1].frame.f_globals
-    module.setdefault("TABLE", []).append(row)
+    sys._getframe(1).f_globals.setdefault("TABLE", []).append(row)
     return row
 
 
@@ -130,14 +140,13 @@ def check_case(row: Case) -> None:
     definition = op_registry.lookup(row.op)
     kernel = kernels.lookup(row.op)
     attrs = complete_attrs(row)
-    static_shapes = _static_shapes(row, known=True)
-    unknown_shapes = _static_shapes(row, known=False)
+    all_shapes = [static_shapes(row, known) for known in KNOWN]
     compilable = row.xla and not (definition.host_only or definition.dynamic_shape)
     for backend in ("numpy", "xla") if compilable else ("numpy",):
-        run = _run_numpy if backend == "numpy" else _run_xla
-        inputs = [_copy(i) for i in row.inputs]
+        run = run_numpy if backend == "numpy" else run_xla
+        inputs = [copy_input(i) for i in row.inputs]
         variables = [
-            Variable(f"v{i}", _dtype_of(x), None if x.value is None else x.value.copy())
+            Variable(f"v{i}", dtype_of(x), None if x.value is None else x.value.copy())
             for i, x in enumerate(inputs)
             if isinstance(x, VariableInput)
         ]
@@ -158,8 +167,8 @@ def check_case(row: Case) -> None:
                 if output is None:
                     continue
             assert dtypes.as_dtype(output.dtype) == dtype.base_dtype, f"{where}: {output.dtype}"
-            for static in (static_shapes, unknown_shapes):
-                assert static is None or _agrees(static[i], output.shape), (where, static[i])
+            for static in all_shapes:
+                assert static is None or agrees(static[i], output.shape), (where, static[i])
             if expected[i] is not None:
                 want = as_array(expected[i])
                 assert want.dtype == output.dtype, f"{where}: expect is {want.dtype}"
@@ -186,48 +195,52 @@ def complete_attrs(row: Case) -> dict[str, Any]:
     """The attributes of the row's node, inferred ones and defaults included."""
     with graph_lib.Graph().as_default():
         # With unknown shapes, rows that a shape function refuses are built as well.
-        return dict(_build(row, known=False)._attrs)
+        return dict(build(row, "nothing")._attrs)
 
 
-def _build(row: Case, *, known: bool) -> Any:
-    """The row's op over placeholders (constants where the shape function needs values)."""
+def build(row: Case, known: Known) -> Any:
+    """The row's op over placeholders; constants where the shape function may know values."""
     definition = op_registry.lookup(row.op)
     values: list[Any] = []
     for index, value in enumerate(row.inputs):
-        static = index in definition.static_inputs and known
+        static = index in definition.static_inputs and known == "shapes"
         values.append(_symbol(value, static, known, definition.inputs[index]))
     return make_op(row.op, *values, **row.attrs)
 
 
-def _symbol(value: Any, static: bool, known: bool, arg: op_registry.ArgDef) -> Any:
+def _symbol(value: Any, static: bool, known: Known, arg: op_registry.ArgDef) -> Any:
     create = graph_lib.get_default_graph().create_op
     if isinstance(value, list):
         return [_symbol(v, static, known, arg) for v in value]
     if isinstance(value, VariableInput):
-        shape = None if value.value is None or not known else value.value.shape
+        shape = value.shape if value.value is None else _known_shape(value.value, known)
         if arg.is_ref:
             return create(
-                "VariableV2", [], name="v", attrs={"shape": shape, "dtype": _dtype_of(value)}
+                "VariableV2", [], name="v", attrs={"shape": shape, "dtype": dtype_of(value)}
             ).outputs[0]
         return create(
-            "VarHandleOp", [], name="v", attrs={"shape": shape, "dtype": _dtype_of(value)}
+            "VarHandleOp", [], name="v", attrs={"shape": shape, "dtype": dtype_of(value)}
         ).outputs[0]
     if static:
         proto = tensors.encode(value)
         return create(
             "Const", [], attrs={"value": proto, "dtype": dtypes.as_dtype(proto.dtype)}
         ).outputs[0]
-    shape = value.shape if known else None
+    shape = _known_shape(value, known)
     return create(
         "Placeholder", [], attrs={"dtype": dtypes.as_dtype(value.dtype), "shape": shape}
     ).outputs[0]
 
 
-def _static_shapes(row: Case, *, known: bool) -> list[Any] | None:
+def _known_shape(value: np.ndarray, known: Known) -> Shape:
+    return {"shapes": value.shape, "ranks": (None,) * value.ndim, "nothing": None}[known]
+
+
+def static_shapes(row: Case, known: Known) -> list[Shape] | None:
     """The statically inferred output shapes; None where a bad row is refused while building."""
     with graph_lib.Graph().as_default():
         try:
-            op = _build(row, known=known)
+            op = build(row, known)
         except ValueError:
             if row.raises is None:
                 raise
@@ -235,7 +248,7 @@ def _static_shapes(row: Case, *, known: bool) -> list[Any] | None:
         return [t.shape_tuple for t in op.outputs]
 
 
-def _agrees(static: Any, actual: tuple[int, ...]) -> bool:
+def agrees(static: Any, actual: tuple[int, ...]) -> bool:
     if static is None:
         return True
     return len(static) == len(actual) and all(
@@ -243,14 +256,14 @@ def _agrees(static: Any, actual: tuple[int, ...]) -> bool:
     )
 
 
-def _dtype_of(value: VariableInput) -> dtypes.DType:
+def dtype_of(value: VariableInput) -> dtypes.DType:
     if value.dtype is not None:
         return dtypes.as_dtype(value.dtype)
     assert value.value is not None, "an uninitialized variable needs a dtype"
     return dtypes.as_dtype(value.value.dtype)
 
 
-def _copy(value: Any) -> Any:
+def copy_input(value: Any) -> Any:
     if isinstance(value, list):
         return [v.copy() for v in value]
     return value if isinstance(value, VariableInput) else value.copy()
@@ -284,7 +297,7 @@ def _kernel_attrs(kernel: Any, attrs: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _run_numpy(
+def run_numpy(
     kernel: Any, inputs: list[Any], variables: list[Variable], attrs: dict[str, Any]
 ) -> tuple[Any, ...]:
     remaining = iter(variables)
@@ -294,7 +307,7 @@ def _run_numpy(
     return tuple(o if isinstance(o, Variable) else np.asarray(o) for o in outputs)
 
 
-def _run_xla(
+def run_xla(
     kernel: Any, inputs: list[Any], variables: list[Variable], attrs: dict[str, Any]
 ) -> tuple[Any, ...]:
     """Compiles the kernel with every non-static input traced and variables as arguments."""
@@ -343,9 +356,8 @@ def _run_xla(
 
 def table_test() -> Any:
     """The test of a module: ``test_case = table_test()`` after its last row."""
-    module = inspect.stack(context=0)[1].frame.f_globals
 
-    @pytest.mark.parametrize("row", module["TABLE"], ids=str)
+    @pytest.mark.parametrize("row", sys._getframe(1).f_globals["TABLE"], ids=str)
     def test_case(row: Case) -> None:
         check_case(row)
 

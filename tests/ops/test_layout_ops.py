@@ -118,7 +118,7 @@ case("ReverseV2", [CUBE, np.array([1], np.int64)], expect=CUBE[:, ::-1])
 case("ReverseV2", [A, i32()], expect=A, id="no axis")
 case("ReverseV2", [np.float32(1), i32()], expect=np.float32(1), id="scalar")
 case("ReverseV2", [WORDS, i32(0)], expect=WORDS[::-1], id="string", xla=False)
-case("ReverseV2", [A, i32(2)], raises=BAD, match=r"'axis'\[0\] = 2 is out of valid range \[0, 1\]")
+case("ReverseV2", [A, i32(2)], raises=BAD, match=r"'axis'\[0\] = 2 is out of valid range \[0, 1")
 case("ReverseV2", [A, i32(1, -1)], raises=BAD, match="axis 1 specified more than once")
 case(
     "ReverseSequence", [A, np.array([2, 0], np.int64)], seq_dim=1, expect=f32([1, 0, 2], [3, 4, 5])
@@ -158,7 +158,7 @@ SQUARE = np.arange(16, dtype=np.float32).reshape(4, 4)
 case("DiagPart", [SQUARE], expect=np.diag(SQUARE))
 case("DiagPart", [np.arange(16, dtype=np.int32).reshape(2, 2, 2, 2)], expect=i32([0, 5], [10, 15]))
 case("DiagPart", [A], raises=BAD, match="do not match")
-case("DiagPart", [CUBE], raises=BAD, match="should be even and positive")
+case("DiagPart", [CUBE], raises=BAD, match=r"should be\s+even and positive")
 BATCH = np.stack([SQUARE, SQUARE + 100])
 case("MatrixDiag", [A], expect=np.stack([np.diag(A[0]), np.diag(A[1])]))
 case("MatrixDiag", [f32(np.inf, np.nan)], expect=np.diag(f32(np.inf, np.nan)))
@@ -183,7 +183,7 @@ case(
     expect=with_diagonal(CUBE.swapaxes(1, 2), -CUBE[:, 0, :3]),
 )
 case("MatrixSetDiag", [EMPTY, EMPTY[:, 0]], expect=EMPTY, id="empty")
-case("MatrixSetDiag", [SQUARE, V[:3]], raises=BAD, match="must have diagonal.shape == input.shape")
+case("MatrixSetDiag", [SQUARE, V[:3]], raises=BAD, match="Either first dimensions of diagonal")
 case("MatrixBandPart", [BATCH, 1, 0], expect=np.tril(np.triu(BATCH, -1), 0))
 case("MatrixBandPart", [CUBE, np.int64(-1), np.int64(1)], expect=np.tril(CUBE, 1))
 case("MatrixBandPart", [CUBE, 0, -1], expect=np.triu(CUBE))
@@ -230,7 +230,7 @@ case(
     "MatrixSetDiagV3",
     [M, f32(1, 2), 0],
     raises=BAD,
-    match="must have diagonal.shape == input.shape",
+    match="Either first dimensions of diagonal don't match",
 )
 
 # Blocks

@@ -70,9 +70,11 @@ for _op, _more in (("FusedBatchNorm", ()), ("FusedBatchNormV2", ()), ("FusedBatc
 for _dtype, _tol in ((np.float16, 5e-3), (BF16, 5e-2)):
     for _op, _more in (("FusedBatchNormV2", ()), ("FusedBatchNormV3", (NONE,))):
         _want = (TRAINED[0].astype(_dtype), *TRAINED[1:], *_more)
-        # TensorFlow's CPU has no bfloat16 kernel of V2 everywhere.
+        # TensorFlow's CPU has no bfloat16 kernel of V2 everywhere; of V3's last output, which its
+        # gradient does not read, the shape depends on the kernel.
         case(_op, [X.astype(_dtype), SCALE, OFFSET, NONE, NONE], epsilon=EPSILON, rtol=_tol,
-             atol=_tol, id=np.dtype(_dtype).name, expect=_want)  # fmt: skip
+             atol=_tol, id=np.dtype(_dtype).name, expect=_want,
+             conformance=not (_more and _dtype == np.float16))  # fmt: skip
 _VOLUME = X.reshape(2, 3, 2, 2, 3)
 _FOR_3D = np.float32(0)
 case("FusedBatchNormV3", [_VOLUME, SCALE, OFFSET, NONE, NONE], epsilon=EPSILON, rtol=1e-4,
@@ -128,9 +130,9 @@ for _training in (True, False):
              expect=(to_first(_grads[0]), *_grads[1:], np.float32(0), np.float32(0)))  # fmt: skip
         if _op != "FusedBatchNormGrad":
             _half = {**_how, "rtol": 2e-2, "atol": 2e-2}
-            # TensorFlow's empty outputs of V3 are vectors for these, scalars for float32.
+            # TensorFlow's two empty outputs are vectors for these, scalars for float32.
             case(_op, [DY.astype(np.float16), X.astype(np.float16), SCALE, *_stats, *_more],
-                 **_half, id=f"{_id}-float16", conformance=not _op.endswith("V3"),
+                 **_half, id=f"{_id}-float16", conformance=False,
                  expect=(_grads[0].astype(np.float16), *_grads[1:], np.float32(0),
                          np.float32(0)))  # fmt: skip
 for _op, _more in (

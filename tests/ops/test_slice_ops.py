@@ -357,7 +357,7 @@ case("Where", [f32(0, -1, NAN)], expect=np.array([[1], [2]], np.int64))
 case("Where", [np.array([0, 2], BF16)], expect=np.array([[1]], np.int64))
 case("Where", [np.array([False, False])], expect=np.zeros((0, 1), np.int64), id="none")
 case("Where", [np.zeros((0, 3), bool)], expect=np.zeros((0, 2), np.int64), id="empty")
-case("Where", [np.array(True)], expect=np.zeros((1, 0), np.int64), id="scalar")
+case("Where", [np.array(True)], raises=BAD, match="Unhandled input dimensions: 0", id="scalar")
 for _op in ("Unique", "UniqueWithCounts"):
     _cut = slice(2) if _op == "Unique" else slice(3)
     case(_op, [i32(3, 1, 3, 2, 1)], expect=(i32(3, 1, 2), i32(0, 1, 0, 2, 1), i32(2, 2, 1))[_cut])

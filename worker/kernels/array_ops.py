@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType
+from flowray.proto.dtypes import DType, as_dtype
 from flowray.proto.shapes import Shape, format_shape, is_compatible
 from flowray.worker import xla
 from flowray.worker.checks import check
@@ -218,7 +218,7 @@ def fill(xp: Any, dims: Array, value: Any) -> Any:
         )
     if value.shape:
         raise errors.invalid_argument(
-            f"value must be a scalar, got shape {format_shape(value.shape)}"
+            f"value must represent a scalar, got shape {format_shape(value.shape)}"
         )
     sizes = tuple(dims.tolist())
     if any(d < 0 for d in sizes):
@@ -357,7 +357,7 @@ def bitcast(xp: Any, x: Any, *, type: DType) -> Any:
     ratio = after // before
     if ratio > 1 and (not x.ndim or x.shape[-1] != ratio):
         raise errors.invalid_argument(
-            f"Cannot bitcast from {x.dtype} to {type.name}: shape {format_shape(x.shape)}"
+            f"Cannot bitcast from {as_dtype(x.dtype).as_datatype_enum} to {type.as_datatype_enum}"
         )
     if xp is np:
         data = np.ascontiguousarray(x)

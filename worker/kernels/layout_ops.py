@@ -67,7 +67,9 @@ def pad(xp: Any, x: Any, paddings: Array) -> Any:
 @kernel("PadV2")
 def pad_v2(xp: Any, x: Any, paddings: Array, constant_values: Any) -> Any:
     if constant_values.shape:
-        raise errors.invalid_argument("constant_values must be a scalar.")
+        raise errors.invalid_argument(
+            f"constant_values must be a scalar. Found: {format_shape(constant_values.shape)}"
+        )
     return pad_with(xp, x, _check_paddings(x, paddings), constant_values)
 
 
@@ -140,7 +142,7 @@ def reverse_sequence(xp: Any, x: Any, seq_lengths: Any, *, seq_dim: int, batch_d
     batch, steps = x.shape[batch_dim], x.shape[seq_dim]
     if seq_lengths.shape != (batch,):
         raise errors.invalid_argument(
-            f"Length of seq_lens != input.dims({batch_dim}), ({seq_lengths.size} vs. {batch})"
+            f"Length of seq_lengths != input.dims({batch_dim}), ({seq_lengths.size} vs. {batch})"
         )
 
     def bad_length(lengths: Array) -> errors.OpError:
@@ -184,10 +186,12 @@ def diag_part(xp: Any, x: Any) -> Any:
         raise errors.invalid_argument(
             f"The rank of the tensor should be even and positive, got shape {format_shape(x.shape)}"
         )
-    if x.shape[:half] != x.shape[half:]:
-        raise errors.invalid_argument(
-            f"Invalid shape {format_shape(x.shape)}: dimensions i and i + {half} do not match."
-        )
+    for i in range(half):
+        if x.shape[i] != x.shape[i + half]:
+            raise errors.invalid_argument(
+                f"Invalid shape {format_shape(x.shape)}: dimensions {i} and {i + half} do not "
+                "match."
+            )
     count = int(np.prod(x.shape[:half], dtype=np.int64))
     return xp.diagonal(x.reshape(count, count)).reshape(x.shape[:half])
 
@@ -221,7 +225,7 @@ def matrix_band_part(xp: Any, x: Any, num_lower: Any, num_upper: Any) -> Any:
 def matrix_diag(xp: Any, diagonal: Any) -> Any:
     if diagonal.ndim < 1:
         raise errors.invalid_argument(
-            f"input must be at least 1-dim, received shape: {format_shape(diagonal.shape)}"
+            f"diagonal must be at least 1-dim, received shape: {format_shape(diagonal.shape)}"
         )
     on = np.eye(diagonal.shape[-1], dtype=bool)
     return xp.where(on, diagonal[..., None], zero(diagonal.dtype))
@@ -251,7 +255,7 @@ def _bounds(k: Array, rows: int, cols: int) -> tuple[int, int]:
     for name, index in (("lower", lower), ("upper", upper)):
         if not (-rows < index < cols or index == 0):
             raise errors.invalid_argument(
-                f"{name}_diag_index is out of bound: {index} It must be between {-rows} and {cols}"
+                f"{name}_diag_index is out of bound: {index}. It must be between {-rows} and {cols}"
             )
     if lower > upper:
         raise errors.invalid_argument(
@@ -290,9 +294,12 @@ def _set_diagonals(xp: Any, x: Any, diagonal: Any, lower: int, upper: int, align
     expected = (*x.shape[:-2], *count, longest)
     if diagonal.shape != expected:
         raise errors.invalid_argument(
-            "must have diagonal.shape == input.shape[:-2] + min(input.shape[-2:]), but received "
-            f"input shape: {format_shape(x.shape)} and diagonal shape: "
-            f"{format_shape(diagonal.shape)}"
+            "Either first dimensions of diagonal don't match input.shape[:-2], or "
+            "diagonal.shape[:-1] is not equal to the longests diagonal in range "
+            "[lower_diag_index:upper_diag_index].\n"
+            f"Input shape: {format_shape(x.shape)}\n"
+            f"Diagonal shape: {format_shape(diagonal.shape)}\n"
+            f"Expected diagonal shape: {format_shape(expected)}"
         )
     if not longest:
         return x

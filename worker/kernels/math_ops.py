@@ -459,7 +459,7 @@ def _add_n(xp: Any, inputs: list[Any]) -> Any:
     for i, other in enumerate(inputs):
         if other.shape != first.shape:
             raise errors.invalid_argument(
-                "Inputs to operation op of type AddN must have the same size and shape.  "
+                "Inputs to operation of type AddN must have the same size and shape.  "
                 f"Input 0: {format_shape(first.shape)} != input {i}: {format_shape(other.shape)}"
             )
     if len(inputs) == 1:

@@ -259,8 +259,7 @@ def scatter_slices(
         raise errors.invalid_argument(
             f"Dimensions [0,{indices.ndim - 1}) of indices[shape={format_shape(indices.shape)}] "
             f"must match dimensions [0,{indices.ndim - 1}) of "
-            f"updates[shape={format_shape(updates.shape)}]; the rest those of "
-            f"output[shape={format_shape(target.shape)}]"
+            f"updates[shape={format_shape(updates.shape)}]"
         )
     if not math.prod(target.shape):
         if math.prod(updates.shape) or math.prod(indices.shape):
@@ -368,6 +367,8 @@ def dynamic_stitch(xp: Any, indices: list[Any], data: list[Any]) -> Any:
 
 @kernel("Where")
 def where(xp: Any, x: Array) -> Array:
+    if not x.ndim:
+        raise errors.invalid_argument("WhereOp : Unhandled input dimensions: 0")
     return np.argwhere(x).astype(np.int64, copy=False)
 
 
