@@ -64,7 +64,8 @@ def message_of(error: Exception) -> str:
     """What the kernel or shape function said, without what TensorFlow puts around it."""
     text = getattr(error, "message", str(error))
     text = re.sub(r"\AGraph execution error:.*?\nNode: '[^\n]*'\n", "", text, flags=re.DOTALL)
-    return re.split(r"\n\t \[\[| for '\{\{node ", text)[0]
+    text = re.split(r"\n\t \[\[| for '\{\{node ", text)[0]
+    return text.removeprefix("Graph execution error:\n\n")
 
 
 @dataclass
@@ -103,7 +104,11 @@ class Runner:
         with ours.as_default():
             op = harness.build(row, known)
             pairs = list(zip(op.inputs, flat_inputs(row), strict=True))
-            variables = [_add_variable(t, v) for t, v in pairs if isinstance(v, VariableInput)]
+            variables = [
+                _add_variable(t, v, f"{scope}/{t.op.name}")
+                for t, v in pairs
+                if isinstance(v, VariableInput)
+            ]
         find = import_into(self._graph, ours, scope)
         result = _Row(
             [find(t) for t in op.outputs] or [find(op)],
@@ -136,7 +141,7 @@ class Runner:
 
 
 def _add_variable(
-    variable: Tensor, given: VariableInput
+    variable: Tensor, given: VariableInput, shared_name: str
 ) -> tuple[np.ndarray | None, Tensor, Operation, Tensor]:
     """Nodes around a variable: its value, a placeholder for it, its initializer, its reader."""
     dtype = harness.dtype_of(given)
@@ -145,12 +150,11 @@ def _add_variable(
         assign = make_op("Assign", variable, initial, validate_shape=False)
         return given.value, initial, assign, make_op("Identity", variable).outputs[0]
     # Handles without a shared name would all be of one variable.
-    variable.op._node_def.attr["shared_name"].s = variable.op.name.encode()
+    variable.op._node_def.attr["shared_name"].s = shared_name.encode()
     assign = make_op("AssignVariableOp", variable, initial, dtype=dtype)
     return given.value, initial, assign, make_op("ReadVariableOp", variable, dtype=dtype).outputs[0]
 
 
 def _as_array(value: Any) -> np.ndarray:
     """A fetched value as flowray has it: strings are object arrays of bytes."""
-    array = np.asarray(value)
-    return array.astype(object) if array.dtype.kind in "SU" else array
+    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)

@@ -202,6 +202,6 @@ merge(
     match="At least one prefix checkpoint file must exist, but none existed",
 )  # fmt: skip
 # TensorFlow's text ends at the zero byte that the first key begins with.
-merge(("there", "there"), "merged", raises=BAD, match="Duplicate tensor keyed by ")
+merge(("there", "there"), "merged", raises=BAD, match="Duplicate tensor keyed by")
 
 test_case = table_test()
