@@ -6,4 +6,4 @@
 from flowray.client import *  # noqa: F403
 from flowray.client import __all__ as __all__
 
-__version__ = "0.1.0"
+__version__ = VERSION  # noqa: F405 - TensorFlow's, for scripts that ask (docs/decisions/0005-version.md)
