@@ -10,8 +10,6 @@ import time
 import warnings
 from typing import Any
 
-from google.protobuf import json_format
-
 from flowray.client.framework.graph import Graph, get_default_graph
 from flowray.client.ops.summary_ops import (
     audio,
@@ -208,6 +206,8 @@ def get_summary_description(node_def: graph_pb2.NodeDef) -> event_pb2.SummaryDes
     """What the node of a ``TensorSummary`` op says about itself; ValueError for other ops."""
     if node_def.op != "TensorSummary":
         raise ValueError(f"Can't get_summary_description on {node_def.op}")
+    from google.protobuf import json_format  # slow to import, and hardly ever needed
+
     text = node_def.attr["description"].s.decode()
     return json_format.Parse(text, event_pb2.SummaryDescription())
 
