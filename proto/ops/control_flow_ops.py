@@ -31,6 +31,6 @@ def _merge_shapes(c: ShapeContext) -> list[Shape]:
 op("Switch", "data: T, pred: bool -> output_false: T, output_true: T", shape=_switch_shapes)
 op(
     "RefSwitch", "data: Ref(T), pred: bool -> output_false: Ref(T), output_true: Ref(T)",
-    reads_only=True, shape=_switch_shapes,
+    reads_only=True, allows_uninitialized_input=True, shape=_switch_shapes,
 )  # fmt: skip
 op("Merge", "inputs: N*T -> output: T, value_index: int32", shape=_merge_shapes)
