@@ -149,8 +149,8 @@ class RefVariable(Variable):
 
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
         return apply_op(
-            "StridedSliceAssign", self._variable, *slice_op.inputs[1:], value, name=name,
-            **slice_masks(slice_op),
+            "StridedSliceAssign", self._variable, *slice_op.inputs[1:], value,
+            name=name or f"{slice_op.name}/_assign", **slice_masks(slice_op),
         )  # fmt: skip
 
     def _scatter(self, how: str, indices: Any, updates: Any, name: str | None) -> Any:

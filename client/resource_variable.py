@@ -217,7 +217,8 @@ class ResourceVariable(Variable):
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
         op = apply_op(
             "ResourceStridedSliceAssign", self._handle, *slice_op.inputs[1:],
-            convert_to_tensor(value, self._dtype), name=name, **slice_masks(slice_op),
+            convert_to_tensor(value, self._dtype), name=name or f"{slice_op.name}/_assign",
+            **slice_masks(slice_op),
         )  # fmt: skip
         return self._after(op)
 

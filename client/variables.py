@@ -7,7 +7,6 @@ TensorFlow 1.15's, since checkpoints, tools and users know them.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -267,10 +266,7 @@ class Variable(metaclass=CreatedInScope):
 
     def __getitem__(self, spec: Any) -> Tensor:
         """A slice of the value; its method ``assign`` writes to that slice of the variable."""
-        piece = slice_helper(self.value(), spec)
-        if piece.op.type == "StridedSlice":
-            piece.assign = functools.partial(self._assign_slice, piece.op)
-        return piece  # type: ignore[no-any-return]
+        return slice_helper(self.value(), spec, self)  # type: ignore[no-any-return]
 
     def __iter__(self) -> Any:
         raise TypeError("'Variable' object is not iterable.")

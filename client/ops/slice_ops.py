@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -59,15 +60,19 @@ def strided_slice(
         ellipsis_mask: the entry that stands for all dimensions that are left.
         new_axis_mask: entries that add a dimension of size 1.
         shrink_axis_mask: entries that are one index, whose dimension goes away.
-        var: a variable whose value ``input_`` is (TensorFlow's slice assignment).
+        var: a variable whose value ``input_`` is: the result has a method ``assign``, which writes
+            to that slice of it.
     """
     if strides is None:
         strides = ones_like(begin)
-    return apply_op(
+    result = apply_op(
         "StridedSlice", input_, begin, end, strides, begin_mask=begin_mask, end_mask=end_mask,
         ellipsis_mask=ellipsis_mask, new_axis_mask=new_axis_mask,
         shrink_axis_mask=shrink_axis_mask, name=name,
     )  # fmt: skip
+    if var is not None:
+        result.assign = functools.partial(var._assign_slice, result.op)
+    return result
 
 
 _INDEX_ERROR = (

@@ -11,26 +11,26 @@ from flowray.proto import errors, strided_slice
 from flowray.proto.dtypes import DType, as_dtype
 from flowray.proto.shapes import format_shape
 from flowray.worker.kernels.registry import add_kernel, kernel
-from flowray.worker.kernels.slice_ops import gather_nd, gather_v2, scatter_slices
+from flowray.worker.kernels.slice_ops import gather_nd, gather_v2
 from flowray.worker.kernels.state_ops import (
     HOW,
     assign_slice,
     count_up,
     replaced,
+    scatter_places,
     scatter_rows,
 )
 from flowray.worker.state import Variable
 
 
+def _missing(resource: Variable) -> str:
+    return f"Resource {resource.container}/{resource.name}/N10tensorflow3VarE does not exist."
+
+
 def existing(resource: Variable) -> Any:
-    """The variable's value; FailedPreconditionError in a resource variable's words if none."""
+    """The variable's value; NotFoundError if it has none."""
     if not resource.is_initialized:
-        raise errors.failed_precondition(
-            f"Could not find variable {resource.name}. This could mean that the variable has been "
-            "deleted. In TF1, it can also mean the variable is uninitialized. Debug info: "
-            f"container={resource.container}, status error message=Resource "
-            f"{resource.container}/{resource.name}/N10tensorflow3VarE does not exist."
-        )
+        raise errors.not_found(_missing(resource))
     return resource.read()
 
 
@@ -42,15 +42,19 @@ def var_is_initialized(xp: Any, resource: Variable) -> Any:
 @kernel("DestroyResourceOp")
 def destroy(xp: Any, resource: Variable, *, ignore_lookup_error: bool) -> None:
     if not ignore_lookup_error and not resource.is_initialized:
-        raise errors.not_found(
-            f"Resource {resource.container}/{resource.name}/N10tensorflow3VarE does not exist."
-        )
+        raise errors.not_found(_missing(resource))
     resource.clear()
 
 
 @kernel("ReadVariableOp")
 def read(xp: Any, resource: Variable, *, dtype: DType) -> Any:
-    value = existing(resource)
+    if not resource.is_initialized:
+        raise errors.failed_precondition(
+            f"Could not find variable {resource.name}. This could mean that the variable has been "
+            "deleted. In TF1, it can also mean the variable is uninitialized. Debug info: "
+            f"container={resource.container}, status error message={_missing(resource)}"
+        )
+    value = resource.read()
     if as_dtype(value.dtype) != dtype:
         raise errors.invalid_argument(
             f"Trying to read variable {resource.name} with wrong dtype. Expected {dtype.name} got "
@@ -104,7 +108,10 @@ def resource_count_up_to(xp: Any, resource: Variable, *, limit: int, T: DType) -
 def resource_gather(
     xp: Any, resource: Variable, indices: Any, *, dtype: DType, batch_dims: int
 ) -> Any:
-    return gather_v2(xp, existing(resource), indices, np.array(batch_dims), batch_dims=batch_dims)
+    params = existing(resource)
+    if not params.shape:
+        raise errors.invalid_argument("params must be at least 1 dimensional")
+    return gather_v2(xp, params, indices, np.array(batch_dims), batch_dims=batch_dims)
 
 
 @kernel("ResourceGatherNd")
@@ -135,7 +142,7 @@ def _scatter_nd(how: str) -> Callable[..., None]:
     def scatter(
         xp: Any, ref: Variable, indices: Any, updates: Any, *, bad_indices_policy: bytes
     ) -> None:
-        ref.assign(scatter_slices(xp, existing(ref), indices, updates, bad_indices_policy, how))
+        ref.assign(scatter_places(xp, existing(ref), indices, updates, bad_indices_policy, how))
 
     return scatter
 

@@ -47,10 +47,7 @@ def _assign_update(symbol: str) -> Callable[..., Variable]:
     def update(xp: Any, ref: Variable, value: Any) -> Variable:
         old = ref.read()
         if old.shape != value.shape:
-            raise errors.invalid_argument(
-                "Shapes of both tensors to be updated must match: "
-                f"lhs shape= {format_shape(old.shape)} rhs shape= {format_shape(value.shape)}"
-            )
+            raise errors.invalid_argument("Parameters and update must be the same size")
         replaced(xp, ref, old + value if symbol == "+" else old - value, old.dtype)
         return ref
 
@@ -91,10 +88,8 @@ def scatter_rows(xp: Any, old: Any, indices: Any, updates: Any, how: str) -> Any
 
     A row may be named several times: it takes all its updates (the last one, if ``how`` is "set").
     """
-    if not old.shape:
-        raise errors.invalid_argument("params must be at least 1-D, got shape []")
     rest = old.shape[1:]
-    if updates.shape and updates.shape != indices.shape + rest:
+    if not old.shape or (updates.shape and updates.shape != indices.shape + rest):
         raise errors.invalid_argument(
             "Must have updates.shape = indices.shape + params.shape[1:] or updates.shape = [], "
             f"got updates.shape {format_shape(updates.shape)}, indices.shape "
@@ -129,17 +124,66 @@ HOW = {
 
 def _scatter(how: str) -> Callable[..., Variable]:
     def scatter(xp: Any, ref: Variable, indices: Any, updates: Any) -> Variable:
-        ref.assign(scatter_rows(xp, ref.read(), indices, updates, how))
+        old = ref.read()
+        if not old.shape:
+            raise errors.invalid_argument("params must be at least 1-D, got shape []")
+        ref.assign(scatter_rows(xp, old, indices, updates, how))
         return ref
 
     return scatter
+
+
+def _check_places(old: Any, indices: Any, updates: Any, outer: tuple[int, ...], depth: int) -> None:
+    """The shapes must be ``outer + [depth]`` and ``outer + old.shape[depth:]``."""
+    count = len(outer)
+    places = f"indices[shape={format_shape(indices.shape)}]"
+    given = f"updates[shape={format_shape(updates.shape)}]"
+    if outer and updates.shape[:1] != outer[:1]:
+        found = updates.shape[0] if updates.shape else 1
+        raise errors.invalid_argument(
+            f"Dimensions [0,1) of {places} = {outer[0]} must match dimensions [0,1) of {given} = "
+            f"{found}"
+        )
+    if updates.shape[:count] != outer:
+        raise errors.invalid_argument(
+            f"Dimensions [0,{count}) of {places} must match dimensions [0,{count}) of {given}"
+        )
+    if depth > old.ndim or updates.shape[count:] != old.shape[depth:]:
+        raise errors.invalid_argument(
+            f"Dimensions [{depth},{old.ndim}) of input[shape={format_shape(old.shape)}] must "
+            f"match dimensions [{depth},{updates.ndim}) of {given}"
+        )
+
+
+def scatter_places(xp: Any, old: Any, indices: Any, updates: Any, policy: bytes, how: str) -> Any:
+    """A copy of ``old`` with ``updates`` brought in at the index vectors ``indices``.
+
+    Indices of rank 1 are so many vectors of length 1, as TensorFlow's kernels have it.
+    """
+    if not old.shape:
+        raise errors.invalid_argument("Output must be at least 1-D, got shape: []")
+    if not indices.shape:
+        raise errors.invalid_argument("Indices shape must have rank at least one. Found:[]")
+    elements = [math.prod(array.shape) for array in (indices, updates)]
+    if any(elements) and not all([*elements, math.prod(old.shape)]):
+        raise errors.invalid_argument(
+            "Indices and updates specified for empty output.  indices shape: "
+            f"{format_shape(indices.shape)}"
+        )
+    outer, depth = indices.shape[:-1], indices.shape[-1]
+    if indices.ndim == 1:
+        outer, depth = indices.shape, 1
+    _check_places(old, indices, updates, outer, depth)
+    if not all(elements):
+        return old
+    return scatter_slices(xp, old, indices.reshape((*outer, depth)), updates, policy, how)
 
 
 def _scatter_nd(how: str) -> Callable[..., Variable]:
     def scatter(
         xp: Any, ref: Variable, indices: Any, updates: Any, *, bad_indices_policy: bytes
     ) -> Variable:
-        ref.assign(scatter_slices(xp, ref.read(), indices, updates, bad_indices_policy, how))
+        ref.assign(scatter_places(xp, ref.read(), indices, updates, bad_indices_policy, how))
         return ref
 
     return scatter
@@ -161,8 +205,8 @@ def assign_slice(
     try:
         value = xp.broadcast_to(value, selected)
     except ValueError:
-        raise errors.unimplemented(
-            f"Value shape {format_shape(value.shape)} does not fit the slice's shape "
+        raise errors.invalid_argument(
+            f"Cannot broadcast input shape {format_shape(value.shape)} into final shape "
             f"{format_shape(selected)}"
         ) from None
     value = value.reshape(tuple(s.size for s in selections))
