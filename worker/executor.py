@@ -43,7 +43,7 @@ class Cancellation:
 
     def __init__(self) -> None:
         self.cancelled = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten iterator may be collected under it
         self._waiting: list[threading.Condition] = []
 
     def cancel(self) -> None:

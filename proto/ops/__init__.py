@@ -2,13 +2,18 @@
 
 from flowray.proto.ops import (  # noqa: F401 - imported for their registrations
     array_ops,
+    batch_dataset_ops,
     checkpoint_ops,
     control_flow_ops,
     conv_ops,
+    dataset_ops,
+    file_dataset_ops,
     functional_ops,
     io_ops,
+    iterator_ops,
     layout_ops,
     logging_ops,
+    map_dataset_ops,
     math_ops,
     nn_ops,
     norm_ops,

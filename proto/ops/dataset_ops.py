@@ -1,0 +1,157 @@
+"""Datasets: definitions. A dataset is a scalar of dtype variant.
+
+Attributes that only tell TensorFlow how to run the pipeline, not what comes out of it, are hints.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.proto.op_registry import AttrDef, ShapeContext, attr, op
+from flowray.proto.ops.common_shapes import scalar
+from flowray.proto.shapes import Shape
+
+ELEMENTS: dict[str, Any] = {
+    "output_types": attr("list(type)", minimum=1),
+    "output_shapes": attr("list(shape)", minimum=1),
+}
+"""What the elements of a dataset are: one dtype and one shape per component."""
+
+ARGUMENTS = attr("list(type)", minimum=0)
+FUNCTION = attr("func")
+INTER_OP = {"use_inter_op_parallelism": True}
+COMPONENTS: dict[str, AttrDef] = {
+    "Toutput_types": attr("list(type)", minimum=1),
+    "output_shapes": ELEMENTS["output_shapes"],
+}
+"""The same for an op that takes an element as its inputs."""
+
+
+def components_shape(c: ShapeContext) -> list[Shape]:
+    """The shapes of an element's components."""
+    return list(c.attr("output_shapes"))
+
+
+# TensorFlow's own names for a node's pipeline; most ops carry them, these and older ones do not.
+_WITHOUT_METADATA = frozenset({
+    "DirectedInterleaveDataset", "FinalizeDataset", "IgnoreErrorsDataset", "MatchingFilesDataset",
+    "MaxIntraOpParallelismDataset", "ModelDataset", "OptimizeDataset", "OptimizeDatasetV2",
+    "PrivateThreadPoolDataset", "SlidingWindowDataset",
+})  # fmt: skip
+
+
+def define_dataset(
+    name: str, inputs: str, *, stateful: bool = False, hints: dict[str, Any] | None = None,
+    typed: bool = True, blocks: bool = False, **attributes: Any,
+) -> None:  # fmt: skip
+    """A dataset op; ``typed`` ones state their elements' types and shapes."""
+    hints = dict(hints or {})
+    if not name.startswith("Experimental") and name not in _WITHOUT_METADATA:
+        hints["metadata"] = ""
+    elements = ELEMENTS if typed else {}
+    op(
+        name, f"{inputs} -> handle: variant", **elements, **attributes, **hints,
+        hints=list(hints), stateful=stateful, blocks=blocks, host_only=True, shape=scalar,
+    )  # fmt: skip
+
+
+# Sources ------------------------------------------------------------------------------------------
+
+define_dataset(
+    "TensorDataset", "components: [Toutput_types]", typed=False, stateful=True, **COMPONENTS
+)
+define_dataset(
+    "TensorSliceDataset", "components: [Toutput_types]", typed=False, stateful=True, **COMPONENTS,
+    hints={"is_files": False, "replicate_on_split": False},
+)  # fmt: skip
+define_dataset(
+    "RangeDataset", "start: int64, stop: int64, step: int64", stateful=True,
+    hints={"replicate_on_split": False},
+)  # fmt: skip
+define_dataset("RandomDataset", "seed: int64, seed2: int64", stateful=True)
+define_dataset(
+    "GeneratorDataset",
+    "init_func_other_args: [Tinit_func_args], next_func_other_args: [Tnext_func_args], "
+    "finalize_func_other_args: [Tfinalize_func_args]",
+    init_func=FUNCTION, next_func=FUNCTION, finalize_func=FUNCTION, Tinit_func_args=ARGUMENTS,
+    Tnext_func_args=ARGUMENTS, Tfinalize_func_args=ARGUMENTS, stateful=True,
+)  # fmt: skip
+
+
+# Sequences ----------------------------------------------------------------------------------------
+
+for _name in ("RepeatDataset", "TakeDataset", "SkipDataset"):
+    define_dataset(_name, "input_dataset: variant, count: int64")
+define_dataset("ConcatenateDataset", "input_dataset: variant, another_dataset: variant")
+define_dataset("ZipDataset", "input_datasets: N*variant")
+define_dataset(
+    "ShardDataset", "input_dataset: variant, num_shards: int64, index: int64",
+    require_non_empty=False,
+)  # fmt: skip
+define_dataset(
+    "ShuffleDataset", "input_dataset: variant, buffer_size: int64, seed: int64, seed2: int64",
+    reshuffle_each_iteration=True,
+)  # fmt: skip
+define_dataset(
+    "ShuffleAndRepeatDataset",
+    "input_dataset: variant, buffer_size: int64, seed: int64, seed2: int64, count: int64",
+    reshuffle_each_iteration=True,
+)  # fmt: skip
+define_dataset(
+    "PrefetchDataset", "input_dataset: variant, buffer_size: int64",
+    hints={"slack_period": 0, "legacy_autotune": True, "buffer_size_min": 0},
+)  # fmt: skip
+for _name in ("DirectedInterleaveDataset", "ExperimentalDirectedInterleaveDataset"):
+    _stop = {"stop_on_empty_dataset": False} if _name.startswith("D") else {}
+    define_dataset(
+        _name, "selector_input_dataset: variant, data_input_datasets: N*variant", **_stop
+    )
+
+
+# What changes nothing -----------------------------------------------------------------------------
+
+_CONFIGS = {"optimization_configs": attr("list(string)", [])}
+define_dataset("OptimizeDataset", "input_dataset: variant, optimizations: string", hints=_CONFIGS)
+define_dataset(
+    "OptimizeDatasetV2",
+    "input_dataset: variant, optimizations_enabled: string, optimizations_disabled: string, "
+    "optimizations_default: string",
+    hints=_CONFIGS,
+)  # fmt: skip
+define_dataset(
+    "ModelDataset", "input_dataset: variant",
+    hints={"algorithm": 0, "cpu_budget": 0, "ram_budget": 0},
+)  # fmt: skip
+define_dataset(
+    "OptionsDataset", "input_dataset: variant", hints={"serialized_options": attr("string")}
+)
+define_dataset("FinalizeDataset", "input_dataset: variant", hints={"has_captured_ref": False})
+for _name in ("", "Experimental"):
+    define_dataset(
+        f"{_name}MaxIntraOpParallelismDataset",
+        "input_dataset: variant, max_intra_op_parallelism: int64",
+    )
+    define_dataset(f"{_name}PrivateThreadPoolDataset", "input_dataset: variant, num_threads: int64")
+
+
+# What comes out of a dataset in one go ------------------------------------------------------------
+
+op(
+    "ReduceDataset",
+    "input_dataset: variant, initial_state: [Tstate], other_arguments: [Targuments] "
+    "-> components: [output_types]",
+    f=FUNCTION, Tstate=attr("list(type)", minimum=1), Targuments=ARGUMENTS, **ELEMENTS,
+    **INTER_OP, metadata="", hints=["metadata", *INTER_OP],
+    stateful=True, blocks=True, host_only=True, shape=components_shape,
+)  # fmt: skip
+op(
+    "DatasetToSingleElement", "dataset: variant -> components: [output_types]", **ELEMENTS,
+    metadata="", hints=["metadata"], stateful=True, blocks=True, host_only=True,
+    shape=components_shape,
+)  # fmt: skip
+for _name in ("DatasetCardinality", "ExperimentalDatasetCardinality"):
+    _options = {"cardinality_options": ""} if _name.startswith("D") else {}
+    op(
+        _name, "input_dataset: variant -> cardinality: int64", **_options, hints=list(_options),
+        host_only=True, shape=scalar,
+    )  # fmt: skip

@@ -1,0 +1,184 @@
+"""Iterators that put elements together into batches, and take batches apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flowray.proto import errors
+from flowray.proto.shapes import Shape, format_shape
+from flowray.worker.data.dataset import Array, DatasetIterator, Derived, Element
+from flowray.worker.executor import current_cancellation
+
+
+class Collecting(Derived):
+    """Takes up to ``size`` elements for one of its own."""
+
+    __slots__ = ("_drop_remainder", "_size")
+
+    def __init__(self, source: DatasetIterator, size: int, drop_remainder: bool) -> None:
+        super().__init__(source)
+        self._size = size
+        self._drop_remainder = drop_remainder
+
+    def _collect(self) -> list[Element]:
+        """The elements of a batch; none at the end."""
+        elements: list[Element] = []
+        cancellation = current_cancellation()
+        while len(elements) < self._size and (element := self._pull()) is not None:
+            elements.append(element)
+            cancellation.check()
+        if len(elements) < self._size and self._drop_remainder:
+            return []
+        return elements
+
+
+class BatchIterator(Collecting):
+    """Elements of equal shapes, stacked."""
+
+    __slots__ = ()
+
+    def get_next(self) -> Element | None:
+        elements = self._collect()
+        if not elements:
+            return None
+        return tuple(stack(i, column) for i, column in enumerate(zip(*elements, strict=True)))
+
+
+def stack(component: int, values: Sequence[Array]) -> Array:
+    """The values along a new first axis; InvalidArgumentError if their shapes differ."""
+    first = values[0]
+    shape = first.shape
+    for i, value in enumerate(values):
+        if value.shape != shape:
+            raise errors.invalid_argument(
+                "Cannot add tensor to the batch: number of elements does not match. Shapes are: "
+                f"[tensor]: {format_shape(value.shape)}, [batch]: {format_shape(shape)} (component "
+                f"{component}, element {i})"
+            )
+    result = np.empty((len(values), *shape), first.dtype)
+    for i, value in enumerate(values):
+        result[i, ...] = value
+    return result
+
+
+class PaddedBatchIterator(Collecting):
+    """Elements padded to equal shapes, stacked.
+
+    Args:
+        shapes: to what each component is padded; None in one means the largest of the batch.
+        padding: the scalar to pad each component with.
+    """
+
+    __slots__ = ("_padding", "_shapes")
+
+    def __init__(
+        self,
+        source: DatasetIterator,
+        size: int,
+        drop_remainder: bool,
+        shapes: Sequence[Shape],
+        padding: Sequence[Array],
+    ) -> None:
+        super().__init__(source, size, drop_remainder)
+        self._shapes = shapes
+        self._padding = padding
+
+    def get_next(self) -> Element | None:
+        elements = self._collect()
+        if not elements:
+            return None
+        return tuple(
+            pad_and_stack(i, column, shape, padding)
+            for i, (column, shape, padding) in enumerate(
+                zip(zip(*elements, strict=True), self._shapes, self._padding, strict=True)
+            )
+        )
+
+
+def pad_and_stack(component: int, values: Sequence[Array], shape: Shape, padding: Array) -> Array:
+    """The values, padded at their ends to ``shape``, along a new first axis.
+
+    Raises:
+        InvalidArgumentError: a value has another rank.
+        DataLossError: a value is too large.
+    """
+    assert shape is not None
+    for value in values:
+        if value.ndim != len(shape):
+            raise errors.invalid_argument(
+                f"All elements in a batch must have the same rank as the padded shape for "
+                f"component{component}: expected rank {len(shape)} but got element with rank "
+                f"{value.ndim}"
+            )
+        for size, limit in zip(value.shape, shape, strict=True):
+            if limit is not None and size > limit:
+                raise errors.data_loss("Attempted to pad to a smaller size than the input element.")
+    sizes = [
+        max(value.shape[i] for value in values) if limit is None else limit
+        for i, limit in enumerate(shape)
+    ]
+    full = (len(values), *sizes)
+    if all(list(value.shape) == sizes for value in values):
+        result = np.empty(full, values[0].dtype)
+    else:
+        result = np.full(full, padding[()], values[0].dtype)
+    for i, value in enumerate(values):
+        place: Any = (i, *(slice(size) for size in value.shape), ...)
+        result[place] = value
+    return result
+
+
+class UnbatchIterator(Derived):
+    """The rows of each element, one after the other."""
+
+    __slots__ = ("_batch", "_row")
+
+    _saved = ("_batch", "_row")
+
+    def __init__(self, source: DatasetIterator) -> None:
+        super().__init__(source)
+        self._batch: Element | None = None
+        self._row = 0
+
+    def get_next(self) -> Element | None:
+        cancellation = current_cancellation()
+        while self._batch is None or self._row >= len(self._batch[0]):
+            self._batch = None
+            batch = self._pull()
+            if batch is None:
+                return None
+            _check_rows(batch)
+            self._batch, self._row = batch, 0
+            cancellation.check()
+        row = self._row
+        self._row += 1
+        return tuple([slice_row(component, row) for component in self._batch])
+
+
+def slice_row(component: Array, row: int) -> Array:
+    """``component[row]``, as an array even if it is a scalar."""
+    return component[row : row + 1].reshape(component.shape[1:])
+
+
+def _check_rows(batch: Element) -> None:
+    if any(component.ndim == 0 for component in batch):
+        raise errors.invalid_argument(
+            "Input element must have a non-scalar value in each component."
+        )
+    rows = len(batch[0])
+    for i, component in enumerate(batch):
+        if len(component) != rows:
+            raise errors.invalid_argument(
+                "Input element must have the same batch size in each component. Component 0 had "
+                f"size {rows} but component {i} had size, {len(component)}."
+            )
+
+
+def row_count(components: Sequence[Array]) -> int:
+    """The common size of the first axes; InvalidArgumentError if there is none."""
+    if len({component.shape[:1] for component in components}) != 1 or components[0].ndim == 0:
+        raise errors.invalid_argument("All components must have the same size in the 0th dimension")
+    return len(components[0])

@@ -1,0 +1,108 @@
+"""What the kernels of dataset ops share."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from flowray.proto import errors
+from flowray.proto.dtypes import DType
+from flowray.proto.shapes import Shape
+from flowray.worker.data import batching
+from flowray.worker.data.background import BackgroundIterator
+from flowray.worker.data.dataset import (
+    Dataset,
+    as_variant,
+)
+from flowray.worker.data.elementwise import ElementFunction
+from flowray.worker.function import Function
+from flowray.worker.kernels.registry import add_kernel
+
+Array = np.ndarray[Any, Any]
+Types = list[DType]
+Shapes = list[Shape]
+F = TypeVar("F", bound=Callable[..., Dataset])
+
+AUTOTUNE: Final = -1
+AUTOTUNED_PREFETCH: Final = 4
+
+
+def dataset_kernel(*op_names: str) -> Callable[[F], F]:
+    """Registers a function that gives a Dataset as the kernel that gives it as a tensor."""
+
+    def register(make: F) -> F:
+        @functools.wraps(make)
+        def compute(*args: Any, **attrs: Any) -> Array:
+            return as_variant(make(*args, **attrs))
+
+        for name in op_names:
+            add_kernel(name, compute)
+        return make
+
+    return register
+
+
+def bound(function: Function, captures: Sequence[Any]) -> ElementFunction:
+    """``function`` of an element's components, its captures added."""
+    if not captures:
+        return function
+    values = tuple(captures)
+    return lambda *components: function(*components, *values)
+
+
+def positive(name: str, value: Any) -> int:
+    """A scalar argument; InvalidArgumentError unless it is greater than zero."""
+    number = int(value)
+    if number <= 0:
+        raise errors.invalid_argument(f"{name} must be greater than zero.")
+    return number
+
+
+def cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parallelism(value: Any) -> int:
+    """``num_parallel_calls`` as a number; autotuned, one call for each processor."""
+    number = int(value)
+    if number == AUTOTUNE:
+        return cpus()
+    return positive("num_parallel_calls", number)
+
+
+def threads(calls: int) -> int:
+    """How many threads make ``calls`` calls at a time: TensorFlow has no more than processors."""
+    return min(calls, max(cpus(), 2))
+
+
+def prefetched(source: Dataset, size: int, types: Types, shapes: Shapes) -> Dataset:
+    return Dataset(
+        types,
+        shapes,
+        lambda: BackgroundIterator(source.iterator(), capacity=size),
+        source.cardinality,
+    )
+
+
+def batched(
+    source: Dataset, batch_size: Any, drop_remainder: bool, types: Types, shapes: Shapes
+) -> Dataset:
+    rows = int(batch_size)
+    if rows <= 0:
+        raise errors.invalid_argument("Batch size must be greater than zero.")
+    return Dataset(
+        types,
+        shapes,
+        lambda: batching.BatchIterator(source.iterator(), rows, drop_remainder),
+        batch_count(source.cardinality, rows, drop_remainder),
+    )
+
+
+def batch_count(count: int, rows: int, drop_remainder: bool) -> int:
+    if count < 0:
+        return count
+    return count // rows if drop_remainder else -(-count // rows)

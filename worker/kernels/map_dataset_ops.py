@@ -1,0 +1,327 @@
+"""Datasets that functions make of the elements of others: kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.proto import errors
+from flowray.worker.data import elementwise, interleave, sequences
+from flowray.worker.data.background import BackgroundIterator
+from flowray.worker.data.dataset import (
+    UNKNOWN,
+    Dataset,
+    DatasetIterator,
+    Element,
+    as_variant,
+    dataset_of,
+)
+from flowray.worker.data.elementwise import ElementFunction, as_element
+from flowray.worker.data.kernels import (
+    AUTOTUNE,
+    Array,
+    Shapes,
+    Types,
+    batched,
+    bound,
+    cpus,
+    dataset_kernel,
+    parallelism,
+    positive,
+    prefetched,
+    threads,
+)
+from flowray.worker.function import Function
+
+# Element by element -------------------------------------------------------------------------------
+
+
+def mapped(
+    source: Dataset, function: ElementFunction, types: Types, shapes: Shapes, keep_count: bool
+) -> Dataset:
+    return Dataset(
+        types,
+        shapes,
+        lambda: elementwise.MapIterator(source.iterator(), function, keep_count),
+        source.cardinality if keep_count else UNKNOWN,
+    )
+
+
+def mapped_in_parallel(
+    source: Dataset, function: ElementFunction, types: Types, shapes: Shapes, keep_count: bool,
+    calls: int, in_order: bool,
+) -> Dataset:  # fmt: skip
+    def make(element: Element) -> Element | None:
+        return elementwise.call(function, element, keep_count)
+
+    return Dataset(
+        types,
+        shapes,
+        lambda: BackgroundIterator(
+            source.iterator(), make, threads=threads(calls), capacity=calls, in_order=in_order
+        ),
+        source.cardinality if keep_count else UNKNOWN,
+    )
+
+
+@dataset_kernel("MapDataset", "ExperimentalMapDataset")
+def map_dataset(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], *, f: Function,
+    preserve_cardinality: bool, output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    return mapped(
+        dataset_of(input_dataset), bound(f, other_arguments), output_types, output_shapes,
+        preserve_cardinality,
+    )  # fmt: skip
+
+
+@dataset_kernel("ParallelMapDataset")
+def parallel_map_dataset(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], num_parallel_calls: Array, *,
+    f: Function, sloppy: bool, preserve_cardinality: bool, output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    return mapped_in_parallel(
+        dataset_of(input_dataset), bound(f, other_arguments), output_types, output_shapes,
+        preserve_cardinality, parallelism(num_parallel_calls), not sloppy,
+    )  # fmt: skip
+
+
+@dataset_kernel("ParallelMapDatasetV2")
+def parallel_map_dataset_v2(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], num_parallel_calls: Array, *,
+    f: Function, deterministic: bytes, preserve_cardinality: bool, output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    return mapped_in_parallel(
+        dataset_of(input_dataset), bound(f, other_arguments), output_types, output_shapes,
+        preserve_cardinality, parallelism(num_parallel_calls), deterministic != b"false",
+    )  # fmt: skip
+
+
+@dataset_kernel("MapAndBatchDataset", "ExperimentalMapAndBatchDataset")
+def map_and_batch_dataset(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], batch_size: Array,
+    num_parallel_calls: Array, drop_remainder: Array, *, f: Function, preserve_cardinality: bool,
+    output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    # The source of the batches has no types of its own: nobody gets to see its elements.
+    rows = mapped_in_parallel(
+        dataset_of(input_dataset), bound(f, other_arguments), [], [], preserve_cardinality,
+        parallelism(num_parallel_calls), in_order=True,
+    )  # fmt: skip
+    batches = batched(rows, batch_size, bool(drop_remainder), output_types, output_shapes)
+    return prefetched(batches, 1, output_types, output_shapes)
+
+
+@dataset_kernel("FilterDataset")
+def filter_dataset(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], *, predicate: Function,
+    output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    source, condition = dataset_of(input_dataset), bound(predicate, other_arguments)
+    return Dataset(
+        output_types,
+        output_shapes,
+        lambda: elementwise.FilterIterator(source.iterator(), condition),
+    )
+
+
+@dataset_kernel("FilterByLastComponentDataset")
+def filter_by_last_component_dataset(
+    xp: Any, input_dataset: Array, *, output_types: Types, output_shapes: Shapes
+) -> Dataset:
+    source = dataset_of(input_dataset)
+    return Dataset(
+        output_types,
+        output_shapes,
+        lambda: elementwise.LastComponentFilterIterator(source.iterator()),
+    )
+
+
+@dataset_kernel("TakeWhileDataset", "ExperimentalTakeWhileDataset")
+def take_while_dataset(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], *, predicate: Function,
+    output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    source, condition = dataset_of(input_dataset), bound(predicate, other_arguments)
+    return Dataset(
+        output_types,
+        output_shapes,
+        lambda: elementwise.TakeWhileIterator(source.iterator(), condition),
+    )
+
+
+@dataset_kernel("ScanDataset", "ExperimentalScanDataset")
+def scan_dataset(
+    xp: Any, input_dataset: Array, initial_state: list[Any], other_arguments: list[Any], *,
+    f: Function, preserve_cardinality: bool, output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    source, function = dataset_of(input_dataset), bound(f, other_arguments)
+    state = as_element(initial_state)
+    return Dataset(
+        output_types,
+        output_shapes,
+        lambda: elementwise.ScanIterator(source.iterator(), state, function, preserve_cardinality),
+    )
+
+
+@dataset_kernel("IgnoreErrorsDataset", "ExperimentalIgnoreErrorsDataset")
+def ignore_errors_dataset(
+    xp: Any, input_dataset: Array, *, log_warning: bool, output_types: Types, output_shapes: Shapes
+) -> Dataset:
+    source = dataset_of(input_dataset)
+    return Dataset(
+        output_types,
+        output_shapes,
+        lambda: elementwise.IgnoreErrorsIterator(source.iterator(), log_warning),
+    )
+
+
+@dataset_kernel("GroupByWindowDataset", "ExperimentalGroupByWindowDataset")
+def group_by_window_dataset(
+    xp: Any, input_dataset: Array, key_func_other_arguments: list[Any],
+    reduce_func_other_arguments: list[Any], window_size_func_other_arguments: list[Any], *,
+    key_func: Function, reduce_func: Function, window_size_func: Function, output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    source = dataset_of(input_dataset)
+    return Dataset(
+        output_types,
+        output_shapes,
+        lambda: elementwise.GroupByWindowIterator(
+            source.iterator(),
+            bound(key_func, key_func_other_arguments),
+            bound(reduce_func, reduce_func_other_arguments),
+            bound(window_size_func, window_size_func_other_arguments),
+            lambda elements: as_variant(sequences.list_dataset(source, elements)),
+        ),
+    )
+
+
+# Datasets of datasets -----------------------------------------------------------------------------
+
+
+@dataset_kernel("FlatMapDataset")
+def flat_map_dataset(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], *, f: Function,
+    output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    source = dataset_of(input_dataset)
+    open_ = interleave.opener(bound(f, other_arguments), "FlatMapDataset")
+    return Dataset(
+        output_types,
+        output_shapes,
+        lambda: interleave.FlatMapIterator(source.iterator(), open_),
+    )
+
+
+def interleaved(
+    source: Any, f: Function, captures: list[Any], types: Types, shapes: Shapes,
+    cycle_length: Any, block_length: Any, *, ahead: int = 0, buffer: int = 0,
+) -> Dataset:  # fmt: skip
+    """``buffer`` elements of each inner dataset, ``ahead`` more of which are open, are read on."""
+    dataset = dataset_of(source)
+    cycle = cpus() if int(cycle_length) == AUTOTUNE else positive("cycle_length", cycle_length)
+    block = positive("block_length", block_length)
+    open_ = interleave.opener(bound(f, captures), "InterleaveDataset")
+    if buffer:
+        open_ = interleave.read_ahead(open_, max(buffer, block))
+
+    def iterate() -> DatasetIterator:
+        return interleave.InterleaveIterator(dataset.iterator(), open_, cycle, block, ahead)
+
+    return Dataset(types, shapes, iterate)
+
+
+@dataset_kernel("InterleaveDataset")
+def interleave_dataset(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
+    block_length: Array, *, f: Function, output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    return interleaved(
+        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length, block_length
+    )
+
+
+@dataset_kernel("ParallelInterleaveDatasetV2")
+def parallel_interleave_dataset_v2(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
+    block_length: Array, num_parallel_calls: Array, *, f: Function, sloppy: bool,
+    output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    parallelism(num_parallel_calls)
+    return interleaved(
+        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
+        block_length, buffer=1,
+    )  # fmt: skip
+
+
+@dataset_kernel("ParallelInterleaveDatasetV3")
+def parallel_interleave_dataset_v3(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
+    block_length: Array, num_parallel_calls: Array, *, f: Function, deterministic: bytes,
+    output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    parallelism(num_parallel_calls)
+    return interleaved(
+        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
+        block_length, buffer=1,
+    )  # fmt: skip
+
+
+@dataset_kernel("ParallelInterleaveDatasetV4")
+def parallel_interleave_dataset_v4(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
+    block_length: Array, buffer_output_elements: Array, prefetch_input_elements: Array,
+    num_parallel_calls: Array, *, f: Function, deterministic: bytes, output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    parallelism(num_parallel_calls)
+    return interleaved(
+        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
+        block_length, ahead=max(0, int(prefetch_input_elements)),
+        buffer=max(1, int(buffer_output_elements)),
+    )  # fmt: skip
+
+
+def _legacy_interleaved(
+    input_dataset: Array, f: Function, captures: list[Any], types: Types, shapes: Shapes,
+    cycle_length: Array, block_length: Array, buffer_output_elements: Array,
+    prefetch_input_elements: Array,
+) -> Dataset:  # fmt: skip
+    buffer, ahead = int(buffer_output_elements), int(prefetch_input_elements)
+    if buffer == AUTOTUNE:
+        buffer = 2 * int(block_length)
+    if ahead == AUTOTUNE:
+        ahead = 2 * int(cycle_length)
+    if ahead < 0:
+        raise errors.invalid_argument(f"prefetch_input_elements must be >= 0 but is {ahead}")
+    return interleaved(
+        input_dataset, f, captures, types, shapes, cycle_length, block_length, ahead=ahead,
+        buffer=positive("buffer_output_elements", buffer),
+    )  # fmt: skip
+
+
+# What comes in another order with ``sloppy`` may as well come in this one.
+@dataset_kernel("ParallelInterleaveDataset", "ExperimentalParallelInterleaveDataset")
+def parallel_interleave_dataset(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
+    block_length: Array, sloppy: Array, buffer_output_elements: Array,
+    prefetch_input_elements: Array, *, f: Function, output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    return _legacy_interleaved(
+        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
+        block_length, buffer_output_elements, prefetch_input_elements,
+    )  # fmt: skip
+
+
+@dataset_kernel("LegacyParallelInterleaveDatasetV2")
+def legacy_parallel_interleave_dataset_v2(
+    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
+    block_length: Array, buffer_output_elements: Array, prefetch_input_elements: Array, *,
+    f: Function, deterministic: bytes, output_types: Types, output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    return _legacy_interleaved(
+        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
+        block_length, buffer_output_elements, prefetch_input_elements,
+    )  # fmt: skip
