@@ -10,18 +10,19 @@ import queue
 import random
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
 import grpc
+from google.protobuf.message import EncodeError
 
 from flowray.proto import config_pb2, errors, graph_pb2, master_pb2, service, stream_pb2, tensors
 
 StepResults = tuple[Sequence[Any], "config_pb2.RunMetadata | None"]
 
-CLIENT_ID_METADATA = "flowray-client-id"
-"""Ties a connection's sessions to its stream, so that they end with it."""
+# Protobuf's limit, and so that of a master that names none.
+_MAX_MESSAGE_BYTES = 2**31 - 1
 
 
 class Transport(Protocol):
@@ -84,9 +85,10 @@ class GrpcTransport:
         self._channel = grpc.insecure_channel(
             address, options=[*service.CHANNEL_OPTIONS, ("grpc.max_reconnect_backoff_ms", 1000)]
         )
-        self._metadata = ((CLIENT_ID_METADATA, uuid.uuid4().hex),)
-        self._calls: dict[str, Callable[..., Any]] = {}
+        self._metadata = ((service.CLIENT_ID_METADATA, uuid.uuid4().hex),)
+        self._calls: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
         self._stream: _Stream | None = None
+        self._max_message_bytes = _MAX_MESSAGE_BYTES
         self._lock = threading.Lock()
 
     def create_session(self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto) -> str:
@@ -123,8 +125,9 @@ class GrpcTransport:
             timeout_ms = options.timeout_in_ms or timeout_ms
         if timeout_ms:
             step.options.timeout_in_ms = timeout_ms
+        timeout = timeout_ms / 1000 if timeout_ms else None
         try:
-            response = self._open_stream().call(request, timeout_ms / 1000 if timeout_ms else None)
+            response = self._open_stream().call(request, timeout, self._max_message_bytes)
         except grpc.RpcError as error:
             raise _op_error(error) from None
         if response.error_code:
@@ -163,7 +166,7 @@ class GrpcTransport:
                 response_deserializer=response_type.FromString,
             )
         try:
-            return call(
+            response, details = call.with_call(
                 request,
                 timeout=self._timeout_ms / 1000 if self._timeout_ms else None,
                 wait_for_ready=True,
@@ -173,6 +176,10 @@ class GrpcTransport:
             raise _op_error(error) from None
         except ValueError as error:  # the channel was closed by another thread
             raise errors.cancelled(str(error)) from None
+        for key, value in details.trailing_metadata():
+            if key == service.LIMIT_METADATA:
+                self._max_message_bytes = int(value)
+        return response
 
     def _open_stream(self) -> _Stream:
         with self._lock:
@@ -185,7 +192,7 @@ class _Stream:
     """The bidirectional stream: requests of any thread, answered in any order."""
 
     def __init__(self, channel: grpc.Channel, metadata: Any) -> None:
-        self._requests: queue.SimpleQueue[stream_pb2.StreamRequest | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._waiting: dict[int, Future[stream_pb2.StreamResponse]] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -193,7 +200,7 @@ class _Stream:
         self._error: Exception | None = None
         start = channel.stream_stream(
             service.STREAM_PATH,
-            request_serializer=stream_pb2.StreamRequest.SerializeToString,
+            request_serializer=bytes,
             response_deserializer=stream_pb2.StreamResponse.FromString,
         )
         self._call = start(iter(self._requests.get, None), metadata=metadata, wait_for_ready=True)
@@ -201,34 +208,40 @@ class _Stream:
         self._reader.start()
 
     def call(
-        self, request: stream_pb2.StreamRequest, timeout: float | None
+        self, request: stream_pb2.StreamRequest, timeout: float | None, limit: int
     ) -> stream_pb2.StreamResponse:
         """Sends a request and waits for its response.
 
         Raises:
             grpc.RpcError: the stream broke.
+            ResourceExhaustedError: the request has more than ``limit`` bytes.
             DeadlineExceededError: no response within ``timeout`` seconds; the step is cancelled.
         """
+        request.id = next(self._ids)
+        data = _serialized(request, limit)
         future: Future[stream_pb2.StreamResponse] = Future()
         with self._lock:
             if self.broken:
                 assert self._error is not None
                 raise self._error
-            request.id = next(self._ids)
             self._waiting[request.id] = future
-        self._requests.put(request)
+        self._requests.put(data)
         try:
             return future.result(timeout)
         except TimeoutError:
-            self._requests.put(stream_pb2.StreamRequest(id=request.id, cancel=request.id))
+            self._cancel(request.id)
             raise errors.deadline_exceeded("Deadline Exceeded") from None
         except BaseException:
             # Ctrl-C in the waiting thread: the step must not go on without anybody listening.
             if not future.done():
-                self._requests.put(stream_pb2.StreamRequest(id=request.id, cancel=request.id))
+                self._cancel(request.id)
             raise
         finally:
             self._waiting.pop(request.id, None)
+
+    def _cancel(self, number: int) -> None:
+        cancel = stream_pb2.StreamRequest(id=number, cancel=number)
+        self._requests.put(cancel.SerializeToString())
 
     def close(self) -> None:
         self._requests.put(None)
@@ -251,6 +264,19 @@ class _Stream:
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
+
+
+def _serialized(request: stream_pb2.StreamRequest, limit: int) -> bytes:
+    """The request's bytes. One that the master does not take would end the stream."""
+    try:
+        data = request.SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise errors.resource_exhausted(f"The request does not fit a message: {error}") from None
+    if len(data) > limit:
+        raise errors.resource_exhausted(
+            f"The request is larger than the master takes ({len(data)} vs. {limit} bytes)."
+        )
+    return data
 
 
 def _op_error(error: grpc.RpcError) -> errors.OpError:

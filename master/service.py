@@ -118,16 +118,22 @@ class MasterService:
     async def _create_session(
         self, request: master_pb2.CreateSessionRequest, context: Context
     ) -> Message:
-        handle = await self._in_thread(
-            self._master.create_session, request.graph_def, request.config
+        creating = self._loop.run_in_executor(
+            self._threads, self._master.create_session, request.graph_def, request.config
         )
+        try:
+            handle = await asyncio.shield(creating)
+        except asyncio.CancelledError:  # the client will never know the handle
+            creating.add_done_callback(self._close_created)
+            raise
+        limit = self._options.max_message_bytes
+        if limit >= 0:
+            context.set_trailing_metadata(((service.LIMIT_METADATA, str(limit)),))
         client = _client_id(context)
         if client:
             self._clients.setdefault(client, set()).add(handle)
             if client not in self._streams:
                 self._since.setdefault(client, time.monotonic())
-        if context.cancelled():
-            self._close_quietly(handle)
         return master_pb2.CreateSessionResponse(session_handle=handle)
 
     async def _extend_session(
@@ -168,12 +174,15 @@ class MasterService:
     # Steps
 
     async def _run_step(self, request: master_pb2.RunStepRequest, context: Context) -> Message:
-        response = await self._unary_step(self._step_starter(request))
-        if response.error is None:
-            return _step_response(request.fetch, response)
-        if request.store_errors_in_response_body:
-            return _step_error(response.error)
-        raise response.error
+        try:
+            result = await self._unary_step(self._step_starter(request))
+            if result.error is not None:
+                raise result.error
+            return _step_response(request.fetch, result)
+        except errors.OpError as error:
+            if request.store_errors_in_response_body:
+                return _step_error(error)
+            raise
 
     async def _make_callable(
         self, request: master_pb2.MakeCallableRequest, context: Context
@@ -277,6 +286,10 @@ class MasterService:
         for handle in self._clients.pop(client, ()):
             self._close_quietly(handle)
 
+    def _close_created(self, creating: asyncio.Future[str]) -> None:
+        if not creating.cancelled() and creating.exception() is None:
+            self._close_quietly(creating.result())
+
     def _close_quietly(self, handle: str) -> None:
         """Closes a session in a thread, if nobody else does."""
 
@@ -335,6 +348,7 @@ class _Stream:
         self._cancelled: set[int] = set()
         self._answers: list[bytes] = []
         self._writing: asyncio.Task[None] | None = None
+        self._written = asyncio.Event()
         self._ended = False
 
     async def serve(self) -> None:
@@ -346,8 +360,9 @@ class _Stream:
                     grpc.StatusCode.INTERNAL, "Unable to parse request: it is no StreamRequest."
                 )
             self._take(request)
-        while self._open or self._answers or self._writing is not None:
-            await asyncio.sleep(0.01)  # half-closed: what is under way is still answered
+        while self._open or self._writing is not None:  # half-closed: that is still answered
+            self._written.clear()
+            await self._written.wait()
 
     def end(self) -> None:
         """Cancels what is not answered."""
@@ -444,6 +459,7 @@ class _Stream:
             self._answers.clear()
         finally:
             self._writing = None
+            self._written.set()
 
 
 def _unary(

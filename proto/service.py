@@ -35,6 +35,10 @@ CLIENT_ID_METADATA: Final = "flowray-client-id"
 same unique value goes with CreateSession and with the stream, and when the stream ends, however it
 does, the master closes the sessions."""
 
+LIMIT_METADATA: Final = "flowray-max-message-bytes"
+"""The key of CreateSession's trailing metadata that tells how large a request may be, if there is a
+limit. A larger one would break the stream, and with it the client's sessions."""
+
 CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),

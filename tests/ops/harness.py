@@ -26,7 +26,7 @@ from flowray.proto import dtypes, errors, op_registry, tensors
 from flowray.proto.shapes import Shape
 from flowray.worker import checks, xla
 from flowray.worker.kernels import registry as kernels
-from flowray.worker.state import Variable
+from flowray.worker.state import KernelContext, StateStore, Variable
 
 
 @dataclass
@@ -294,6 +294,9 @@ def _kernel_attrs(kernel: Any, attrs: dict[str, Any]) -> dict[str, Any]:
     if kernel.make_state is not None:
         # The state exists before a segment is traced, as in the runtime.
         chosen["state"] = Variable("state", dtypes.uint32, kernel.make_state(**chosen))
+    if kernel.wants_context:
+        device = "/job:localhost/replica:0/task:0/device:CPU:0"
+        chosen["context"] = KernelContext(StateStore("localhost"), device, "", "session", "op")
     return chosen
 
 

@@ -14,6 +14,7 @@ from flowray.proto.shapes import Shape, format_shape, is_compatible
 from flowray.worker import xla
 from flowray.worker.checks import check
 from flowray.worker.kernels.registry import add_kernel, kernel
+from flowray.worker.state import KernelContext
 
 Array = np.ndarray[Any, Any]
 
@@ -54,11 +55,11 @@ def const(xp: Any, *, value: Any, dtype: DType) -> Any:
 
 
 @kernel("Placeholder", "PlaceholderV2")
-def placeholder(xp: Any, *, dtype: DType, shape: Shape) -> Any:
+def placeholder(xp: Any, *, dtype: DType, shape: Shape, context: KernelContext) -> Any:
     known = "" if shape is None else f" and shape {format_shape(shape)}"
     name = {"float16": "half", "float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
     raise errors.invalid_argument(
-        f"You must feed a value for placeholder tensor with dtype {name}{known}"
+        f"You must feed a value for placeholder tensor '{context.node}' with dtype {name}{known}"
     )
 
 

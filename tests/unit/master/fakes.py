@@ -156,19 +156,22 @@ class FakeWorker:
             self._failing[step_id](StageResult(error=errors.cancelled("cancelled")))
 
     def end_step(self, step_id: int) -> None:
-        self.calls.append(("end_step",))
+        self._note("end_step")
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:
+        self._note("end_session", session, sorted(handles))
+
+    def _note(self, *call: Any) -> None:
         with self.waiting:
-            self.calls.append(("end_session", session, sorted(handles)))
+            self.calls.append(call)
             self.waiting.notify_all()
 
-    def wait_for_end_of_session(self) -> None:
+    def wait_for(self, name: str, count: int = 1) -> None:
+        """Until the master has asked for ``name`` so often: "end_step" or "end_session"."""
         with self.waiting:
-            told = self.waiting.wait_for(
-                lambda: any(call[0] == "end_session" for call in self.calls), timeout=30
+            assert self.waiting.wait_for(
+                lambda: sum(call[0] == name for call in self.calls) >= count, timeout=30
             )
-            assert told
 
     def reset(self, containers: Sequence[str]) -> None:
         self.calls.append(("reset", list(containers)))

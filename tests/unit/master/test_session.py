@@ -518,7 +518,7 @@ def test_closing_while_steps_start() -> None:
             allowed = (type(None), errors.CancelledError, errors.FailedPreconditionError)
             assert isinstance(outcome.error, allowed)
         for worker in bench.workers:
-            worker.wait_for_end_of_session()
+            worker.wait_for("end_session")
             kinds = [call[0] for call in worker.calls]
             assert kinds.count("end_session") == 1
 
