@@ -36,5 +36,6 @@ class GradientDescentOptimizer(SingleOpOptimizer):
     def _resource_apply_sparse_duplicate_indices(
         self, grad: Tensor, var: Any, indices: Tensor
     ) -> Any:
-        delta = -grad * self._operand("alpha", var)
+        values: Any = grad
+        delta = -values * self._operand("alpha", var)
         return apply_op("ResourceScatterAdd", var.handle, indices, delta)

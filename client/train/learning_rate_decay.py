@@ -121,7 +121,7 @@ def piecewise_constant(
     with name_scope(name or "PiecewiseConstant"):
         chosen = results[0]
         for limit, result in zip(limits, results[1:], strict=True):
-            chosen = where(x > limit, result, chosen)  # type: ignore[operator]
+            chosen = where(x > limit, result, chosen)
         return chosen
 
 

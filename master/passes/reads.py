@@ -3,6 +3,10 @@
 A reference is read when its reader runs, after the reader's other inputs. Within a stage that comes
 by itself. A value that arrives from another stage, though, was read when that one ended; what a
 write in between did would be missed.
+
+The Identity of a reference, as which programs read variables, is in TensorFlow no copy but the same
+memory: who uses it on the same task after a write sees what was written. Programs count on that
+(``with tf.control_dependencies([train_op]): averages.apply()``).
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ class _Orderer:
         self._nodes = graph.nodes
         self._devices = devices
         self._feeds = feeds
-        self._variable: dict[TensorId, TensorId] = {}  # what a reference refers to
+        self._variable: dict[
+            TensorId, TensorId
+        ] = {}  # what a reference, or its Identity, refers to
         self._late: set[str] = set()  # writes, and what comes after one
 
     def ordered(self, node: Node) -> list[Node]:
@@ -62,13 +68,25 @@ class _Orderer:
         passes = bool(node.inputs) and node.reads_reference(0)
         for slot, dtype in enumerate(node.output_types):
             made = TensorId(node.name, slot)
-            if dtype._is_ref_dtype:
-                variable = self._variable_of(node.inputs[0]) if passes else made
-                if variable is not None:
-                    self._variable[made] = variable
+            variable = None
+            if dtype._is_ref_dtype and not passes:
+                variable = made
+            elif dtype._is_ref_dtype or (
+                node.op.name == "Identity" and self._is_reference(node.inputs[0])
+            ):
+                variable = self._variable_of(node.inputs[0])
+            if variable is not None:
+                self._variable[made] = variable
+
+    def _is_reference(self, tensor: TensorId) -> bool:
+        """Whether ``tensor`` refers to a variable by its type; an Identity's output does not."""
+        return (
+            self._variable_of(tensor) is not None
+            and self._nodes[tensor.node].output_types[tensor.slot]._is_ref_dtype
+        )
 
     def _variable_of(self, tensor: TensorId) -> TensorId | None:
-        """What ``tensor`` refers to; None if it is a value."""
+        """What ``tensor`` refers to; None if it is a value of its own."""
         return None if tensor in self._feeds else self._variable.get(tensor)
 
     def _later(
@@ -79,6 +97,8 @@ class _Orderer:
         here = device_names.task_name(home) == device_names.task_name(self._devices[node.name])
         if here and made_by == variable.node:
             return node
+        if not here and not self._is_reference(node.inputs[position]):
+            return node  # the memory is not that of this task
         controls = () if made_by == variable.node else (made_by,)
         inputs = list(node.inputs)
         if here:

@@ -79,6 +79,15 @@ def test_a_read_beside_the_variable_reads_the_variable_itself() -> None:
     assert ordered(text)[-1] == "y = Neg(v, ^w2, ^w)"
 
 
+def test_an_identity_of_a_reference_is_the_variable_itself_on_its_task() -> None:
+    text = LATE_WRITE + "i = Identity(v) @/job:ps\n"
+    assert ordered(text + "y = Neg(i, ^w) @/job:ps")[-1] == "y = Neg(v, ^w, ^i)"
+    for same in ("y = Neg(i, ^w) @/job:worker", "y = Neg(i) @/job:ps"):
+        assert ordered(text + same) == unchanged(text + same)
+    copy = text + "c = Identity(i) @/job:ps\ny = Neg(c, ^w) @/job:ps"
+    assert ordered(copy) == unchanged(copy)
+
+
 def test_nothing_changes_without_a_write_before() -> None:
     text = """
         v = VariableV2() @/job:ps
