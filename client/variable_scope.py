@@ -23,6 +23,7 @@ from flowray.client.framework.graph import (
 from flowray.client.framework.graph import _graph_of as graph_of
 from flowray.client.variable_modes import VariableAggregation, VariableSynchronization
 from flowray.client.variable_store import VariableStore
+from flowray.client.variables import Variable
 from flowray.proto import dtypes
 
 
@@ -529,3 +530,8 @@ def create_partitioned_variables(
 
 def no_regularizer(_: Any) -> None:
     """A regularizer without a loss, to keep that of an outer variable scope from a variable."""
+
+
+def variables_by_name() -> dict[str, Variable]:
+    """What ``get_variable`` made in the default graph; of partitioned variables the parts."""
+    return dict(_GraphScopes.of(get_default_graph()).store._variables)

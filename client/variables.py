@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flowray.client.framework.collection_protos import register_proto_function
 from flowray.client.framework.conversion import (
     constant,
     register_tensor_conversion_function,
@@ -461,6 +462,19 @@ def _to_tensor(
 
 
 register_tensor_conversion_function(Variable, _to_tensor, 50)
+
+for _collection in (
+    GraphKeys.GLOBAL_STEP,
+    GraphKeys.GLOBAL_VARIABLES,
+    GraphKeys.LOCAL_VARIABLES,
+    GraphKeys.METRIC_VARIABLES,
+    GraphKeys.MODEL_VARIABLES,
+    GraphKeys.MOVING_AVERAGE_VARIABLES,
+    GraphKeys.TRAINABLE_VARIABLES,
+):
+    register_proto_function(
+        _collection, meta_graph_pb2.VariableDef, Variable.to_proto, Variable.from_proto
+    )
 
 
 def _forward_operator(operator: str) -> None:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from flowray.client.framework.graph_io import write_graph
 from flowray.client.train.adadelta import AdadeltaOptimizer
 from flowray.client.train.adagrad import AdagradOptimizer
 from flowray.client.train.adagrad_da import AdagradDAOptimizer
 from flowray.client.train.adam import AdamOptimizer
+from flowray.client.train.checkpoint_management import (
+    checkpoint_exists,
+    generate_checkpoint_state_proto,
+    get_checkpoint_mtimes,
+    get_checkpoint_state,
+    latest_checkpoint,
+    remove_checkpoint,
+    update_checkpoint_state,
+)
+from flowray.client.train.checkpoint_reader import (
+    NewCheckpointReader,
+    list_variables,
+    load_checkpoint,
+    load_variable,
+)
+from flowray.client.train.checkpoint_utils import init_from_checkpoint
 from flowray.client.train.ftrl import FtrlOptimizer
 from flowray.client.train.gradient_descent import GradientDescentOptimizer
 from flowray.client.train.learning_rate_decay import (
@@ -28,6 +45,7 @@ from flowray.client.train.proximal import (
     ProximalGradientDescentOptimizer,
 )
 from flowray.client.train.rmsprop import RMSPropOptimizer
+from flowray.client.train.saver import Saver, export_meta_graph, import_meta_graph
 from flowray.client.train.training_util import (
     assert_global_step,
     create_global_step,
@@ -35,33 +53,52 @@ from flowray.client.train.training_util import (
     get_or_create_global_step,
     global_step,
 )
+from flowray.proto.checkpoint_pb2 import CheckpointState, SaverDef
 
 __all__ = [
     "AdadeltaOptimizer",
     "AdagradDAOptimizer",
     "AdagradOptimizer",
     "AdamOptimizer",
+    "CheckpointState",
     "ExponentialMovingAverage",
     "FtrlOptimizer",
     "GradientDescentOptimizer",
     "MomentumOptimizer",
+    "NewCheckpointReader",
     "Optimizer",
     "ProximalAdagradOptimizer",
     "ProximalGradientDescentOptimizer",
     "RMSPropOptimizer",
+    "Saver",
+    "SaverDef",
     "assert_global_step",
+    "checkpoint_exists",
     "cosine_decay",
     "cosine_decay_restarts",
     "create_global_step",
     "exponential_decay",
+    "export_meta_graph",
+    "generate_checkpoint_state_proto",
+    "get_checkpoint_mtimes",
+    "get_checkpoint_state",
     "get_global_step",
     "get_or_create_global_step",
     "global_step",
+    "import_meta_graph",
+    "init_from_checkpoint",
     "inverse_time_decay",
+    "latest_checkpoint",
     "linear_cosine_decay",
+    "list_variables",
+    "load_checkpoint",
+    "load_variable",
     "natural_exp_decay",
     "noisy_linear_cosine_decay",
     "piecewise_constant",
     "piecewise_constant_decay",
     "polynomial_decay",
+    "remove_checkpoint",
+    "update_checkpoint_state",
+    "write_graph",
 ]

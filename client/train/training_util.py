@@ -14,6 +14,7 @@ from flowray.client.framework.graph import (
     get_default_graph,
 )
 from flowray.client.session import Session
+from flowray.client.variable_modes import VariableAggregation
 from flowray.client.variable_scope import get_variable
 from flowray.client.variables import Variable
 from flowray.proto import dtypes
@@ -73,6 +74,7 @@ def create_global_step(graph: Graph | None = None) -> Any:
             dtype=dtypes.int64,
             initializer=initializers.zeros(),
             trainable=False,
+            aggregation=VariableAggregation.ONLY_FIRST_REPLICA,
             collections=[GraphKeys.GLOBAL_VARIABLES, GraphKeys.GLOBAL_STEP],
         )
 

@@ -15,6 +15,7 @@ from flowray.proto.checkpoint import commit, table, values
 from flowray.proto.checkpoint.bundle_reader import HEADER_KEY, VERSION, BundleReader
 from flowray.proto.checkpoint.slices import TensorSlice
 from flowray.proto.checkpoint_pb2 import BundleEntryProto, BundleHeaderProto
+from flowray.proto.durable_files import remove_if_exists, temporary_path
 from flowray.proto.file_errors import translated
 from flowray.proto.shapes import format_shape
 
@@ -43,7 +44,7 @@ class BundleWriter:
         self._entries: dict[bytes, BundleEntryProto] = {}
         self._offset = 0
         self._final = commit.data_path(prefix, 0, 1)
-        self._temporary = commit.temporary_path(self._final)
+        self._temporary = temporary_path(self._final)
         make_directory_of(prefix)
         with translated(self._temporary):
             self._file: IO[bytes] = open(self._temporary, "xb")  # noqa: SIM115
@@ -105,7 +106,7 @@ class BundleWriter:
         try:
             with translated(self._temporary):
                 self._file.flush()
-                commit.sync(self._file.fileno())
+                os.fsync(self._file.fileno())
                 self._file.close()
             with translated():
                 commit.commit(self._prefix, {self._final: self._temporary}, index)
@@ -115,7 +116,7 @@ class BundleWriter:
 
     def discard(self) -> None:
         """Gives up: removes what was written. May be called at any time."""
-        commit.remove_if_exists(self._temporary)
+        remove_if_exists(self._temporary)
         # A full disk does not take the buffered bytes, but they belong to the removed file.
         with suppress(OSError):
             self._file.close()
@@ -190,7 +191,7 @@ def merge(
     with translated():
         commit.commit(destination, files, index_of(entries, shards))
         for prefix in prefixes:
-            commit.remove_if_exists(commit.index_path(prefix))
+            remove_if_exists(commit.index_path(prefix))
     if delete_old_dirs:
         kept = os.path.dirname(destination)
         for directory in {os.path.dirname(prefix) for prefix in prefixes} - {kept}:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import glob
 import os
-import random
 from collections.abc import Mapping
+
+from flowray.proto.durable_files import remove_if_exists, sync_directory, write_temporary
 
 PENDING = ".pending"
 
@@ -25,24 +26,19 @@ def data_path(prefix: str, shard: int, shards: int) -> str:
     return f"{prefix}.data-{shard:05d}-of-{shards:05d}"
 
 
-def temporary_path(path: str) -> str:
-    """A name beside ``path`` that no other writer takes."""
-    return f"{path}.tempstate{random.SystemRandom().getrandbits(64)}"
-
-
 def commit(prefix: str, data: Mapping[str, str], index: bytes) -> None:
     """Makes the checkpoint ``prefix``, in place of the one that there may be.
 
     Args:
-        data: from the final path of each data file to where it is now, in the same file system and
-            on the disk (``sync``).
+        data: from the final path of each data file to where it is now: in the same file system,
+            and on the disk.
         index: the content of the index file.
 
     Raises:
         OSError: the disk is full, a file is missing and the like; an old checkpoint is unharmed.
     """
     final = index_path(prefix)
-    index_file = _write(final, index)
+    index_file = write_temporary(final, index)
     try:
         if not os.path.exists(final):
             for path, source in data.items():
@@ -72,41 +68,6 @@ def settle(prefix: str) -> None:
         _replace_if_exists(path, path.removesuffix(PENDING))
     sync_directory(final)
     _replace_if_exists(final + PENDING, final)
-
-
-def sync(descriptor: int) -> None:
-    """Returns once what was written to the file is on the disk."""
-    os.fsync(descriptor)
-
-
-def sync_directory(path: str) -> None:
-    """Returns once the names in the directory of ``path`` are on the disk."""
-    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_if_exists(path: str) -> None:
-    try:
-        os.remove(path)
-    except FileNotFoundError:
-        return
-
-
-def _write(path: str, content: bytes) -> str:
-    """Writes a temporary file beside ``path``, out to the disk, and returns its name."""
-    temporary = temporary_path(path)
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            sync(file.fileno())
-    except OSError:
-        remove_if_exists(temporary)
-        raise
-    return temporary
 
 
 def _replace_if_exists(source: str, path: str) -> None:
