@@ -5,6 +5,7 @@ from __future__ import annotations  # noqa: I001
 from flowray.client import (
     app,
     compat,
+    contrib,
     flags,
     initializers,
     linalg,
@@ -573,6 +574,7 @@ __all__ = [  # noqa: RUF022
     "constant",
     "constant_initializer",
     "container",
+    "contrib",
     "control_dependencies",
     "control_flow_v2_enabled",
     "convert_to_tensor",

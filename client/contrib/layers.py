@@ -1,0 +1,192 @@
+"""``tf.contrib.layers``: initializers and regularizers of weights."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowray.client import logging
+from flowray.client.framework.conversion import constant, convert_to_tensor
+from flowray.client.framework.graph import (
+    GraphKeys,
+    Tensor,
+    add_to_collection,
+    get_collection,
+    name_scope,
+)
+from flowray.client.initializers import _fans as fans
+from flowray.client.ops import math_ops, nn_ops, random_ops, reduction_ops
+from flowray.proto import dtypes
+
+Initializer = Callable[..., Tensor]
+Regularizer = Callable[[Any], "Tensor | None"]
+"""The penalty of some weights, a scalar; None for no penalty."""
+
+
+# Initializers -------------------------------------------------------------------------------------
+
+_MODES = ("FAN_IN", "FAN_OUT", "FAN_AVG")
+
+
+def variance_scaling_initializer(
+    factor: float = 2.0,
+    mode: str = "FAN_IN",
+    uniform: bool = False,
+    seed: int | None = None,
+    dtype: Any = dtypes.float32,
+) -> Initializer:
+    """Numbers of the variance ``factor / n``, where n goes by the size of the layer.
+
+    Args:
+        factor: a factor.
+        mode: what n is: "FAN_IN", the number of inputs of a unit; "FAN_OUT", of its outputs; or
+            "FAN_AVG", the mean of the two.
+        uniform: whether they are distributed uniformly, and not normally.
+        seed: of the random op.
+        dtype: a floating type.
+
+    Raises:
+        TypeError, ValueError: a dtype or mode that is none of these.
+    """
+    if not dtypes.as_dtype(dtype).is_floating:
+        raise TypeError("Cannot create initializer for non-floating point type.")
+    if mode not in _MODES:
+        raise TypeError(f"Unknown mode {mode} [{', '.join(_MODES)}]")
+
+    def initialize(shape: Sequence[int], dtype: Any = dtype, partition_info: Any = None) -> Tensor:
+        if not dtypes.as_dtype(dtype).is_floating:
+            raise TypeError("Cannot create initializer for non-floating point type.")
+        fan_in, fan_out = fans(shape if partition_info is None else partition_info.full_shape)
+        n = {"FAN_IN": fan_in, "FAN_OUT": fan_out, "FAN_AVG": (fan_in + fan_out) / 2.0}[mode]
+        if uniform:
+            limit = math.sqrt(3.0 * factor / n)
+            return random_ops.random_uniform(shape, -limit, limit, dtype, seed=seed)
+        # What truncation takes from the variance, as TensorFlow rounded it here.
+        stddev = math.sqrt(1.3 * factor / n)
+        return random_ops.truncated_normal(shape, 0.0, stddev, dtype, seed=seed)
+
+    return initialize
+
+
+def xavier_initializer(
+    uniform: bool = True, seed: int | None = None, dtype: Any = dtypes.float32
+) -> Initializer:
+    """Glorot's initializer, which keeps the scale of gradients about the same in all layers."""
+    return variance_scaling_initializer(1.0, "FAN_AVG", uniform, seed, dtype)
+
+
+xavier_initializer_conv2d = xavier_initializer
+
+
+# Regularizers -------------------------------------------------------------------------------------
+
+
+def l1_regularizer(scale: float, scope: str | None = None) -> Regularizer:
+    """``scale`` times the sum of the weights' absolute values. A scale of 0.0 is no penalty.
+
+    Raises:
+        ValueError: ``scale`` is an integer or negative.
+    """
+    return _scaled(
+        scale, scope, "l1_regularizer", lambda w: reduction_ops.reduce_sum(math_ops.abs(w))
+    )
+
+
+def l2_regularizer(scale: float, scope: str | None = None) -> Regularizer:
+    """``scale`` times half the sum of the weights' squares. A scale of 0.0 is no penalty.
+
+    Raises:
+        ValueError: ``scale`` is an integer or negative.
+    """
+    return _scaled(scale, scope, "l2_regularizer", nn_ops.l2_loss)
+
+
+def l1_l2_regularizer(
+    scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str | None = None
+) -> Regularizer:
+    """The sum of the two."""
+    scope = scope or "l1_l2_regularizer"
+    if scale_l1 == 0.0:
+        return l2_regularizer(scale_l2, scope)
+    if scale_l2 == 0.0:
+        return l1_regularizer(scale_l1, scope)
+    return _sum([l1_regularizer(scale_l1), l2_regularizer(scale_l2)], scope)
+
+
+def sum_regularizer(
+    regularizer_list: Sequence[Regularizer | None], scope: str | None = None
+) -> Regularizer | None:
+    """The sum of some regularizers; None if there is none."""
+    chosen = [r for r in regularizer_list if r is not None]
+    return _sum(chosen, scope) if chosen else None
+
+
+def apply_regularization(
+    regularizer: Regularizer, weights_list: Sequence[Any] | None = None
+) -> Tensor:
+    """The sum of the penalties of ``weights_list``; it joins the regularization losses.
+
+    Args:
+        regularizer: gives one penalty.
+        weights_list: the weights; those of the collection ``GraphKeys.WEIGHTS`` if None or empty.
+
+    Raises:
+        ValueError: there are no weights, or a penalty is no scalar.
+    """
+    weights_list = weights_list or get_collection(GraphKeys.WEIGHTS)
+    if not weights_list:
+        raise ValueError("No weights to regularize.")
+    with name_scope("get_regularization_penalty", values=weights_list) as scope:
+        penalties = [regularizer(w) for w in weights_list]
+        penalties = [constant(0.0) if p is None else p for p in penalties]
+        for penalty in penalties:
+            if penalty.shape.ndims != 0:
+                raise ValueError(
+                    "regularizer must return a scalar Tensor instead of a Tensor with rank "
+                    f"{penalty.shape.ndims}."
+                )
+        total = math_ops.add_n(penalties, name=scope)
+        add_to_collection(GraphKeys.REGULARIZATION_LOSSES, total)
+        return total
+
+
+def _scaled(
+    scale: float, scope: str | None, default_name: str, measure: Callable[[Any], Tensor]
+) -> Regularizer:
+    if isinstance(scale, numbers.Integral):
+        raise ValueError(f"scale cannot be an integer: {scale}")
+    if isinstance(scale, numbers.Real) and scale < 0.0:
+        raise ValueError(f"Setting a scale less than 0 on a regularizer: {scale:g}")
+    if isinstance(scale, numbers.Real) and scale == 0.0:
+        logging.info("Scale of 0 disables regularizer.")
+        return lambda weights, name=None: None
+
+    def penalty(weights: Any, name: str | None = None) -> Tensor:
+        with name_scope(scope or name, default_name, [weights]) as name:
+            factor = convert_to_tensor(scale, dtype=weights.dtype.base_dtype, name="scale")
+            return math_ops.multiply(factor, measure(weights), name=name)
+
+    return penalty
+
+
+def _sum(regularizers: Sequence[Regularizer], scope: str | None) -> Regularizer:
+    def penalty(weights: Any) -> Tensor | None:
+        with name_scope(scope, "sum_regularizer", [weights]) as name:
+            penalties = [p for r in regularizers if (p := r(weights)) is not None]
+            return math_ops.add_n(penalties, name=name) if penalties else None
+
+    return penalty
+
+
+__all__ = [
+    "apply_regularization",
+    "l1_l2_regularizer",
+    "l1_regularizer",
+    "l2_regularizer",
+    "sum_regularizer",
+    "variance_scaling_initializer",
+    "xavier_initializer",
+    "xavier_initializer_conv2d",
+]
