@@ -11,6 +11,9 @@ import numpy as np
 
 from flowray.proto.shapes import dimension_at_index, dimension_value
 
+__path__: list[str] = []
+"""Makes this a package, as ``import tensorflow.compat.v1`` wants it (``tensorflow_alias``)."""
+
 bytes_or_text_types = (bytes, str)
 complex_types = (numbers.Complex, np.number)
 integral_types = (numbers.Integral, np.integer)

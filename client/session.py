@@ -17,7 +17,7 @@ from flowray.client.framework.graph import Graph, Operation, Tensor, get_default
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
 from flowray.client.framework.stacks import DefaultStack
-from flowray.client.transport import Transport, connect
+from flowray.client.transport import Transport, connect, default_target
 from flowray.proto import config_pb2, dtypes, errors
 from flowray.proto.shapes import as_shape, is_compatible
 
@@ -229,7 +229,8 @@ class Session:
     """Runs operations of one graph.
 
     Args:
-        target: "" runs in this process; ``grpc://host:port`` on the cluster of that master.
+        target: ``grpc://host:port`` runs on the cluster of that master, "" in this process (or
+            where the environment variable FLOWRAY_TARGET says).
         graph: the default graph if None.
         config: a ConfigProto.
 
@@ -252,7 +253,7 @@ class Session:
         if config is not None and not isinstance(config, config_pb2.ConfigProto):
             raise TypeError(f"config must be a tf.ConfigProto, but got {type(config)}")
         self._graph = graph if graph is not None else get_default_graph()
-        self._target = target
+        self._target = target = target or default_target()
         self._config = config if config is not None else config_pb2.ConfigProto()
         self._transport: Transport = connect(target, self._config)
         self._handle: str | None = None

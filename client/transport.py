@@ -6,6 +6,7 @@ All errors come as ``flowray.proto.errors.OpError`` with TensorFlow's code.
 from __future__ import annotations
 
 import itertools
+import os
 import queue
 import random
 import threading
@@ -20,6 +21,9 @@ from google.protobuf.message import EncodeError
 from flowray.proto import config_pb2, errors, graph_pb2, master_pb2, service, stream_pb2, tensors
 
 StepResults = tuple[Sequence[Any], "config_pb2.RunMetadata | None"]
+
+TARGET_VARIABLE = "FLOWRAY_TARGET"
+"""The environment variable with the target of sessions that name none; "" is this process."""
 
 # Protobuf's limit, and so that of a master that names none.
 _MAX_MESSAGE_BYTES = 2**31 - 1
@@ -51,6 +55,11 @@ class Transport(Protocol):
     def reset(self, containers: Sequence[str]) -> None: ...
 
     def close(self) -> None: ...
+
+
+def default_target() -> str:
+    """The target of sessions that name none."""
+    return os.environ.get(TARGET_VARIABLE, "")
 
 
 def connect(target: str, config: config_pb2.ConfigProto) -> Transport:

@@ -50,7 +50,7 @@ def print_v2(xp: Any, input: Array, *, output_stream: bytes, end: bytes) -> None
         raise errors.invalid_argument(
             f"Input is expected to be scalar, but got {format_shape(input.shape)}"
         )
-    text = (input[()] + end).decode(errors="replace")
+    text = (input.item() + end).decode(errors="replace")
     stream = output_stream.decode(errors="replace")
     if stream.startswith(_FILE):
         path = stream.removeprefix(_FILE)

@@ -150,7 +150,7 @@ def _numbered(name: str, kind: str, index: int, limit: int) -> str:
 def _as_pixels(image: Array, bad_color: Array) -> Array:
     """Floats as uint8: scaled so that the largest is 255, or, where some are negative, so that 0
     becomes 128; pixels that are not finite take ``bad_color``."""
-    bad = ~np.isfinite(image).all(axis=2)
+    bad: Array = ~np.isfinite(image).all(axis=2)
     good = image[~bad]
     low = good.min(initial=np.inf)
     high = good.max(initial=-np.inf)

@@ -1,0 +1,195 @@
+"""``flowray up``: brings a cluster up, serves it, and takes it down again at a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+try:
+    import ray
+except ImportError as error:
+    raise SystemExit(
+        f"flowray: {error}. A cluster needs more than the client: pip install flowray[server]"
+    ) from None
+
+import flowray.deploy
+from flowray.deploy import cluster
+from flowray.deploy.cluster import ClusterError, ClusterSpec, JobSpec
+from flowray.master.master import Master
+from flowray.master.service import ServerThread
+from flowray.master.worker_pool import TaskSpec, WorkerPool
+from flowray.proto import errors
+from flowray.worker.actor import WorkerActor
+
+logger = logging.getLogger("flowray.deploy")
+
+# A local Ray is this command's own: it speaks to this machine only, and nothing is reported.
+_LOCAL_RAY = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def run_cluster(
+    jobs: Sequence[str],
+    port: int | None,
+    host: str | None,
+    config: Path | None,
+    address: str | None,
+    master_task: str | None,
+) -> None:
+    """Serves a cluster until SIGINT or SIGTERM; prints its target on stdout once it does.
+
+    What an option does not say (None, no jobs), the file ``config`` says, or else the default.
+
+    Args:
+        jobs: ``NAME=NUMBER`` each.
+        port: 0 takes a free one.
+        host: the address to serve on.
+        config: a cluster.yaml.
+        address: a Ray cluster to join.
+        master_task: where operations without a device go.
+
+    Raises:
+        click.ClickException: the options make no sense, or it cannot serve as asked.
+    """
+    try:
+        spec = cluster.load(config) if config else ClusterSpec({"worker": JobSpec(1)})
+        if jobs:
+            spec = replace(spec, jobs=dict(cluster.parse_job(job) for job in jobs))
+    except ClusterError as error:
+        raise click.ClickException(str(error)) from None
+    host = host or spec.host or "127.0.0.1"
+    port = port if port is not None else spec.port if spec.port is not None else 2222
+    with _until_signalled(), _target_line_only() as output:
+        _serve(spec, host, port, address or spec.address, master_task, output)
+
+
+@contextmanager
+def _target_line_only() -> Iterator[TextIO]:
+    """Stdout for the target line; what Ray and workers print there goes to stderr."""
+    with os.fdopen(os.dup(1), "w") as output:
+        os.dup2(2, 1)
+        yield output
+
+
+def _serve(
+    spec: ClusterSpec,
+    host: str,
+    port: int,
+    address: str | None,
+    master_task: str | None,
+    output: TextIO,
+) -> None:
+    """Brings everything up, waits for a signal, and takes it down again."""
+    logger.info("starting %s", ", ".join(f"{n} x {job.tasks}" for n, job in spec.jobs.items()))
+    with ExitStack() as stack:
+        stack.enter_context(_ray(address, sum(job.tasks for job in spec.jobs.values())))
+        tasks = spec.tasks(int(ray.cluster_resources().get("GPU", 0)))
+        default_task = _default_task(tasks, master_task)
+        try:
+            pool = WorkerPool(tasks, WorkerActor)
+        except errors.OpError as error:
+            raise click.ClickException(error.message) from None
+        stack.callback(pool.close)
+        master = Master(pool.workers, default_task)
+        pool.report_losses_to(master.worker_lost)
+        try:
+            server = ServerThread(master, f"{host}:{port}")
+        except OSError as error:
+            raise click.ClickException(f"cannot serve on {host}:{port}: {error}") from None
+        stack.callback(server.stop)
+        print(f"target: grpc://{host}:{server.port}", file=output, flush=True)
+        threading.Event().wait()
+
+
+def _default_task(tasks: Sequence[TaskSpec], wanted: str | None) -> str:
+    if wanted is None:
+        return cluster.default_task(tasks)
+    names = [task.name for task in tasks]
+    for name in names:
+        if wanted in (name, name.replace("/replica:0", "")):
+            return name
+    raise click.ClickException(f"--master-task {wanted} is none of {', '.join(names)}")
+
+
+@contextmanager
+def _until_signalled() -> Iterator[None]:
+    """Ends the block at SIGINT or SIGTERM: it unwinds once, whatever else comes."""
+
+    def stop(number: int, frame: Any) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stopped
+
+    global _stop
+    _stop = stop
+    _catch_signals()
+    try:
+        yield
+    except _Stopped:
+        logger.info("stopped")
+
+
+class _Stopped(BaseException):
+    """A signal asked for the end."""
+
+
+_stop: Any = None
+
+
+def _catch_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+
+
+@contextmanager
+def _ray(address: str | None, tasks: int) -> Iterator[None]:
+    """A connection to Ray: a cluster of our own, or the one at ``address``."""
+    quiet = {"logging_level": "ERROR", "log_to_driver": True}
+    if address is not None:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise click.ClickException(f"cannot join the Ray cluster {address}: {error}") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    for name, value in {**_LOCAL_RAY, **_threads(tasks), **_import_path()}.items():
+        os.environ.setdefault(name, value)
+    # Short, because the paths of Unix sockets in it may have 107 characters.
+    folder = tempfile.mkdtemp(prefix="flowray-", dir="/tmp")
+    try:
+        ray.init(address="local", include_dashboard=False, _temp_dir=folder, **quiet)
+        _catch_signals()  # ray.init installs handlers of its own
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _threads(tasks: int) -> dict[str, str]:
+    """The threads of numpy's BLAS: a task's share of the cores (Ray's default is one)."""
+    share = str(max(1, (os.cpu_count() or 1) // tasks))
+    return {"OMP_NUM_THREADS": share, "OPENBLAS_NUM_THREADS": share}
+
+
+def _import_path() -> dict[str, str]:
+    """Makes the workers import the flowray that runs here, installed or not."""
+    (folder,) = {str(Path(path).parent.parent) for path in flowray.deploy.__path__}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
