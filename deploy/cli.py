@@ -36,6 +36,12 @@ def main() -> None:
     help="Where operations without a device go. [default: chief, master or worker 0]",
 )
 @click.option(
+    "--max-message",
+    metavar="MIB",
+    type=click.IntRange(1, 2047),
+    help="Refuses larger requests, of more than so many MiB. [default: protobuf's limit, 2 GiB]",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -48,6 +54,7 @@ def up(
     config: Path | None,
     address: str | None,
     master_task: str | None,
+    max_message: int | None,
     log_level: str,
 ) -> None:
     """Starts a cluster and serves it until Ctrl-C.
@@ -61,7 +68,7 @@ def up(
     )
     from flowray.deploy.up import run_cluster  # needs Ray, which the other commands do not
 
-    run_cluster(jobs, port, host, config, address, master_task)
+    run_cluster(jobs, port, host, config, address, master_task, max_message)
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ import flowray.deploy
 from flowray.deploy import cluster
 from flowray.deploy.cluster import ClusterError, ClusterSpec, JobSpec
 from flowray.master.master import Master
-from flowray.master.service import ServerThread
+from flowray.master.service import ServerThread, ServiceOptions
 from flowray.master.worker_pool import TaskSpec, WorkerPool
 from flowray.proto import errors
 from flowray.worker.actor import WorkerActor
@@ -50,6 +51,7 @@ def run_cluster(
     config: Path | None,
     address: str | None,
     master_task: str | None,
+    max_message: int | None = None,
 ) -> None:
     """Serves a cluster until SIGINT or SIGTERM; prints its target on stdout once it does.
 
@@ -62,6 +64,7 @@ def run_cluster(
         config: a cluster.yaml.
         address: a Ray cluster to join.
         master_task: where operations without a device go.
+        max_message: refuses larger requests, in MiB.
 
     Raises:
         click.ClickException: the options make no sense, or it cannot serve as asked.
@@ -74,8 +77,9 @@ def run_cluster(
         raise click.ClickException(str(error)) from None
     host = host or spec.host or "127.0.0.1"
     port = port if port is not None else spec.port if spec.port is not None else 2222
+    options = ServiceOptions(max_message_bytes=-1 if max_message is None else max_message << 20)
     with _until_signalled(), _target_line_only() as output:
-        _serve(spec, host, port, address or spec.address, master_task, output)
+        _serve(spec, host, port, address or spec.address, master_task, options, output)
 
 
 @contextmanager
@@ -92,14 +96,16 @@ def _serve(
     port: int,
     address: str | None,
     master_task: str | None,
+    options: ServiceOptions,
     output: TextIO,
 ) -> None:
     """Brings everything up, waits for a signal, and takes it down again."""
     logger.info("starting %s", ", ".join(f"{n} x {job.tasks}" for n, job in spec.jobs.items()))
+    default_task = _default_task(spec.tasks(gpus=0), master_task)
+    _check_free(host, port)
     with ExitStack() as stack:
         stack.enter_context(_ray(address, sum(job.tasks for job in spec.jobs.values())))
         tasks = spec.tasks(int(ray.cluster_resources().get("GPU", 0)))
-        default_task = _default_task(tasks, master_task)
         try:
             pool = WorkerPool(tasks, WorkerActor)
         except errors.OpError as error:
@@ -108,12 +114,26 @@ def _serve(
         master = Master(pool.workers, default_task)
         pool.report_losses_to(master.worker_lost)
         try:
-            server = ServerThread(master, f"{host}:{port}")
+            server = ServerThread(master, f"{host}:{port}", options)
         except OSError as error:
-            raise click.ClickException(f"cannot serve on {host}:{port}: {error}") from None
+            raise _cannot_serve(host, port, error) from None
         stack.callback(server.stop)
         print(f"target: grpc://{host}:{server.port}", file=output, flush=True)
         threading.Event().wait()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Fails for a taken port before anything is started."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host.strip("[]"), port), family=family):
+            return
+    except OSError as error:
+        raise _cannot_serve(host, port, error) from None
+
+
+def _cannot_serve(host: str, port: int, error: OSError) -> click.ClickException:
+    return click.ClickException(f"cannot serve on {host}:{port}: {error}")
 
 
 def _default_task(tasks: Sequence[TaskSpec], wanted: str | None) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 
 import flowray as tf
-from tests.integration.cluster import ENVIRONMENT, Cluster
+from tests.integration.cluster import Cluster
 
 PS, WORKER0, WORKER1 = "/job:ps/task:0", "/job:worker/task:0", "/job:worker/task:1"
 
@@ -34,8 +32,8 @@ def batches(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     truth = random.normal(size=(784, 10))
     result = []
     for _ in range(count):
-        images = random.random((50, 784), np.float32)
-        labels = np.eye(10, dtype=np.float32)[np.argmax((images - 0.5) @ truth, axis=1)]
+        images = random.random((50, 784), np.float32) - 0.5
+        labels = np.eye(10, dtype=np.float32)[np.argmax(images @ truth, axis=1)]
         result.append((images, labels))
     return result
 
@@ -116,24 +114,3 @@ def test_large_tensors_cross_tasks(cluster: Cluster, megabytes: int) -> None:
         with tf.device(WORKER1):
             result = ramp + 1
         np.testing.assert_array_equal(sess.run(result), np.arange(size, dtype=np.int32) * 2 + 1)
-
-
-def test_a_client_that_vanishes_harms_nobody(cluster: Cluster) -> None:
-    script = """
-import os, sys, threading
-import flowray as tf
-with tf.device("/job:worker/task:0"):
-    quick = tf.constant(1) + 1
-sess = tf.Session(sys.argv[1])
-assert sess.run(quick) == 2
-threading.Thread(target=sess.run, args=(quick,), daemon=True).start()
-os._exit(9)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, cluster.target], env=ENVIRONMENT, timeout=60, check=False
-    )
-    assert done.returncode == 9
-    with tf.Graph().as_default(), tf.Session(cluster.target) as sess:
-        for worker in (WORKER0, WORKER1, PS):
-            with tf.device(worker):
-                assert sess.run(tf.constant(1) + 1) == 2
