@@ -46,19 +46,18 @@ _CODES: Final = {
 }
 
 
-def from_os_error(error: OSError, path: str | bytes | None = None) -> errors.OpError:
-    """What TensorFlow raises where ``error`` happened to ``path`` (its own file if None)."""
-    if path is None:
-        path = error.filename or ""
+def from_os_error(error: OSError, path: str | bytes = "") -> errors.OpError:
+    """What TensorFlow raises for ``error``; ``path`` is its file if it names none itself."""
+    where = path if error.filename is None else error.filename
     code = _CODES.get(error.errno or 0, errors.UNKNOWN)
-    text = error.strerror or os.strerror(error.errno) if error.errno else str(error)
-    return errors.from_code(code, f"{os.fsdecode(path)}; {text}")
+    text = os.strerror(error.errno) if error.errno else str(error)
+    return errors.from_code(code, f"{os.fsdecode(where)}; {text}")
 
 
 @contextmanager
-def translated(path: str | bytes | None = None) -> Iterator[None]:
+def translated(path: str | bytes = "") -> Iterator[None]:
     """A block whose OSErrors come out as ``from_os_error`` makes them."""
     try:
         yield
     except OSError as error:
-        raise from_os_error(error, path) from error
+        raise from_os_error(error, path) from None

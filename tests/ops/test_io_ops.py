@@ -104,7 +104,7 @@ test_case = table_test()
 
 def test_written_files_are_there() -> None:
     assert not (ROOT / "written").exists()
-    from flowray.worker import files
+    from flowray.proto import files
 
     files.write(bytes(path("written", "x")[()]), b"first, longer")
     files.write(bytes(path("written", "x")[()]), b"second")
@@ -112,7 +112,7 @@ def test_written_files_are_there() -> None:
 
 
 def test_relative_patterns(monkeypatch) -> None:
-    from flowray.worker import files
+    from flowray.proto import files
 
     monkeypatch.chdir(ROOT)
     assert files.matching(b"b*") == [b"./b.txt"]

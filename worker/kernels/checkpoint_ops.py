@@ -5,6 +5,7 @@ Paths are those of the machine that the op runs on.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from flowray.proto.checkpoint import BundleReader, BundleWriter
 from flowray.proto.checkpoint import merge as merge_checkpoints
 from flowray.proto.checkpoint.slices import parse_shape_and_slice
 from flowray.proto.dtypes import DType
+from flowray.proto.files import local_path
 from flowray.proto.shapes import format_shape
 from flowray.worker.kernels.registry import kernel
 
@@ -75,7 +77,8 @@ def merge(
             f"{format_shape(checkpoint_prefixes.shape)} instead."
         )
     merge_checkpoints(
-        [p.decode() for p in checkpoint_prefixes], _path(destination_prefix, "destination_prefix"),
+        [_path(p) for p in checkpoint_prefixes.reshape(-1, 1)],
+        _path(destination_prefix, "destination_prefix"),
         delete_old_dirs=delete_old_dirs, allow_missing_files=allow_missing_files,
     )  # fmt: skip
 
@@ -115,8 +118,7 @@ def _path(value: Array, name: str = "prefix") -> str:
         raise errors.invalid_argument(
             f"Input {name} should have a single element, got {value.size} instead."
         )
-    path: bytes = value.ravel()[0]
-    return path.decode(errors="surrogateescape")
+    return os.fsdecode(local_path(value.ravel()[0]))
 
 
 def _type_name(dtype: DType) -> str:

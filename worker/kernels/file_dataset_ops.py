@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import dtypes, errors
+from flowray.proto import dtypes, errors, files
 from flowray.proto.dtypes import DType
 from flowray.proto.records import RecordWriter, check_compression
 from flowray.proto.shapes import Shape
-from flowray.worker import files
 from flowray.worker.data.cache import Cache, MemoryCacheIterator, file_cache_iterator
 from flowray.worker.data.dataset import UNKNOWN, Dataset, dataset_of
 from flowray.worker.data.files import (

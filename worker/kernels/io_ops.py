@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import errors
+from flowray.proto import errors, files
 from flowray.proto.shapes import format_shape
-from flowray.worker import files
 from flowray.worker.kernels.registry import kernel
 from flowray.worker.kernels.string_ops import strings
 

@@ -26,17 +26,17 @@ def test_codes(number: int, expected: type[errors.OpError]) -> None:
     assert error.message == f"/a/b; {os.strerror(number)}"
 
 
-def test_a_given_path_goes_before_the_errors_own() -> None:
-    with (
-        pytest.raises(errors.NotFoundError, match=r"^seen; No such file or directory$"),
-        file_errors.translated("seen"),
-    ):
-        os.stat("/no/such/file")
+def test_the_path_is_for_errors_that_name_no_file() -> None:
     with (
         pytest.raises(errors.NotFoundError, match=r"^/no/such/file; No such file or directory$"),
-        file_errors.translated(),
+        file_errors.translated("given"),
     ):
         os.stat("/no/such/file")
+    with (
+        pytest.raises(errors.FailedPreconditionError, match=r"^given; Bad file descriptor$"),
+        file_errors.translated("given"),
+    ):
+        os.close(999_999)
 
 
 def test_errors_without_a_number() -> None:

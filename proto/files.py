@@ -1,50 +1,14 @@
-"""Files as TensorFlow's ops see them: paths are bytes, failures have its codes and texts."""
+"""Files as TensorFlow sees them: paths are bytes, failures have its codes and texts."""
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from flowray.proto import errors
+from flowray.proto.file_errors import translated
 
-_CODES = {
-    errno.ENOENT: errors.NOT_FOUND,
-    errno.ENODEV: errors.NOT_FOUND,
-    errno.ENXIO: errors.NOT_FOUND,
-    errno.EEXIST: errors.ALREADY_EXISTS,
-    errno.EACCES: errors.PERMISSION_DENIED,
-    errno.EPERM: errors.PERMISSION_DENIED,
-    errno.EROFS: errors.PERMISSION_DENIED,
-    errno.EISDIR: errors.FAILED_PRECONDITION,
-    errno.ENOTDIR: errors.FAILED_PRECONDITION,
-    errno.ENOTEMPTY: errors.FAILED_PRECONDITION,
-    errno.EBADF: errors.FAILED_PRECONDITION,
-    errno.EBUSY: errors.FAILED_PRECONDITION,
-    errno.EINVAL: errors.INVALID_ARGUMENT,
-    errno.ENAMETOOLONG: errors.INVALID_ARGUMENT,
-    errno.ENOSPC: errors.RESOURCE_EXHAUSTED,
-    errno.EDQUOT: errors.RESOURCE_EXHAUSTED,
-    errno.EMFILE: errors.RESOURCE_EXHAUSTED,
-    errno.ENFILE: errors.RESOURCE_EXHAUSTED,
-    errno.EFBIG: errors.OUT_OF_RANGE,
-    errno.EAGAIN: errors.UNAVAILABLE,
-}
 _SCHEME = re.compile(rb"([a-zA-Z][a-zA-Z0-9+.-]*)://")
-
-
-@contextmanager
-def tensorflow_errors(path: bytes) -> Iterator[None]:
-    """Turns an OSError of the block into TensorFlow's, ``path; No such file or directory``."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename if error.filename is not None else path
-        code = _CODES.get(error.errno or 0, errors.UNKNOWN)
-        text = f"{os.fsdecode(where)}; {os.strerror(error.errno or 0)}"
-        raise errors.from_code(code, text) from None
 
 
 def local_path(path: bytes) -> bytes:
@@ -62,14 +26,14 @@ def local_path(path: bytes) -> bytes:
 
 def read(path: bytes) -> bytes:
     """All that is in the file."""
-    with tensorflow_errors(path), open(local_path(path), "rb") as file:
+    with translated(path), open(local_path(path), "rb") as file:
         return file.read()
 
 
 def write(path: bytes, contents: bytes) -> None:
     """Makes ``contents`` all that is in the file, whose directories are made as well."""
     target = local_path(path)
-    with tensorflow_errors(path):
+    with translated(path):
         directory = os.path.dirname(target)
         if directory and not os.path.exists(directory):
             os.makedirs(directory, exist_ok=True)
