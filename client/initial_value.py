@@ -78,7 +78,12 @@ class _Guard:
         with name_scope(""):
             name = f"{op.name}_{self._scope.rstrip('/')}"
             types = [t.dtype for t in op._outputs]
-            return self._graph.create_op(op.type, inputs, types, None, name, op._attrs)._outputs
+            # A value, not a reference, goes through the conditional of another variable.
+            op_type = "Switch" if op.type == "RefSwitch" else op.type
+            copy = self._graph.create_op(op_type, inputs, types, None, name, op._attrs)
+            if "_class" in op._node_def.attr:
+                copy._set_attr("_class", op._node_def.attr["_class"])
+            return copy._outputs
 
     def _variable_of(self, op: Operation) -> Any:
         for key in (GraphKeys.GLOBAL_VARIABLES, GraphKeys.LOCAL_VARIABLES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,7 +34,6 @@ class ResourceVariable(Variable):
     _handle: Tensor
     _dtype: DType
     _shape: TensorShape
-    _is_initialized: Tensor | None
     _graph_element: Tensor
     _cached_value: Tensor | None = None
 
@@ -58,7 +58,8 @@ class ResourceVariable(Variable):
                 container=self._graph._container, name=scope,
             )  # fmt: skip
         with name_scope("IsInitialized"):
-            self._is_initialized = apply_op("VarIsInitializedOp", self._handle)
+            # Nobody uses this one; it is TensorFlow's, and seeds go by the number of ops.
+            apply_op("VarIsInitializedOp", self._handle)
         with name_scope("Assign") as name, self._at_handle():
             self._initializer_op = apply_op(
                 "AssignVariableOp", self._handle, guarded(scope, value), name=name
@@ -80,11 +81,13 @@ class ResourceVariable(Variable):
         assert isinstance(initializer, Operation)
         self._handle, self._initializer_op = handle, initializer
         self._dtype, self._shape = handle.op.get_attr("dtype"), handle.op.get_attr("shape")
-        self._is_initialized = None
         self._initial_value = self._named_initial_value(variable_def, import_scope)
         if variable_def.snapshot_name:
             snapshot = element(in_scope(variable_def.snapshot_name, import_scope))
             assert isinstance(snapshot, Tensor)
+            if snapshot.op.type != "ReadVariableOp":
+                self._cached_value = snapshot
+                snapshot = snapshot.op.inputs[0]
             self._graph_element = snapshot
         else:
             with name_scope(handle.op.name + "/Read/"), self._at_handle():
@@ -94,7 +97,8 @@ class ResourceVariable(Variable):
         self, result: meta_graph_pb2.VariableDef, stripped: Callable[[str], str]
     ) -> None:
         result.is_resource = True
-        result.snapshot_name = stripped(self._graph_element.name)
+        snapshot = self._graph_element if self._cached_value is None else self._cached_value
+        result.snapshot_name = stripped(snapshot.name)
 
     @contextmanager
     def _at_handle(self) -> Iterator[None]:
@@ -151,8 +155,6 @@ class ResourceVariable(Variable):
         return apply_op("Identity", value)  # type: ignore[no-any-return]
 
     def is_initialized(self, name: str | None = None) -> Tensor:
-        if name is None and self._is_initialized is not None:
-            return self._is_initialized
         return apply_op("VarIsInitializedOp", self._handle, name=name)  # type: ignore[no-any-return]
 
     def _as_graph_element(self) -> Tensor:
@@ -161,8 +163,9 @@ class ResourceVariable(Variable):
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
         """The rows ``indices`` of the value; the whole is not read."""
         with name_scope(name, "Gather") as scope:
-            value = apply_op("ResourceGather", self._handle, indices, dtype=self._dtype, name=scope)
-            return apply_op("Identity", value)  # type: ignore[no-any-return]
+            return apply_op(  # type: ignore[no-any-return]
+                "ResourceGather", self._handle, indices, dtype=self._dtype, name=scope
+            )
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Tensor:
         """The slices of the value at the index vectors ``indices``."""
@@ -170,7 +173,7 @@ class ResourceVariable(Variable):
             value = apply_op(
                 "ResourceGatherNd", self._handle, indices, dtype=self._dtype, name=scope
             )
-            return apply_op("Identity", value)  # type: ignore[no-any-return]
+        return apply_op("Identity", value)  # type: ignore[no-any-return]
 
     # Writing --------------------------------------------------------------------------------
 
@@ -251,8 +254,20 @@ class _UnreadVariable(ResourceVariable):
         with control_dependencies([self._write_op]):
             return super()._read()
 
-    def value(self) -> Tensor:
-        return self._graph_element
+
+def _order_after_write(method: str) -> None:
+    of_variable = getattr(ResourceVariable, method)
+
+    @functools.wraps(of_variable)
+    def ordered(self: _UnreadVariable, *args: Any, **kwargs: Any) -> Any:
+        with control_dependencies([self._write_op]):
+            return of_variable(self, *args, **kwargs)
+
+    setattr(_UnreadVariable, method, ordered)
+
+
+for _method in ("_assign_slice", "_scatter", "_write", "count_up_to", "gather_nd", "sparse_read"):
+    _order_after_write(_method)
 
 
 def is_resource_variable(variable: Any) -> bool:

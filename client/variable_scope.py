@@ -208,8 +208,8 @@ class VariableScope:
                 found = convert_to_tensor(initializer).dtype.base_dtype
                 if found != dtype:
                     raise ValueError(
-                        f"Initializer type '{found!r}' and explicit dtype "
-                        f"'{dtypes.as_dtype(dtype)!r}' don't match."
+                        f"Initializer type '{found}' and explicit dtype "
+                        f"'{dtypes.as_dtype(dtype)}' don't match."
                     )
             return var_store.get_variable(
                 # A slot's name is "": the slash at the end makes it the scope's own name.

@@ -268,7 +268,7 @@ def default_initializer(name: str, dtype: DType) -> Callable[..., Tensor]:
         return initializers.glorot_uniform()
     if dtype.is_integer or dtype.is_bool or dtype == dtypes.string:
         return initializers.zeros()
-    raise ValueError(f"An initializer for variable {name} of {dtype.base_dtype!r} is required")
+    raise ValueError(f"An initializer for variable {name} of {dtype.base_dtype} is required")
 
 
 def _initial_value(

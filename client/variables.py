@@ -249,10 +249,16 @@ class Variable(metaclass=CreatedInScope):
     def initialized_value(self) -> Tensor:
         """What to initialize another variable with that depends on this one.
 
-        It is the initial value: with it, an initializer need not wait for another one.
+        It is the value if the variable has one, and else the initial value: so an initializer need
+        not wait for another one.
         """
-        assert self._initial_value is not None
-        return self._initial_value
+        from flowray.client.control_flow.cond import cond
+
+        with control_dependencies(None):
+            value: Tensor = cond(
+                self.is_initialized(), self.read_value, lambda: self._initial_value
+            )
+            return value
 
     def is_initialized(self, name: str | None = None) -> Tensor:
         """A bool scalar: whether the variable has a value."""

@@ -177,7 +177,7 @@ def _cond_in_graph(
 ) -> Any:
     with name_scope(name, "cond", [pred]):
         pred = convert_to_tensor(pred, dtypes.bool, name="pred")
-        off, on = switch(pred, pred)
+        off, on = apply_op("Switch", pred, pred)
         pivot_on = apply_op("Identity", on, name="switch_t")
         pivot_off = apply_op("Identity", off, name="switch_f")
         pred = apply_op("Identity", pred, name="pred_id")

@@ -29,16 +29,17 @@ def deprecated_argument(new_name: str, new: Any, old_name: str, old: Any) -> Any
 # Reductions --------------------------------------------------------------------------------------
 
 
-def _all_axes(x: Tensor) -> Any:
+def _all_axes(x: Any) -> Any:
     """Every axis of ``x``: a constant where its rank is known."""
-    rank = None if x.shape_tuple is None else len(x.shape_tuple)
+    rank = x.get_shape().rank
     if rank is None:
         return math_ops.range(0, apply_op("Rank", x))
     return constant(np.arange(rank, dtype=np.int32))
 
 
 def _reduce(op_type: str, x: Any, axis: Any, keepdims: bool | None, name: str | None) -> Tensor:
-    x = convert_to_tensor(x, name="input")
+    if not hasattr(x, "get_shape"):  # a variable is read in the scope of the op
+        x = convert_to_tensor(x, name="input")
     indices = _all_axes(x) if axis is None else axis
     result: Tensor = apply_op(op_type, x, indices, keep_dims=bool(keepdims), name=name)
     if axis is None and not keepdims:
