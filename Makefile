@@ -24,7 +24,7 @@ check: install  ## format, lint, types, import rules, stale generated code
 	$(BIN)/ruff check .
 	MYPYPATH=src $(BIN)/mypy --strict -p flowray.proto -p flowray.master -p flowray.worker \
 	  -p flowray.deploy -p flowray.client.framework -p flowray.client.gradients \
-	  -m flowray.client.session -m flowray.client.transport
+	  -p flowray.client.train -m flowray.client.session -m flowray.client.transport
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python proto/generate.py --check
 

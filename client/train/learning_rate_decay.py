@@ -29,7 +29,7 @@ from flowray.client.ops.math_ops import (
     sqrt,
 )
 from flowray.client.ops.random_ops import random_normal
-from flowray.client.ops.slice_ops import where
+from flowray.client.ops.slice_ops import where, where_v2
 from flowray.proto import dtypes
 
 
@@ -149,12 +149,11 @@ def polynomial_decay(
         if cycle:
             # The first multiple of decay_steps that is not less than the step; at least one.
             cycles = ceil(step / decay_steps)
-            steps = multiply(steps, where(equal(step, 0), constant(1.0, dtype), cycles))
+            steps = multiply(steps, where_v2(equal(step, 0), 1.0, cycles))
         else:
             step = minimum(step, steps)
         done: Any = divide(step, steps)
-        left = pow(1 - done, power)
-        return add(multiply(rate - end, left), end, name=scope)
+        return add(multiply(rate - end, pow(1 - done, power)), end, name=scope)
 
 
 def _half_cosine(fraction: Any) -> Any:
@@ -236,11 +235,9 @@ def linear_cosine_decay(
     """
     with name_scope(name or "LinearCosineDecay") as scope:
         rate = _rate(learning_rate)
-        step, steps, cosine, alpha, beta = _cosine_parts(
-            rate.dtype, global_step, decay_steps, num_periods, alpha, beta
-        )
-        linear = (steps - step) / steps
-        return multiply(rate, (alpha + linear) * cosine + beta, name=scope)
+        parts = _LinearCosine(rate.dtype, decay_steps, num_periods, alpha, beta)
+        linear = parts.linear(global_step)
+        return multiply(rate, parts.combined(linear), name=scope)
 
 
 def noisy_linear_cosine_decay(
@@ -257,22 +254,32 @@ def noisy_linear_cosine_decay(
     """
     with name_scope(name or "NoisyLinearCosineDecay") as scope:
         rate = _rate(learning_rate)
+        steps = cast(decay_steps, rate.dtype)
         variance = cast(initial_variance, rate.dtype)
         variance_decay = cast(variance_decay, rate.dtype)
-        step, steps, cosine, alpha, beta = _cosine_parts(
-            rate.dtype, global_step, decay_steps, num_periods, alpha, beta
-        )
-        linear = (steps - step) / steps
-        deviation = sqrt(variance / pow(1.0 + step, variance_decay))
-        noisy = linear + random_normal(linear.shape, stddev=deviation, dtype=rate.dtype)
-        return multiply(rate, (alpha + noisy) * cosine + beta, name=scope)
+        parts = _LinearCosine(rate.dtype, steps, num_periods, alpha, beta)
+        linear = parts.linear(global_step)
+        deviation = sqrt(variance / pow(1.0 + parts.step, variance_decay))
+        noise = random_normal(linear.shape, stddev=deviation, dtype=rate.dtype)
+        return multiply(rate, parts.combined(linear + noise), name=scope)
 
 
-def _cosine_parts(
-    dtype: Any, global_step: Any, decay_steps: Any, num_periods: Any, alpha: Any, beta: Any
-) -> tuple[Any, Any, Any, Any, Any]:
-    """The step, the number of steps, the cosine, and alpha and beta, all of ``dtype``."""
-    steps, periods = cast(decay_steps, dtype), cast(num_periods, dtype)
-    alpha, beta = cast(alpha, dtype), cast(beta, dtype)
-    step = minimum(cast(global_step, dtype), steps)
-    return step, steps, _half_cosine(2.0 * periods * (step / steps)), alpha, beta
+class _LinearCosine:
+    """``(alpha + linear) * cosine + beta``, and what it is made of."""
+
+    def __init__(
+        self, dtype: Any, decay_steps: Any, num_periods: Any, alpha: Any, beta: Any
+    ) -> None:
+        self._dtype = dtype
+        self._steps, self._periods = cast(decay_steps, dtype), cast(num_periods, dtype)
+        self._alpha, self._beta = cast(alpha, dtype), cast(beta, dtype)
+        self.step: Any = None
+
+    def linear(self, global_step: Any) -> Any:
+        """From 1 to 0, and then 0."""
+        self.step = minimum(cast(global_step, self._dtype), self._steps)
+        return (self._steps - self.step) / self._steps
+
+    def combined(self, linear: Any) -> Any:
+        cosine = _half_cosine(2.0 * self._periods * (self.step / self._steps))
+        return (self._alpha + linear) * cosine + self._beta

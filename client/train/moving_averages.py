@@ -18,6 +18,8 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.ops.control_flow_ops import group
 from flowray.client.ops.math_ops import cast, minimum, pow
+from flowray.client.ops.state_ops import assign
+from flowray.client.resource_variable import is_resource_variable
 from flowray.client.train import slot_creator
 from flowray.client.variable_scope import get_variable, get_variable_scope, variable_scope
 from flowray.client.variables import (
@@ -54,7 +56,10 @@ def assign_moving_average(
         with colocate_with(variable):
             if zero_debias:
                 return _assign_debiased(variable, value, decay, scope)
-            return variable.assign_sub((variable - value) * decay, name=scope)
+            delta = (variable - value) * decay
+            if is_resource_variable(variable):
+                return variable.assign_sub(delta)  # below the scope's name, as in TensorFlow
+            return variable.assign_sub(delta, name=scope)
 
 
 def _assign_debiased(variable: Any, value: Any, decay: Any, scope: str) -> Any:
@@ -67,7 +72,7 @@ def _assign_debiased(variable: Any, value: Any, decay: Any, scope: str) -> Any:
         local_step = _make_unique("local_step", [], variable.dtype)
     average = biased.assign_sub((biased - value) * decay)
     left: Any = pow(1.0 - decay, local_step.assign_add(1))
-    return variable.assign(average / (1 - left), name=scope)
+    return assign(variable, average / (1 - left), name=scope)
 
 
 def _make_unique(name: str, shape: Any, dtype: Any) -> Any:

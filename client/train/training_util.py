@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from flowray.client import initializers
+from flowray.client.control_flow.cond import cond
 from flowray.client.framework.graph import (
     Graph,
     GraphKeys,
@@ -114,7 +115,7 @@ def _get_global_step_read(graph: Graph | None = None) -> Tensor | None:
 def _get_or_create_global_step_read(graph: Graph | None = None) -> Tensor | None:
     """The one tensor that reads the global step before the step changes it; None if there is none.
 
-    Unlike TensorFlow's, it fails as long as the global step has no value.
+    It is the initial value as long as the global step has none.
     """
     graph = graph or get_default_graph()
     read = _get_global_step_read(graph)
@@ -124,7 +125,9 @@ def _get_or_create_global_step_read(graph: Graph | None = None) -> Tensor | None
     if step is None:
         return None
     with graph.as_default(), graph.name_scope(None), graph.name_scope(step.op.name + "/"):
-        value: Any = step.read_value() if isinstance(step, Variable) else step
+        value: Any = step
+        if isinstance(step, Variable):
+            value = cond(step.is_initialized(), step.read_value, lambda: step.initial_value)
         # A copy: a read of a reference variable may see later writes.
         graph.add_to_collection(GLOBAL_STEP_READ_KEY, value + 0)
     return _get_global_step_read(graph)
