@@ -1,6 +1,6 @@
 """``tf.summary``: values for TensorBoard, as operations and in event files.
 
-The files are written by the ``tensorboard`` package, which is imported when a writer is made.
+Event files are written by the ``tensorboard`` package, which is imported when a writer is made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 import warnings
 from typing import Any
 
+from flowray.client.event_writers import EventWriter, LocalEventWriter, SessionEventWriter
 from flowray.client.framework.graph import Graph, get_default_graph
 from flowray.client.ops.summary_ops import (
     audio,
@@ -21,7 +22,8 @@ from flowray.client.ops.summary_ops import (
     tensor_summary,
     text,
 )
-from flowray.proto import config_pb2, errors, event_pb2, graph_pb2, meta_graph_pb2
+from flowray.client.session import Session
+from flowray.proto import config_pb2, event_pb2, graph_pb2, meta_graph_pb2
 
 Summary = event_pb2.Summary
 SummaryDescription = event_pb2.SummaryDescription
@@ -31,7 +33,7 @@ TaggedRunMetadata = event_pb2.TaggedRunMetadata
 
 
 class FileWriter:
-    """Writes events into a file of ``logdir``, from a thread of its own.
+    """Writes events into a file of ``logdir``.
 
     Args:
         logdir: a folder; made if it is missing.
@@ -41,9 +43,8 @@ class FileWriter:
         flush_secs: how often they are flushed to disk, in seconds.
         filename_suffix: ends the file's name.
 
-    Raises:
-        UnimplementedError: ``session`` is given, which in TensorFlow makes the session's master
-            write the file.
+        session: a session whose default task is to write the file, in its own ``logdir``, instead
+            of this process.
     """
 
     def __init__(
@@ -54,21 +55,16 @@ class FileWriter:
         flush_secs: float = 120,
         graph_def: graph_pb2.GraphDef | None = None,
         filename_suffix: str | None = None,
-        session: Any = None,
+        session: Session | None = None,
     ) -> None:
-        if session is not None:
-            raise errors.unimplemented(
-                "flowray has no FileWriter(session=...): the client writes the events"
-            )
-        try:
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        except ImportError as error:
-            raise ImportError(
-                "tf.summary.FileWriter needs the tensorboard package: pip install tensorboard"
-            ) from error
-        self._arguments = (str(logdir), max_queue, flush_secs, filename_suffix or "")
-        self._make_writer = EventFileWriter
-        self._writer: Any = EventFileWriter(*self._arguments)
+        self._logdir = str(logdir)
+        arguments = (self._logdir, max_queue, flush_secs, filename_suffix or "")
+        self._writer: EventWriter = (
+            LocalEventWriter(*arguments)
+            if session is None
+            else SessionEventWriter(session, *arguments)
+        )
+        self._writer.open()
         self._closed = False
         self._run_tags: set[str] = set()
         self._described: set[str] = set()
@@ -77,7 +73,7 @@ class FileWriter:
             self.add_graph(graph, graph_def=graph_def)
 
     def get_logdir(self) -> str:
-        return self._arguments[0]
+        return self._logdir
 
     def add_summary(
         self, summary: event_pb2.Summary | bytes, global_step: int | None = None
@@ -136,8 +132,6 @@ class FileWriter:
 
     def add_event(self, event: event_pb2.Event) -> None:
         """Adds an Event as it is. A closed writer drops it, with a warning."""
-        from tensorboard.compat.proto.event_pb2 import Event as TensorBoardEvent
-
         if self._closed:
             warnings.warn(
                 "Attempting to use a closed FileWriter. The operation will be a noop unless the "
@@ -145,7 +139,7 @@ class FileWriter:
                 stacklevel=2,
             )
             return
-        self._writer.add_event(TensorBoardEvent.FromString(event.SerializeToString()))
+        self._writer.add_event(event)
 
     def _add(self, event: event_pb2.Event, global_step: int | None) -> None:
         event.wall_time = time.time()
@@ -167,7 +161,7 @@ class FileWriter:
     def reopen(self) -> None:
         """Opens a new file after ``close``, for more events."""
         if self._closed:
-            self._writer = self._make_writer(*self._arguments)
+            self._writer.open()
             self._closed = False
 
     def __enter__(self) -> FileWriter:

@@ -19,5 +19,6 @@ from flowray.client.gradients import (  # noqa: F401 - imported for their regist
     state_ops,
     string_ops,
     summary_ops,
+    summary_writer_ops,
     training_ops,
 )

@@ -24,5 +24,6 @@ from flowray.proto.ops import (  # noqa: F401 - imported for their registrations
     state_ops,
     string_ops,
     summary_ops,
+    summary_writer_ops,
     training_ops,
 )

@@ -30,9 +30,21 @@ GRADIENTS = frozenset(gradients._registry)
 _VARIABLE = "worker/program.py puts the variable into its slot when it loads a stage"
 _DEAD = "its outputs can be dead, which no row can say; tests/unit/client/test_cond.py runs it"
 
+_WRITER = "no row can open a writer; tests/unit/client/test_summary.py runs it"
+
 NO_KERNEL = {"VarHandleOp": _VARIABLE, "Variable": _VARIABLE, "VariableV2": _VARIABLE}
 
-NO_CASE = {**NO_KERNEL, "Switch": _DEAD, "Merge": _DEAD, "RefSwitch": _DEAD}
+NO_CASE = {
+    **NO_KERNEL,
+    "Switch": _DEAD,
+    "Merge": _DEAD,
+    "RefSwitch": _DEAD,
+    "SummaryWriter": _WRITER,
+    "CreateSummaryFileWriter": _WRITER,
+    "ImportEvent": _WRITER,
+    "FlushSummaryWriter": _WRITER,
+    "CloseSummaryWriter": _WRITER,
+}
 
 NO_GRADIENT: Mapping[str, str] = {}
 

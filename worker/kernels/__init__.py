@@ -24,5 +24,6 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     state_ops,
     string_ops,
     summary_ops,
+    summary_writer_ops,
     training_ops,
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
+from flowray.proto.file_errors import translated
 from flowray.proto.shapes import format_shape
 from flowray.worker.kernels.registry import kernel
 from flowray.worker.kernels.value_text import summarize_nested, summarize_value
@@ -54,11 +55,8 @@ def print_v2(xp: Any, input: Array, *, output_stream: bytes, end: bytes) -> None
     stream = output_stream.decode(errors="replace")
     if stream.startswith(_FILE):
         path = stream.removeprefix(_FILE)
-        try:
-            with open(path, "a") as file:
-                file.write(text)
-        except OSError as error:
-            raise errors.not_found(f"{path}; {error.strerror}") from None
+        with translated(path), open(path, "a") as file:
+            file.write(text)
     elif stream == "stdout":
         print(text, end="", flush=True)
     elif stream == "stderr":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -118,9 +119,67 @@ def test_writers_are_shared_by_folder(tmp_path: Path) -> None:
     tf.summary.FileWriterCache.clear()
 
 
-def test_a_session_does_not_write_events(tmp_path: Path) -> None:
-    with tf.Session() as session, pytest.raises(errors.UnimplementedError, match="session"):
+def test_a_session_writes_events_on_its_worker(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "there"
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        writer = tf.summary.FileWriter(
+            str(folder), graph, filename_suffix=".mine", session=session, flush_secs=1000
+        )
+        assert [op.name for op in graph.get_operations() if op.type == "ImportEvent"] == [
+            "filewriter/ImportEvent"
+        ]
+        # Another writer of the folder shares the file.
+        other = tf.summary.FileWriter(str(folder), session=session, max_queue=0)
+        for step in range(2):
+            value = tf.Summary.Value(tag="t", simple_value=step)
+            writer.add_summary(tf.Summary(value=[value]), step)
+        (path,) = folder.iterdir()
+        assert path.name.endswith(".mine")
+        assert not any(e.HasField("summary") for e in events(folder)), "they wait in the queue"
+        other.flush()
+        found = accumulated(folder)
+        assert [(e.step, e.value) for e in found.Scalars("t")] == [(0, 0), (1, 1)]
+        assert found.Graph().node
+        writer.close()
+        with pytest.raises(errors.FailedPreconditionError, match="is not open"):
+            other.add_summary(tf.Summary())
+        writer.reopen()
+        writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag="more", simple_value=3)]))
+        writer.close()
+    assert len(list(folder.iterdir())) == 2
+    assert "more" in accumulated(folder).Tags()["scalars"]
+
+
+def test_a_session_writes_queued_events_when_there_are_many(tmp_path: Path) -> None:
+    with tf.Graph().as_default(), tf.Session() as session:
+        writer = tf.summary.FileWriter(str(tmp_path), session=session, max_queue=2)
+        for step in range(4):
+            writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag="t")]), step)
+        assert [e.step for e in events(tmp_path) if e.HasField("summary")] == [0, 1, 2]
+
+
+def test_a_worker_refuses_what_is_no_event(tmp_path: Path) -> None:
+    with tf.Graph().as_default() as graph, tf.Session() as session:
         tf.summary.FileWriter(str(tmp_path), session=session)
+        event = graph.get_tensor_by_name("filewriter/PlaceholderWithDefault:0")
+        with pytest.raises(errors.InvalidArgumentError, match="binary proto tensor string"):
+            session.run("filewriter/ImportEvent", {event: b"\xff"})
+    (tmp_path / "file").touch()
+    with (
+        tf.Graph().as_default(),
+        tf.Session() as session,
+        pytest.raises(errors.OpError, match="Not a directory"),
+    ):
+        tf.summary.FileWriter(str(tmp_path / "file" / "x"), session=session)
+
+
+def test_the_end_of_a_worker_writes_what_waits(tmp_path: Path) -> None:
+    with tf.Graph().as_default(), tf.Session() as session:
+        writer = tf.summary.FileWriter(str(tmp_path), session=session)
+        writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag="t")]), 7)
+    del writer, session
+    gc.collect()
+    assert [e.step for e in events(tmp_path) if e.HasField("summary")] == [7]
 
 
 def test_get_summary_description() -> None:

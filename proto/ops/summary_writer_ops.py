@@ -1,0 +1,23 @@
+"""Event files that a worker writes: definitions."""
+
+from __future__ import annotations
+
+from flowray.proto.op_registry import op
+from flowray.proto.ops.common_shapes import no_outputs, scalar
+
+op(
+    "SummaryWriter", "-> writer: resource", shared_name="", container="",
+    stateful=True, host_only=True, shape=scalar,
+)  # fmt: skip
+op(
+    "CreateSummaryFileWriter",
+    "writer: resource, logdir: string, max_queue: int32, flush_millis: int32, "
+    "filename_suffix: string ->",
+    stateful=True, host_only=True, shape=no_outputs,
+)  # fmt: skip
+op(
+    "ImportEvent", "writer: resource, event: string ->",
+    stateful=True, host_only=True, shape=no_outputs,
+)  # fmt: skip
+for _name in ("FlushSummaryWriter", "CloseSummaryWriter"):
+    op(_name, "writer: resource ->", stateful=True, host_only=True, shape=no_outputs)
