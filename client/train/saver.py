@@ -195,17 +195,16 @@ class Saver:
             )
         if not isinstance(sess, Session):
             raise TypeError(f"'sess' must be a Session; {sess}")
-        saved = None
-        if not self._is_empty:
-            saved = self._run_save(sess, save_path, prefix)
-            if write_state:
-                self._write_state(saved, save_path, latest_filename, meta_graph_suffix)
+        saved = None if self._is_empty else self._run_save(sess, save_path, prefix)
         if write_meta_graph:
             with sess.graph.as_default():
                 self.export_meta_graph(
                     checkpoint_management.meta_graph_filename(prefix, meta_graph_suffix),
                     strip_default_attrs=strip_default_attrs, save_debug_info=save_debug_info,
                 )  # fmt: skip
+        if saved is not None and write_state:
+            # Last of all, so that what is listed is complete even if the process ends here.
+            self._write_state(saved, save_path, latest_filename, meta_graph_suffix)
         return saved
 
     def _run_save(self, sess: Session, save_path: str, prefix: str) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from flowray.proto.checkpoint import commit, table, values
 from flowray.proto.checkpoint.bundle_reader import HEADER_KEY, VERSION, BundleReader
 from flowray.proto.checkpoint.slices import TensorSlice
 from flowray.proto.checkpoint_pb2 import BundleEntryProto, BundleHeaderProto
-from flowray.proto.durable_files import remove_if_exists, temporary_path
+from flowray.proto.durable_files import create_temporary, discard, remove_if_exists, sync
 from flowray.proto.file_errors import translated
 from flowray.proto.shapes import format_shape
 
@@ -44,10 +44,9 @@ class BundleWriter:
         self._entries: dict[bytes, BundleEntryProto] = {}
         self._offset = 0
         self._final = commit.data_path(prefix, 0, 1)
-        self._temporary = temporary_path(self._final)
         make_directory_of(prefix)
-        with translated(self._temporary):
-            self._file: IO[bytes] = open(self._temporary, "xb")  # noqa: SIM115
+        with translated(self._final):
+            self._file = create_temporary(self._final)
 
     def add(self, name: bytes, array: Array) -> None:
         """Adds a tensor; strings are object arrays of bytes.
@@ -66,7 +65,7 @@ class BundleWriter:
             shape=shapes.to_proto(array.shape),
             offset=self._offset,
         )
-        with translated(self._temporary):
+        with translated(self._file.name):
             if array.dtype == object:
                 content, crc = values.encode_strings(array)
                 self._file.write(content)
@@ -104,22 +103,15 @@ class BundleWriter:
         """Makes the checkpoint out of what was added."""
         index = index_of(self._entries)
         try:
-            with translated(self._temporary):
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
-            with translated():
-                commit.commit(self._prefix, {self._final: self._temporary}, index)
-        except errors.OpError:
+            with translated(self._file.name):
+                sync(self._file)
+                commit.commit(self._prefix, {self._final: self._file.name}, index)
+        finally:
             self.discard()
-            raise
 
     def discard(self) -> None:
-        """Gives up: removes what was written. May be called at any time."""
-        remove_if_exists(self._temporary)
-        # A full disk does not take the buffered bytes, but they belong to the removed file.
-        with suppress(OSError):
-            self._file.close()
+        """Ends writing: what is not finished is removed. May be called at any time."""
+        discard(self._file)
 
     def _write_numbers(self, content: Array) -> int:
         crc = 0

@@ -13,7 +13,7 @@ import glob
 import os
 from collections.abc import Mapping
 
-from flowray.proto.durable_files import remove_if_exists, sync_directory, write_temporary
+from flowray.proto.durable_files import sync, sync_directory, temporary
 
 PENDING = ".pending"
 
@@ -38,25 +38,23 @@ def commit(prefix: str, data: Mapping[str, str], index: bytes) -> None:
         OSError: the disk is full, a file is missing and the like; an old checkpoint is unharmed.
     """
     final = index_path(prefix)
-    index_file = write_temporary(final, index)
-    try:
+    with temporary(final) as file:
+        file.write(index)
+        sync(file)
         if not os.path.exists(final):
             for path, source in data.items():
                 os.replace(source, path)
             sync_directory(final)
-            os.replace(index_file, final)
+            os.replace(file.name, final)
         else:
             settle(prefix)
             for path, source in data.items():
                 os.replace(source, path + PENDING)
             sync_directory(final)
-            os.replace(index_file, final + PENDING)
+            os.replace(file.name, final + PENDING)
             sync_directory(final)
             settle(prefix)
         sync_directory(final)
-    except OSError:
-        remove_if_exists(index_file)
-        raise
 
 
 def settle(prefix: str) -> None:
