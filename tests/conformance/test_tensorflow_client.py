@@ -1,4 +1,4 @@
-"""A real TensorFlow as the client: ``tf.compat.v1.Session("grpc://...")`` against flowray's cluster.
+"""A real TensorFlow as the client: ``Session("grpc://...")`` against a cluster of flowray's.
 
 The graphs are built by TensorFlow; what flowray computes is held against TensorFlow's own
 in-process session.
