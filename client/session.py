@@ -504,10 +504,11 @@ class InteractiveSession(Session):
 
 def _cache_key(fetches: Any) -> Any:
     """A hashable stand-in for ``fetches``; None where there is none that is safe."""
-    if isinstance(fetches, Tensor | Operation):
+    if isinstance(fetches, Tensor | Operation | str) or hasattr(fetches, "_as_graph_element"):
         return fetches
-    if isinstance(fetches, str):
-        return fetches
+    if type(fetches) is dict:
+        items = tuple((key, _cache_key(value)) for key, value in fetches.items())
+        return None if any(part is None for _, part in items) else (dict, items)
     if type(fetches) in (list, tuple):
         parts = tuple(_cache_key(f) for f in fetches)
         return None if None in parts else (type(fetches), parts)

@@ -7,6 +7,21 @@ from flowray.client.train.adadelta import AdadeltaOptimizer
 from flowray.client.train.adagrad import AdagradOptimizer
 from flowray.client.train.adagrad_da import AdagradDAOptimizer
 from flowray.client.train.adam import AdamOptimizer
+from flowray.client.train.basic_session_run_hooks import (
+    CheckpointSaverHook,
+    CheckpointSaverListener,
+    FeedFnHook,
+    FinalOpsHook,
+    GlobalStepWaiterHook,
+    LoggingTensorHook,
+    NanLossDuringTrainingError,
+    NanTensorHook,
+    ProfilerHook,
+    SecondOrStepTimer,
+    StepCounterHook,
+    StopAtStepHook,
+    SummarySaverHook,
+)
 from flowray.client.train.checkpoint_management import (
     checkpoint_exists,
     generate_checkpoint_state_proto,
@@ -23,6 +38,7 @@ from flowray.client.train.checkpoint_reader import (
     load_variable,
 )
 from flowray.client.train.checkpoint_utils import init_from_checkpoint
+from flowray.client.train.coordinator import Coordinator, LooperThread
 from flowray.client.train.ftrl import FtrlOptimizer
 from flowray.client.train.gradient_descent import GradientDescentOptimizer
 from flowray.client.train.learning_rate_decay import (
@@ -38,14 +54,35 @@ from flowray.client.train.learning_rate_decay import (
 )
 from flowray.client.train.learning_rate_decay import piecewise_constant as piecewise_constant_decay
 from flowray.client.train.momentum import MomentumOptimizer
+from flowray.client.train.monitored_session import (
+    ChiefSessionCreator,
+    MonitoredSession,
+    MonitoredTrainingSession,
+    Scaffold,
+    SessionCreator,
+    SingularMonitoredSession,
+    WorkerSessionCreator,
+)
 from flowray.client.train.moving_averages import ExponentialMovingAverage
 from flowray.client.train.optimizer import Optimizer
 from flowray.client.train.proximal import (
     ProximalAdagradOptimizer,
     ProximalGradientDescentOptimizer,
 )
+from flowray.client.train.queue_runner import (
+    QueueRunner,
+    add_queue_runner,
+    start_queue_runners,
+)
 from flowray.client.train.rmsprop import RMSPropOptimizer
 from flowray.client.train.saver import Saver, export_meta_graph, import_meta_graph
+from flowray.client.train.session_manager import SessionManager
+from flowray.client.train.session_run_hook import (
+    SessionRunArgs,
+    SessionRunContext,
+    SessionRunHook,
+    SessionRunValues,
+)
 from flowray.client.train.training_util import (
     assert_global_step,
     create_global_step,
@@ -60,18 +97,47 @@ __all__ = [
     "AdagradDAOptimizer",
     "AdagradOptimizer",
     "AdamOptimizer",
+    "CheckpointSaverHook",
+    "CheckpointSaverListener",
     "CheckpointState",
+    "ChiefSessionCreator",
+    "Coordinator",
     "ExponentialMovingAverage",
+    "FeedFnHook",
+    "FinalOpsHook",
     "FtrlOptimizer",
+    "GlobalStepWaiterHook",
     "GradientDescentOptimizer",
+    "LoggingTensorHook",
+    "LooperThread",
     "MomentumOptimizer",
+    "MonitoredSession",
+    "MonitoredTrainingSession",
+    "NanLossDuringTrainingError",
+    "NanTensorHook",
     "NewCheckpointReader",
     "Optimizer",
+    "ProfilerHook",
     "ProximalAdagradOptimizer",
     "ProximalGradientDescentOptimizer",
+    "QueueRunner",
     "RMSPropOptimizer",
     "Saver",
     "SaverDef",
+    "Scaffold",
+    "SecondOrStepTimer",
+    "SessionCreator",
+    "SessionManager",
+    "SessionRunArgs",
+    "SessionRunContext",
+    "SessionRunHook",
+    "SessionRunValues",
+    "SingularMonitoredSession",
+    "StepCounterHook",
+    "StopAtStepHook",
+    "SummarySaverHook",
+    "WorkerSessionCreator",
+    "add_queue_runner",
     "assert_global_step",
     "checkpoint_exists",
     "cosine_decay",
@@ -99,6 +165,7 @@ __all__ = [
     "piecewise_constant_decay",
     "polynomial_decay",
     "remove_checkpoint",
+    "start_queue_runners",
     "update_checkpoint_state",
     "write_graph",
 ]
