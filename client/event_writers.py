@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any, Protocol
 
 from flowray.client.framework.conversion import constant
@@ -34,6 +36,10 @@ class LocalEventWriter:
     def __init__(
         self, logdir: str, max_queue: int, flush_secs: float, filename_suffix: str
     ) -> None:
+        # Where this module of its own exists, tensorboard does not import a TensorFlow that is
+        # installed (which takes seconds), or what "flowray run" calls so, to write a local file.
+        no_tensorflow = "tensorboard.compat.notf"
+        sys.modules.setdefault(no_tensorflow, ModuleType(no_tensorflow))
         try:
             from tensorboard.compat.proto.event_pb2 import Event
             from tensorboard.summary.writer.event_file_writer import EventFileWriter

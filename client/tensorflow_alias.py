@@ -35,10 +35,6 @@ def install() -> None:
         raise RuntimeError("TensorFlow has been imported already; flowray cannot take its place")
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder(flowray))
-        # TensorBoard, which writes our event files, would use whatever is called tensorflow. This
-        # module, where it exists, is TensorBoard's own way to be told not to.
-        no_tensorflow = "tensorboard.compat.notf"
-        sys.modules.setdefault(no_tensorflow, ModuleType(no_tensorflow))
 
 
 class _Finder(MetaPathFinder):

@@ -34,7 +34,10 @@ class Timeline:
                 {"name": "process_name", "ph": "M", "pid": process, "args": {"name": device.device}}
             )
             for stats in device.node_stats:
-                ended[stats.node_name] = (process, stats.all_start_micros + stats.all_end_rel_micros)
+                ended[stats.node_name] = (
+                    process,
+                    stats.all_start_micros + stats.all_end_rel_micros,
+                )
         arrows = 0
         for process, device in enumerate(self._step_stats.dev_stats):
             for stats in device.node_stats:
@@ -58,8 +61,6 @@ class Timeline:
                         continue
                     flow = {"cat": "DataFlow", "name": name, "id": arrows, "tid": 0}
                     events.append({**flow, "ph": "s", "pid": source[0], "ts": source[1]})
-                    events.append(
-                        {**flow, "ph": "t", "pid": process, "ts": stats.all_start_micros}
-                    )
+                    events.append({**flow, "ph": "t", "pid": process, "ts": stats.all_start_micros})
                     arrows += 1
         return json.dumps({"traceEvents": events}, indent=2)

@@ -15,10 +15,8 @@ from typing import Any
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.function import FuncGraph, TracedFunction, trace_branches
 from flowray.client.framework.graph import (
-    GraphKeys,
     Operation,
     Tensor,
-    add_to_collection,
     control_dependencies,
     get_default_graph,
     name_scope,
@@ -72,16 +70,11 @@ class CondContext:
             return self._brought.get(tensor, tensor)
         self._inside.add(tensor)
         outer = tensor if self.outer_context is None else self.outer_context.AddValue(tensor)
-        graph = get_default_graph()
-        graph._set_control_flow_context(self.outer_context)
-        try:
-            with control_dependencies(None):
-                brought = switch(outer, self.pred)[self.branch]
-        finally:
-            graph._set_control_flow_context(self)
+        with control_dependencies(None):  # and outside of all contexts
+            brought = switch(outer, self.pred)[self.branch]
         brought.graph.prevent_fetching(brought.op)
         brought.op._control_flow_context = self
-        self._inside.add(brought)
+        self._note([brought])
         self._brought[tensor] = brought
         return brought
 
@@ -96,13 +89,17 @@ class CondContext:
                 brought = self.AddValue(tensor)
                 if brought is not tensor:
                     op._update_input(index, brought)
-        context = self
-        while context is not None:
-            context._inside.update(op._outputs)
-            context = context.outer_context
+        self._note(op._outputs)
         graph.prevent_fetching(op)
         for tensor in op._outputs:
             graph.prevent_feeding(tensor)
+
+    def _note(self, tensors: Sequence[Tensor]) -> None:
+        """Marks tensors as made in here, and so in the contexts around."""
+        context = self
+        while context is not None:
+            context._inside.update(tensors)
+            context = context.outer_context
 
     def _is_inside(self, op: Operation) -> bool:
         context = op._control_flow_context
@@ -197,7 +194,6 @@ def _branch(context: CondContext, function: Callable[[], Any]) -> tuple[Any, lis
         if result is None:
             return None, [apply_op("Identity", context.pivot)]
         values = [context.result(leaf) for leaf in flatten(result)]
-    add_to_collection(GraphKeys.COND_CONTEXT, context)
     return result, values
 
 

@@ -10,7 +10,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.registry import gradient, not_differentiable
 from flowray.client.ops.control_flow_ops import merge, switch
 from flowray.proto import dtypes
-from flowray.proto.conditions import SWITCHES
+from flowray.proto.conditions import MERGES, SWITCHES
 
 not_differentiable("NoOp", "ControlTrigger", "Assert")
 
@@ -53,10 +53,21 @@ def merge_(op: Operation, grad: Any, _: Any) -> Any:
 
 
 def _switch_before(op: Operation) -> Tensor | None:
-    """The innermost predicate under which ``op`` runs."""
+    """The innermost predicate under which ``op`` runs, as its context or the graph tells."""
     context = op._control_flow_context
     if context is not None:
         return context.pred  # type: ignore[no-any-return]
-    if op.type in SWITCHES:
-        return op.inputs[1]
+    pending, seen = [op], set[Operation]()
+    while pending:
+        op = pending.pop(0)
+        if op in seen:
+            continue
+        seen.add(op)
+        if op.type in SWITCHES:
+            return op.inputs[1]
+        before = [tensor.op for tensor in op._inputs] + op._control_inputs
+        if op.type in MERGES:  # the end of an inner condition: what counts is around it
+            inner = _switch_before(before[0])
+            before = [] if inner is None else [inner.op]
+        pending.extend(before)
     return None

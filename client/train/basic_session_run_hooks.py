@@ -282,9 +282,7 @@ class StepCounterHook(SessionRunHook):
         if seconds is not None and steps is not None:
             self._log_and_record(steps, seconds, step)
 
-    def _log_and_record(
-        self, elapsed_steps: int, elapsed_time: float, global_step: int
-    ) -> None:
+    def _log_and_record(self, elapsed_steps: int, elapsed_time: float, global_step: int) -> None:
         rate = elapsed_steps / elapsed_time
         if self._writer is not None:
             value = event_pb2.Summary.Value(tag=self._summary_tag, simple_value=rate)
@@ -508,7 +506,7 @@ class CheckpointSaverHook(SessionRunHook):
 
     def _saver_def(self) -> SaverDef | None:
         saver = self._get_saver()
-        return None if saver is None else saver.saver_def  # type: ignore[no-any-return]
+        return None if saver is None else saver.saver_def
 
     def _save(self, session: Session, step: int) -> bool:
         """Saves; whether a listener asks to stop."""

@@ -102,9 +102,7 @@ class Scaffold:
             self.init_op = get(
                 "init_op",
                 GraphKeys.INIT_OP,
-                lambda: group(
-                    global_variables_initializer(), *_initializers(GraphKeys.RESOURCES)
-                ),
+                lambda: group(global_variables_initializer(), *_initializers(GraphKeys.RESOURCES)),
             )
         if self.ready_op is None:
             self.ready_op = get(

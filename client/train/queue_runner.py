@@ -16,7 +16,7 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.session import Session, get_default_session
 from flowray.client.train.coordinator import Coordinator
-from flowray.proto import errors, meta_graph_pb2
+from flowray.proto import error_pb2, errors, meta_graph_pb2
 
 
 class QueueRunner:
@@ -36,7 +36,7 @@ class QueueRunner:
         enqueue_ops: Sequence[Any] | None = None,
         close_op: Operation | None = None,
         cancel_op: Operation | None = None,
-        queue_closed_exception_types: tuple[type[Exception], ...] | None = None,
+        queue_closed_exception_types: tuple[type[errors.OpError], ...] | None = None,
         queue_runner_def: meta_graph_pb2.QueueRunnerDef | None = None,
         import_scope: str | None = None,
     ) -> None:
@@ -48,13 +48,11 @@ class QueueRunner:
             if queue is None or not enqueue_ops:
                 raise ValueError("Must provide queue and enqueue_ops.")
             self._queue = queue
-            self._name = queue.name
+            self._name: str = queue.name
             self._enqueue_ops = list(enqueue_ops)
             self._close_op = close_op if close_op is not None else queue.close()
             self._cancel_op = (
-                cancel_op
-                if cancel_op is not None
-                else queue.close(cancel_pending_enqueues=True)
+                cancel_op if cancel_op is not None else queue.close(cancel_pending_enqueues=True)
             )
             self._closed_types = queue_closed_exception_types or (errors.OutOfRangeError,)
         self._lock = threading.Lock()
@@ -96,7 +94,7 @@ class QueueRunner:
         return self._cancel_op
 
     @property
-    def queue_closed_exception_types(self) -> tuple[type[Exception], ...]:
+    def queue_closed_exception_types(self) -> tuple[type[errors.OpError], ...]:
         return self._closed_types
 
     @property
@@ -194,9 +192,9 @@ class QueueRunner:
             enqueue_op_name=[stripped(op.name) for op in self._enqueue_ops],
             close_op_name=stripped(self._close_op.name),
             cancel_op_name=stripped(self._cancel_op.name),
-            queue_closed_exception_types=[
-                errors.error_code_from_exception_type(kind) for kind in self._closed_types
-            ],
+            queue_closed_exception_types=map(
+                error_pb2.Code.Name, map(errors.error_code_from_exception_type, self._closed_types)
+            ),
         )
 
     @staticmethod

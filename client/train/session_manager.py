@@ -184,6 +184,7 @@ class SessionManager:
         if checkpoint_file:
             saver.restore(session, checkpoint_file)
             return session, True
+        assert checkpoint_dir is not None
         waited = 0.0
         state = get_checkpoint_state(checkpoint_dir)
         while not (state and state.model_checkpoint_path):
@@ -221,9 +222,7 @@ class SessionManager:
         return None
 
     def _not_ready_for_local_init(self, session: Session) -> str | None:
-        return _not_ready(
-            self._ready_for_local_init_op, session, "Model not ready for local init"
-        )
+        return _not_ready(self._ready_for_local_init_op, session, "Model not ready for local init")
 
 
 def _not_ready(op: Any, session: Session, what: str) -> str | None:

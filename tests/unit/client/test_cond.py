@@ -201,3 +201,17 @@ def test_an_if_assigns_only_in_its_branch(run, p):
     (result,) = call(trace(body, [], "body"), [])
     run([], targets=[v.initializer])
     assert [run([result], {p: value})[0] for value in (True, False, True)] == [2, 0, 3]
+
+
+def test_gradients_through_an_imported_condition(p, x):
+    """Its nodes know no contexts: the Switches tell."""
+    tf.cond(p, lambda: tf.cond(x[0] > 0, lambda: x * x, lambda: x), lambda: 3.0 * x)
+    graph_def = tf.get_default_graph().as_graph_def()
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+        pred, inner, y = (graph.get_tensor_by_name(n) for n in ("p:0", "x:0", "cond/Merge:0"))
+        (gradient,) = tf.gradients(y, inner)
+        run = Runner(graph, "never")
+        np.testing.assert_array_equal(run([gradient], {pred: True, inner: X})[0], 2 * X)
+        np.testing.assert_array_equal(run([gradient], {pred: True, inner: -X})[0], [1, 1, 1])
+        np.testing.assert_array_equal(run([gradient], {pred: False, inner: X})[0], [3, 3, 3])
