@@ -64,7 +64,7 @@ def message_of(error: Exception) -> str:
     """What the kernel or shape function said, without what TensorFlow puts around it."""
     text = getattr(error, "message", str(error))
     text = re.sub(r"\AGraph execution error:.*?\nNode: '[^\n]*'\n", "", text, flags=re.DOTALL)
-    text = re.split(r"\n\t \[\[| for '\{\{node ", text)[0]
+    text = re.split(r"\n\t \[\[| for '(?:\{\{node |[^']*' \(op: )", text)[0]
     return text.removeprefix("Graph execution error:\n\n")
 
 
