@@ -89,6 +89,14 @@ class Runner:
         self._graph = tf.Graph()
         self._rows = {id(row): self._add(row, f"row{i}") for i, row in enumerate(rows)}
         self._session = tf.Session(graph=self._graph)
+        if any(isinstance(v, VariableInput) for row in rows for v in row.inputs):
+            self._make_container()
+
+    def _make_container(self) -> None:
+        """Makes a variable, since TensorFlow says other words where there was never one before."""
+        with self._graph.as_default():
+            handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name="first")
+            self._session.run(tf.raw_ops.AssignVariableOp(resource=handle, value=0.0))
 
     def _add(self, row: Case, scope: str) -> _Row | Exception:
         refusal = ""
