@@ -6,6 +6,7 @@ from flowray.client import (
     app,
     compat,
     contrib,
+    data,
     flags,
     gfile,
     initializers,
@@ -14,6 +15,7 @@ from flowray.client import (
     losses,
     math,
     nn,
+    python_io,
     random,
     strings,
     summary,
@@ -312,6 +314,10 @@ from flowray.client.ops.reduction_ops import (
     unsorted_segment_sqrt_n,
     unsorted_segment_sum,
 )
+from flowray.client.ops.script_ops import (
+    numpy_function,
+    py_func,
+)
 from flowray.client.ops.slice_ops import (
     batch_gather,
     boolean_mask,
@@ -588,6 +594,7 @@ __all__ = [  # noqa: RUF022
     "cross",
     "cumprod",
     "cumsum",
+    "data",
     "decode_base64",
     "depth_to_space",
     "device",
@@ -722,6 +729,7 @@ __all__ = [  # noqa: RUF022
     "no_regularizer",
     "norm",
     "not_equal",
+    "numpy_function",
     "one_hot",
     "ones",
     "ones_initializer",
@@ -733,6 +741,8 @@ __all__ = [  # noqa: RUF022
     "polygamma",
     "pow",
     "print",
+    "py_func",
+    "python_io",
     "qint16",
     "qint32",
     "qint8",

@@ -22,6 +22,7 @@ from flowray.client.variables import local_variables_initializer as local_variab
 from flowray.client.variables import variables_initializer as variables
 from flowray.proto import dtypes, errors, op_registry
 from flowray.proto.dtypes import DType
+from flowray.proto.shapes import as_shape
 
 
 class Initializer:
@@ -302,7 +303,7 @@ class orthogonal(Initializer):  # noqa: N801
     def __call__(
         self, shape: Sequence[int], dtype: Any = None, partition_info: Any = None
     ) -> Tensor:
-        sizes = [int(size) for size in shape]
+        sizes = as_shape(shape).as_list()
         if len(sizes) < 2:
             raise ValueError(
                 "The tensor to initialize, specified by argument `shape` must be at least "
@@ -341,7 +342,7 @@ class identity(Initializer):  # noqa: N801
                 f"two-dimensional. Received shape={shape}"
             )
         dtype = self._dtype(dtype)
-        value = layout_ops.eye(whole[0], whole[1], dtype=dtype)
+        value = layout_ops.eye(*whole, dtype=dtype)
         if partition_info is not None:
             value = apply_op("Slice", value, partition_info.var_offset, shape)
         gain = constant_op(self.gain, dtype, name="mul/x")
@@ -349,10 +350,10 @@ class identity(Initializer):  # noqa: N801
 
 
 def _floating(dtype: Any) -> DType:
-    wanted: DType = dtypes.as_dtype(dtype)
-    if not wanted.is_floating:
-        raise ValueError(f"Argument `dtype` is expected to be floating point. Received: {wanted}.")
-    return wanted
+    dtype = dtypes.as_dtype(dtype)
+    if not dtype.is_floating:
+        raise ValueError(f"Argument `dtype` is expected to be floating point. Received: {dtype}.")
+    return dtype
 
 
 def _fans(shape: Sequence[int]) -> tuple[int, int]:

@@ -303,6 +303,7 @@ class Graph:
         self._library = graph_pb2.FunctionDefLibrary()
         self._functions: dict[str, Any] = {}  # the traced functions of the library
         self._function_counts: dict[str, int] = {}
+        self._python_functions: list[Any] = []  # those that py_func ops call live as long
         self._gradient_override: dict[str, str] = {}
         self._attr_scope: dict[str, graph_pb2.AttrValue] = {}
 

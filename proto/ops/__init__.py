@@ -20,6 +20,7 @@ from flowray.proto.ops import (  # noqa: F401 - imported for their registrations
     random_ops,
     reduction_ops,
     resource_ops,
+    script_ops,
     slice_ops,
     state_ops,
     string_ops,

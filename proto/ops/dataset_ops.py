@@ -36,7 +36,7 @@ def components_shape(c: ShapeContext) -> list[Shape]:
 _WITHOUT_METADATA = frozenset({
     "DirectedInterleaveDataset", "FinalizeDataset", "IgnoreErrorsDataset", "MatchingFilesDataset",
     "MaxIntraOpParallelismDataset", "ModelDataset", "OptimizeDataset", "OptimizeDatasetV2",
-    "PrivateThreadPoolDataset", "SlidingWindowDataset",
+    "PrivateThreadPoolDataset", "RewriteDataset", "SlidingWindowDataset",
 })  # fmt: skip
 
 
@@ -118,6 +118,7 @@ define_dataset(
     "optimizations_default: string",
     hints=_CONFIGS,
 )  # fmt: skip
+define_dataset("RewriteDataset", "input_dataset: variant, rewrite_name: string")
 define_dataset(
     "ModelDataset", "input_dataset: variant",
     hints={"algorithm": 0, "cpu_budget": 0, "ram_budget": 0},

@@ -92,5 +92,7 @@ for _name in ("GroupByWindowDataset", "ExperimentalGroupByWindowDataset"):
         Tkey_func_other_arguments=ARGUMENTS, Treduce_func_other_arguments=ARGUMENTS,
         Twindow_size_func_other_arguments=ARGUMENTS,
     )  # fmt: skip
+for _name in ("UniqueDataset", "ExperimentalUniqueDataset"):
+    define_dataset(_name, "input_dataset: variant")
 for _name in ("IgnoreErrorsDataset", "ExperimentalIgnoreErrorsDataset"):
     define_dataset(_name, "input_dataset: variant", log_warning=False)

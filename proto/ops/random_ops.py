@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from flowray.proto.dtypes import FLOATING, INDEX, REAL, float16, float32, float64, int64
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.ops.array_ops import constant_size
 from flowray.proto.ops.common_shapes import broadcast_binary, unchanged
-from flowray.proto.shapes import Shape, concatenate, format_shape, with_rank
+from flowray.proto.shapes import Shape, concatenate, with_rank
 
 _COMPUTED_IN_DOUBLE = frozenset({float16, float32, float64})
 _RATES = _COMPUTED_IN_DOUBLE | INDEX
@@ -19,11 +18,8 @@ def _random_shape(c: ShapeContext) -> Shape:
 
 
 def _random_int_shape(c: ShapeContext) -> Shape:
-    for name, bound in zip(("minval", "maxval"), c.inputs[1:], strict=True):
-        if bound is not None and bound != ():
-            raise ValueError(
-                f"{name} must be a scalar; got a tensor of shape {format_shape(bound)}"
-            )
+    with_rank(c.inputs[1], 0)
+    with_rank(c.inputs[2], 0)
     return _random_shape(c)
 
 
@@ -35,7 +31,11 @@ def _per_parameter_shape(c: ShapeContext) -> Shape:
 def _multinomial_shape(c: ShapeContext) -> Shape:
     batch, _ = with_rank(c.inputs[0], 2)
     with_rank(c.inputs[1], 0)
-    return batch, constant_size(c, 1)
+    samples = c.constant(1)
+    if samples is not None and samples < 0:
+        raise ValueError(f"Dimension size, given by scalar input 1, must be non-negative but is "
+                         f"{samples}")  # fmt: skip
+    return batch, None if samples is None else int(samples)
 
 
 for _name in ("RandomUniform", "RandomStandardNormal", "TruncatedNormal"):

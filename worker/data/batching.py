@@ -14,22 +14,41 @@ from flowray.worker.executor import current_cancellation
 
 
 class Collecting(Derived):
-    """Takes up to ``size`` elements for one of its own."""
+    """Takes up to ``size`` elements for one of its own.
 
-    __slots__ = ("_drop_remainder", "_size")
+    With ``keep_step`` a failing element costs its whole batch, and the next one begins where it
+    would have; otherwise the next one begins behind the failing element.
+    """
 
-    def __init__(self, source: DatasetIterator, size: int, drop_remainder: bool) -> None:
+    __slots__ = ("_drop_remainder", "_keep_step", "_size")
+
+    def __init__(
+        self, source: DatasetIterator, size: int, drop_remainder: bool, keep_step: bool = False
+    ) -> None:
         super().__init__(source)
         self._size = size
         self._drop_remainder = drop_remainder
+        self._keep_step = keep_step
 
     def _collect(self) -> list[Element]:
         """The elements of a batch; none at the end."""
         elements: list[Element] = []
+        failures: list[errors.OpError] = []
         cancellation = current_cancellation()
-        while len(elements) < self._size and (element := self._pull()) is not None:
-            elements.append(element)
+        while len(elements) + len(failures) < self._size:
+            try:
+                element = self._pull()
+            except errors.OpError as error:
+                if not self._keep_step:
+                    raise
+                failures.append(error)
+            else:
+                if element is None:
+                    break
+                elements.append(element)
             cancellation.check()
+        if failures:
+            raise failures[0]
         if len(elements) < self._size and self._drop_remainder:
             return []
         return elements
@@ -54,9 +73,9 @@ def stack(component: int, values: Sequence[Array]) -> Array:
     for i, value in enumerate(values):
         if value.shape != shape:
             raise errors.invalid_argument(
-                "Cannot add tensor to the batch: number of elements does not match. Shapes are: "
-                f"[tensor]: {format_shape(value.shape)}, [batch]: {format_shape(shape)} (component "
-                f"{component}, element {i})"
+                f"Cannot batch tensors with different shapes in component {component}. First "
+                f"element had shape {format_shape(shape)} and element {i} had shape "
+                f"{format_shape(value.shape)}."
             )
     result = np.empty((len(values), *shape), first.dtype)
     for i, value in enumerate(values):

@@ -168,6 +168,33 @@ class IgnoreErrorsIterator(Derived):
                     logger.warning("an element is left out: %s", error.message)
 
 
+class UniqueIterator(Derived):
+    """The elements, scalars, without those that came before."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self, source: DatasetIterator) -> None:
+        super().__init__(source)
+        self._seen: set[Any] = set()
+
+    def get_next(self) -> Element | None:
+        cancellation = current_cancellation()
+        while (element := self._pull()) is not None:
+            value = element[0][()]
+            if value not in self._seen:
+                self._seen.add(value)
+                return element
+            cancellation.check()
+        return None
+
+    def save(self) -> Any:
+        return {**super().save(), "seen": set(self._seen)}
+
+    def restore(self, state: Any) -> None:
+        super().restore(state)
+        self._seen = set(state["seen"])
+
+
 class GroupByWindowIterator(Derived):
     """Collects elements of one key, and gives what ``reduce`` makes of full windows of them.
 

@@ -89,15 +89,16 @@ def prefetched(source: Dataset, size: int, types: Types, shapes: Shapes) -> Data
 
 
 def batched(
-    source: Dataset, batch_size: Any, drop_remainder: bool, types: Types, shapes: Shapes
-) -> Dataset:
+    source: Dataset, batch_size: Any, drop_remainder: bool, types: Types, shapes: Shapes,
+    keep_step: bool = False,
+) -> Dataset:  # fmt: skip
     rows = int(batch_size)
     if rows <= 0:
         raise errors.invalid_argument("Batch size must be greater than zero.")
     return Dataset(
         types,
         shapes,
-        lambda: batching.BatchIterator(source.iterator(), rows, drop_remainder),
+        lambda: batching.BatchIterator(source.iterator(), rows, drop_remainder, keep_step),
         batch_count(source.cardinality, rows, drop_remainder),
     )
 

@@ -25,8 +25,9 @@ class TakeIterator(Derived):
         if self._left == 0:
             self._drop_source()
             return None
-        self._left -= 1
-        return self._pull()
+        element = self._pull()
+        self._left -= 1  # an element that fails does not count
+        return element
 
 
 class SkipIterator(Derived):

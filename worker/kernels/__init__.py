@@ -20,6 +20,7 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     random_ops,
     reduction_ops,
     resource_ops,
+    script_ops,
     slice_ops,
     state_ops,
     string_ops,

@@ -308,6 +308,14 @@ def optimize_dataset(
     return dataset_of(input_dataset)
 
 
+@dataset_kernel("RewriteDataset")
+def rewrite_dataset(
+    xp: Any, input_dataset: Array, rewrite_name: Array, *, output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:  # fmt: skip
+    return dataset_of(input_dataset)
+
+
 @dataset_kernel("OptimizeDatasetV2")
 def optimize_dataset_v2(
     xp: Any, input_dataset: Array, optimizations_enabled: Array, optimizations_disabled: Array,

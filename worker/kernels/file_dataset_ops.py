@@ -44,9 +44,10 @@ def _pieces(filenames: Array, open_: Callable[[str], PieceReader]) -> Dataset:
 
 
 def _buffer(size: Array) -> int:
-    if size < 0:
+    if size < -1:
         raise errors.invalid_argument("`buffer_size` must be >= 0 (0 == no buffering)")
-    return int(size) or _DEFAULT_BUFFER
+    # 0 asks for none, but what reads record by record needs one; -1 is how TensorFlow 2 says "any".
+    return int(size) if size > 0 else _DEFAULT_BUFFER
 
 
 def _compression(value: Array) -> str:

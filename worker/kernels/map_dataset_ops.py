@@ -109,7 +109,9 @@ def map_and_batch_dataset(
         dataset_of(input_dataset), bound(f, other_arguments), [], [], preserve_cardinality,
         parallelism(num_parallel_calls), in_order=True,
     )  # fmt: skip
-    batches = batched(rows, batch_size, bool(drop_remainder), output_types, output_shapes)
+    batches = batched(
+        rows, batch_size, bool(drop_remainder), output_types, output_shapes, keep_step=True
+    )
     return prefetched(batches, 1, output_types, output_shapes)
 
 
@@ -174,6 +176,16 @@ def ignore_errors_dataset(
         output_types,
         output_shapes,
         lambda: elementwise.IgnoreErrorsIterator(source.iterator(), log_warning),
+    )
+
+
+@dataset_kernel("UniqueDataset", "ExperimentalUniqueDataset")
+def unique_dataset(
+    xp: Any, input_dataset: Array, *, output_types: Types, output_shapes: Shapes
+) -> Dataset:
+    source = dataset_of(input_dataset)
+    return Dataset(
+        output_types, output_shapes, lambda: elementwise.UniqueIterator(source.iterator())
     )
 
 

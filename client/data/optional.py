@@ -1,0 +1,55 @@
+"""Optionals: a value, or none, as one tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.data import structure
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op
+
+
+class Optional:
+    """A value that may be missing; ``get_next_as_optional`` gives one."""
+
+    def __init__(self, variant_tensor: Tensor, value_structure: Any) -> None:
+        self._variant_tensor = variant_tensor
+        self._value_structure = value_structure
+
+    @property
+    def value_structure(self) -> Any:
+        """The structure of the value, if there is one."""
+        return self._value_structure
+
+    def has_value(self, name: str | None = None) -> Tensor:
+        """bool scalar: whether there is a value."""
+        return apply_op("OptionalHasValue", self._variant_tensor, name=name)  # type: ignore[no-any-return]
+
+    def get_value(self, name: str | None = None) -> Any:
+        """The value; at run time InvalidArgumentError if there is none."""
+        with name_scope(name, "OptionalGetValue", [self._variant_tensor]) as scope:
+            attrs = structure.flat_attrs(self._value_structure)
+            tensors = apply_op("OptionalGetValue", self._variant_tensor, name=scope, **attrs)
+            return structure.from_tensors(self._value_structure, tensors)
+
+    @staticmethod
+    def from_value(value: Any) -> Optional:
+        """The optional that has ``value``."""
+        with name_scope("optional"):
+            normal = structure.normalized(value)
+            variant = apply_op("OptionalFromValue", structure.to_tensors(normal))
+            return Optional(variant, structure.structure_of(normal))
+
+    @staticmethod
+    def none_from_structure(value_structure: Any) -> Optional:
+        """The optional without a value."""
+        return Optional(apply_op("OptionalNone"), value_structure)
+
+
+def get_next_as_optional(iterator: Any) -> Optional:
+    """The next element of ``iterator``, as an optional that has no value at the end."""
+    element = iterator._structure
+    variant = apply_op(
+        "IteratorGetNextAsOptional", iterator._iterator_resource, **structure.flat_attrs(element)
+    )
+    return Optional(variant, element)

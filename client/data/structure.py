@@ -1,0 +1,241 @@
+"""What the elements of a dataset are: nested structures of specifications, and values of them.
+
+A specification (a leaf of such a structure) says what one component is, and which tensor carries
+it: itself, or a variant scalar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flowray.client.data import nest
+from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
+from flowray.proto import dtypes, errors
+from flowray.proto.dtypes import DType, as_dtype
+from flowray.proto.shapes import Shape, TensorShape, as_shape
+
+if TYPE_CHECKING:
+    from flowray.client.data.dataset import Dataset
+    from flowray.client.data.optional import Optional
+
+
+class TensorStructure:
+    """A component that is a tensor."""
+
+    def __init__(self, dtype: Any, shape: Any) -> None:
+        self.dtype: DType = as_dtype(dtype).base_dtype
+        self.shape: TensorShape = as_shape(shape)
+
+    legacy_type = property(lambda self: self.dtype, doc="What ``output_types`` has for it.")
+    legacy_shape = property(lambda self: self.shape)
+    legacy_class = property(lambda self: Tensor)
+    flat_type = property(lambda self: self.dtype, doc="The dtype of what carries it.")
+
+    @property
+    def flat_shape(self) -> Shape:
+        return self.shape.as_tuple()
+
+    def from_tensor(self, tensor: Tensor) -> Any:
+        """The component that ``tensor`` carries."""
+        tensor.set_shape(self.shape)
+        return tensor
+
+    def batched(self, rows: int | None) -> TensorStructure:
+        """That of a batch of such components."""
+        return TensorStructure(self.dtype, as_shape([rows]).concatenate(self.shape))
+
+    def unbatched(self) -> TensorStructure:
+        """That of a row. ValueError for a scalar."""
+        if self.shape.rank is None:
+            return TensorStructure(self.dtype, None)
+        if self.shape.rank == 0:
+            raise ValueError("Unbatching a tensor is only supported for rank >= 1")
+        return TensorStructure(self.dtype, self.shape[1:])
+
+    def is_compatible_with(self, other: Any) -> bool:
+        return (
+            isinstance(other, TensorStructure)
+            and self.dtype == other.dtype
+            and self.shape.is_compatible_with(other.shape)
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, TensorStructure)
+            and self.dtype == other.dtype
+            and self.flat_shape == other.flat_shape
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.dtype, self.flat_shape))
+
+    def __repr__(self) -> str:
+        return f"TensorStructure({self.dtype!r}, {self.shape})"
+
+
+class _VariantStructure:
+    """A component that a variant scalar carries; ``inner`` is the structure of what is in it."""
+
+    flat_type = dtypes.variant
+    flat_shape: Shape = ()
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    legacy_type = property(lambda self: self)
+    legacy_shape = property(lambda self: self)
+    legacy_class = property(lambda self: self)
+
+    def batched(self, rows: int | None) -> Any:
+        raise errors.unimplemented(f"flowray cannot batch elements of {self}")
+
+    def unbatched(self) -> Any:
+        raise errors.unimplemented(f"flowray cannot unbatch elements of {self}")
+
+    def is_compatible_with(self, other: Any) -> bool:
+        return type(other) is type(self) and are_compatible(self.inner, other.inner)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.inner})"
+
+
+class DatasetStructure(_VariantStructure):
+    """A component that is a dataset."""
+
+    def from_tensor(self, tensor: Tensor) -> Dataset:
+        from flowray.client.data.dataset import Dataset
+
+        return Dataset(tensor, self.inner)
+
+
+class OptionalStructure(_VariantStructure):
+    """A component that is an optional value."""
+
+    def from_tensor(self, tensor: Tensor) -> Optional:
+        from flowray.client.data.optional import Optional
+
+        return Optional(tensor, self.inner)
+
+
+# Values -------------------------------------------------------------------------------------------
+
+
+def normalized(value: Any) -> Any:
+    """``value`` with its leaves made tensors; datasets and optionals stay.
+
+    Raises:
+        UnimplementedError: a leaf is a sparse tensor.
+        TypeError, ValueError: a leaf has no tensor form.
+    """
+    leaves = []
+    with name_scope("normalize_element"):
+        for i, leaf in enumerate(nest.flatten(value)):
+            if isinstance(leaf, SparseTensor | SparseTensorValue):
+                raise errors.unimplemented(
+                    "flowray has no datasets of sparse tensors yet: make them dense in the "
+                    "function, or return indices, values and dense_shape"
+                )
+            if not hasattr(leaf, "_variant_tensor"):
+                leaf = convert_to_tensor(leaf, name=f"component_{i}")
+            leaves.append(leaf)
+    return nest.pack_sequence_as(value, leaves)
+
+
+def structure_of(value: Any) -> Any:
+    """The structure of a normalized value."""
+    return nest.map_structure(_leaf_structure, value)
+
+
+def _leaf_structure(leaf: Any) -> Any:
+    from flowray.client.data.dataset import Dataset
+
+    if isinstance(leaf, Tensor):
+        return TensorStructure(leaf.dtype, leaf.get_shape())
+    if isinstance(leaf, Dataset):
+        return DatasetStructure(leaf._structure)
+    return OptionalStructure(leaf.value_structure)
+
+
+def to_tensors(value: Any) -> list[Tensor]:
+    """The tensors that carry a normalized value."""
+    return [getattr(leaf, "_variant_tensor", leaf) for leaf in nest.flatten(value)]
+
+
+def from_tensors(structure: Any, tensors: Sequence[Tensor]) -> Any:
+    """The value of ``structure`` that ``tensors`` carry."""
+    leaves = [
+        leaf.from_tensor(tensor)
+        for leaf, tensor in zip(nest.flatten(structure), tensors, strict=True)
+    ]
+    return nest.pack_sequence_as(structure, leaves)
+
+
+# Structures ---------------------------------------------------------------------------------------
+
+
+def flat_attrs(structure: Any) -> dict[str, Any]:
+    """The attributes ``output_types`` and ``output_shapes`` of an op that gives elements of it."""
+    leaves = nest.flatten(structure)
+    return {
+        "output_types": [leaf.flat_type for leaf in leaves],
+        "output_shapes": [leaf.flat_shape for leaf in leaves],
+    }
+
+
+def legacy_types(structure: Any) -> Any:
+    """The nested ``output_types`` of a dataset."""
+    return nest.map_structure(lambda leaf: leaf.legacy_type, structure)
+
+
+def legacy_shapes(structure: Any) -> Any:
+    """The nested ``output_shapes`` of a dataset."""
+    return nest.map_structure(lambda leaf: leaf.legacy_shape, structure)
+
+
+def legacy_classes(structure: Any) -> Any:
+    """The nested ``output_classes`` of a dataset."""
+    return nest.map_structure(lambda leaf: leaf.legacy_class, structure)
+
+
+def from_legacy(types: Any, shapes: Any = None, classes: Any = None) -> Any:
+    """The structure that nested types, shapes (None: unknown) and classes (None: tensors) state.
+
+    Raises:
+        UnimplementedError: a class is that of sparse tensors.
+        TypeError, ValueError: the three differ in form.
+    """
+    if classes is not None and any(cls is SparseTensor for cls in nest.flatten(classes)):
+        raise errors.unimplemented("flowray has no datasets of sparse tensors yet")
+    flat_types = nest.flatten(types)
+    flat_shapes = [None] * len(flat_types) if shapes is None else nest.flatten_up_to(types, shapes)
+    leaves = [
+        dtype if isinstance(dtype, _VariantStructure) else TensorStructure(dtype, shape)
+        for dtype, shape in zip(flat_types, flat_shapes, strict=True)
+    ]
+    return nest.pack_sequence_as(types, leaves)
+
+
+def are_compatible(first: Any, second: Any) -> bool:
+    """Whether an element may be of both structures."""
+    try:
+        nest.assert_same_structure(first, second)
+    except (TypeError, ValueError):
+        return False
+    return all(
+        a.is_compatible_with(b)
+        for a, b in zip(nest.flatten(first), nest.flatten(second), strict=True)
+    )
+
+
+def most_specific_compatible(first: Any, second: Any) -> Any:
+    """The most specific structure that the elements of both have; of equal types."""
+
+    def merged(a: Any, b: Any) -> Any:
+        if not isinstance(a, TensorStructure):
+            return a
+        return TensorStructure(a.dtype, a.shape.most_specific_compatible_shape(b.shape))
+
+    return nest.map_structure(merged, first, second)

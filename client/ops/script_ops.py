@@ -1,0 +1,51 @@
+"""Ops that call Python: the user's functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowray.client.framework.function import FuncGraph
+from flowray.client.framework.graph import get_default_graph
+from flowray.client.framework.op_builder import apply_op
+from flowray.proto import py_functions
+from flowray.proto.dtypes import as_dtype
+
+
+def py_func(
+    func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True,
+    name: str | None = None,
+) -> Any:  # fmt: skip
+    """``func`` of numpy arrays, called by the op in this very process.
+
+    It works in a ``Session`` without a target only. There is no gradient.
+
+    Args:
+        func: gets a numpy array for each input (a scalar for a scalar, strings as bytes).
+        inp: the tensors.
+        Tout: the dtype of what ``func`` returns, or a list of them.
+        stateful: whether ``func`` may give other results for the same arguments.
+
+    Returns:
+        A tensor, or a list of them where ``Tout`` is a list; the operation if that is empty.
+    """
+    registered = py_functions.register(func)
+    graph = get_default_graph()
+    root = graph.root if isinstance(graph, FuncGraph) else graph
+    root._python_functions.append(registered)  # the function lives as long as the graph
+    is_list = isinstance(Tout, list | tuple)
+    types = [as_dtype(t) for t in (Tout if is_list else [Tout])]
+    result = apply_op(
+        "PyFunc" if stateful else "PyFuncStateless", list(inp), token=registered.token,
+        Tout=types, name=name,
+    )  # fmt: skip
+    if not is_list:
+        return result[0]
+    return result
+
+
+def numpy_function(
+    func: Callable[..., Any], inp: Sequence[Any], Tout: Any, name: str | None = None
+) -> Any:
+    """``py_func`` of a function that may have side effects."""
+    return py_func(func, inp, Tout, stateful=True, name=name)

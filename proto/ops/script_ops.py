@@ -1,0 +1,18 @@
+"""Ops that call Python: definitions."""
+
+from __future__ import annotations
+
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.shapes import Shape
+
+
+def _unknown_shapes(c: ShapeContext) -> list[Shape]:
+    return [None] * len(c.attr("Tout"))
+
+
+for _name, _stateful in (("PyFunc", True), ("PyFuncStateless", False)):
+    op(
+        _name, "input: [Tin] -> output: [Tout]", token=attr("string"),
+        Tin=attr("list(type)", minimum=0), Tout=attr("list(type)", minimum=0),
+        stateful=_stateful, host_only=True, shape=_unknown_shapes,
+    )  # fmt: skip
