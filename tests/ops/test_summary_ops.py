@@ -9,7 +9,8 @@ from PIL import Image
 
 from flowray.proto import dtypes, errors
 from flowray.proto.event_pb2 import Summary
-from flowray.worker.kernels import png, summary_ops
+from flowray.worker.image_formats import png
+from flowray.worker.kernels import summary_ops
 from tests.ops.harness import case, table_test
 
 BAD = errors.InvalidArgumentError

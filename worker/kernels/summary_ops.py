@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from flowray.proto import errors, event_pb2, tensors, types_pb2
 from flowray.proto.event_pb2 import Summary
 from flowray.proto.shapes import format_shape, to_proto
-from flowray.worker.kernels import png
+from flowray.worker.image_formats import png
 from flowray.worker.kernels.registry import kernel
 
 Array = np.ndarray[Any, Any]

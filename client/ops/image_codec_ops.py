@@ -1,0 +1,188 @@
+"""Image files to and from pixels: the user's functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.graph import name_scope
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops import string_ops
+from flowray.client.ops.image_ops import convert_image_dtype
+from flowray.proto import dtypes
+
+# Decoding -----------------------------------------------------------------------------------------
+
+
+def decode_jpeg(
+    contents: Any,
+    channels: int = 0,
+    ratio: int = 1,
+    fancy_upscaling: bool = True,
+    try_recover_truncated: bool = False,
+    acceptable_fraction: float = 1,
+    dct_method: str = "",
+    name: str | None = None,
+) -> Any:
+    """The pixels of a JPEG file (also of a PNG or a GIF one), uint8 [height, width, channels].
+
+    Args:
+        contents: the file, a scalar string.
+        channels: 1 for gray, 3 for RGB, 0 for what the file has.
+        ratio: 1, 2, 4 or 8: by how much to shrink the picture while decoding.
+        fancy_upscaling: whether to interpolate the colors, which files store more coarsely.
+        try_recover_truncated: whether a file that ends too early gives as much as there is.
+        acceptable_fraction: how much must be there at least.
+        dct_method: ``INTEGER_FAST`` (the default) or ``INTEGER_ACCURATE``.
+    """
+    return apply_op(
+        "DecodeJpeg", contents, channels=channels, ratio=ratio, fancy_upscaling=fancy_upscaling,
+        try_recover_truncated=try_recover_truncated, acceptable_fraction=acceptable_fraction,
+        dct_method=dct_method, name=name,
+    )  # fmt: skip
+
+
+def decode_and_crop_jpeg(
+    contents: Any,
+    crop_window: Any,
+    channels: int = 0,
+    ratio: int = 1,
+    fancy_upscaling: bool = True,
+    try_recover_truncated: bool = False,
+    acceptable_fraction: float = 1,
+    dct_method: str = "",
+    name: str | None = None,
+) -> Any:
+    """A part of a JPEG file's picture: ``crop_window`` is [y, x, height, width], int32.
+
+    The other arguments are those of ``decode_jpeg``.
+    """
+    return apply_op(
+        "DecodeAndCropJpeg", contents, crop_window, channels=channels, ratio=ratio,
+        fancy_upscaling=fancy_upscaling, try_recover_truncated=try_recover_truncated,
+        acceptable_fraction=acceptable_fraction, dct_method=dct_method, name=name,
+    )  # fmt: skip
+
+
+def decode_png(
+    contents: Any, channels: int = 0, dtype: Any = dtypes.uint8, name: str | None = None
+) -> Any:
+    """The pixels of a PNG file (also of a JPEG or a GIF one), [height, width, channels].
+
+    Args:
+        channels: 1 for gray, 3 for RGB, 4 for RGBA, 0 for what the file has.
+        dtype: uint8 or uint16.
+    """
+    return apply_op("DecodePng", contents, channels=channels, dtype=dtype, name=name)
+
+
+def decode_gif(contents: Any, name: str | None = None) -> Any:
+    """The frames of a GIF file, uint8 [frames, height, width, 3]."""
+    return apply_op("DecodeGif", contents, name=name)
+
+
+def decode_bmp(contents: Any, channels: int = 0, name: str | None = None) -> Any:
+    """The pixels of a BMP file, uint8 [height, width, channels]: as it has, or 3, or 4."""
+    return apply_op("DecodeBmp", contents, channels=channels, name=name)
+
+
+def decode_image(
+    contents: Any,
+    channels: int | None = None,
+    dtype: Any = dtypes.uint8,
+    name: str | None = None,
+    expand_animations: bool = True,
+) -> Any:
+    """The pixels of a JPEG, PNG, GIF or BMP file; the file says which it is.
+
+    Args:
+        channels: 1, 3 or 4 where the format has it; 0 or None for what the file has.
+        dtype: of the result; floats are from 0 to 1.
+        expand_animations: whether a GIF file gives [frames, height, width, 3]; its first frame
+            if not. The static shape is unknown if it does.
+    """
+    wanted = dtypes.as_dtype(dtype)
+    native = wanted in (dtypes.uint8, dtypes.uint16, dtypes.float32)
+    image = apply_op(
+        "DecodeImage", contents, channels=channels or 0, name=name,
+        dtype=wanted if native else dtypes.uint16, expand_animations=expand_animations,
+    )  # fmt: skip
+    return image if native else convert_image_dtype(image, wanted)
+
+
+def extract_jpeg_shape(
+    contents: Any, output_type: Any = dtypes.int32, name: str | None = None
+) -> Any:
+    """[height, width, channels] of a JPEG file, of which only the header is read."""
+    return apply_op("ExtractJpegShape", contents, output_type=output_type, name=name)
+
+
+def is_jpeg(contents: Any, name: str | None = None) -> Any:
+    """Whether a file begins as JPEG files do."""
+    return apply_op("Equal", string_ops.substr(contents, 0, 3), b"\xff\xd8\xff", name=name)
+
+
+# Encoding -----------------------------------------------------------------------------------------
+
+
+def encode_jpeg(
+    image: Any,
+    format: str = "",
+    quality: int = 95,
+    progressive: bool = False,
+    optimize_size: bool = False,
+    chroma_downsampling: bool = True,
+    density_unit: str = "in",
+    x_density: int = 300,
+    y_density: int = 300,
+    xmp_metadata: str = "",
+    name: str | None = None,
+) -> Any:
+    """The JPEG file of a uint8 picture [height, width, 1 or 3], a scalar string.
+
+    Args:
+        format: ``grayscale`` or ``rgb``, which the channels must fit; they decide if it is empty.
+        quality: 0 to 100.
+        progressive: whether the picture comes in passes that become sharper.
+        optimize_size: whether to take time for a smaller file.
+        chroma_downsampling: whether to store colors with half the resolution.
+        density_unit, x_density, y_density: how many pixels are an inch (``in``) or a ``cm``.
+        xmp_metadata: an XMP document to put into the file.
+    """
+    return apply_op(
+        "EncodeJpeg", image, format=format, quality=quality, progressive=progressive,
+        optimize_size=optimize_size, chroma_downsampling=chroma_downsampling,
+        density_unit=density_unit, x_density=x_density, y_density=y_density,
+        xmp_metadata=xmp_metadata, name=name,
+    )  # fmt: skip
+
+
+def encode_png(image: Any, compression: int = -1, name: str | None = None) -> Any:
+    """The PNG file of a uint8 or uint16 picture [height, width, 1 to 4], a scalar string.
+
+    ``compression`` is from 0 (fast) to 9 (small), or -1 for the default.
+    """
+    return apply_op("EncodePng", image, compression=compression, name=name)
+
+
+def adjust_jpeg_quality(
+    image: Any, jpeg_quality: Any, dct_method: str = "", name: str | None = None
+) -> Any:
+    """``image`` as it looks after being stored as a JPEG file of ``jpeg_quality``, 0 to 100.
+
+    Args:
+        image: a picture of any dtype, [height, width, 1 or 3].
+        jpeg_quality: an int, or a scalar int32 tensor.
+        dct_method: that of ``decode_jpeg``.
+    """
+    with name_scope(name, "adjust_jpeg_quality", [image]):
+        image = convert_to_tensor(image, name="image")
+        channels = image.shape_tuple[-1] if image.shape_tuple else None
+        original = image.dtype
+        pixels = convert_image_dtype(image, dtypes.uint8, saturate=True)
+        if isinstance(jpeg_quality, int):
+            stored = encode_jpeg(pixels, quality=jpeg_quality)
+        else:
+            stored = apply_op("EncodeJpegVariableQuality", pixels, jpeg_quality)
+        decoded = decode_jpeg(stored, channels=channels or 0, dct_method=dct_method)
+        return convert_image_dtype(decoded, original, saturate=True)
