@@ -36,6 +36,9 @@ _CHEAP_SECONDS = 100e-6
 # A first run is slowed by what every first run is slowed by; this much says something all the same.
 _EXPENSIVE_SECONDS = 5e-3
 
+# What arrays of objects may hold when they leave; str is what a Python function gave.
+_PORTABLE = (bytes, str, tensor_pb2.ResourceHandleProto, tensor_pb2.VariantTensorDataProto)
+
 
 @dataclass(frozen=True)
 class RuntimeOptions:
@@ -274,12 +277,21 @@ class Runtime:
 
 
 def _leave(value: Any) -> Any:
-    """A value as the caller gets it: a numpy array that nobody else holds, or DEAD."""
+    """A value as the caller gets it: a numpy array that nobody else holds, or DEAD.
+
+    Raises:
+        UnimplementedError: it holds an object of this process, such as a dataset.
+    """
     if value is DEAD:
         return value
     if isinstance(value, Resource):
         value = value.read()  # type: ignore[attr-defined]
     array = np.asarray(value)
+    if array.dtype == object and array.size and not isinstance(array.flat[0], _PORTABLE):
+        raise errors.unimplemented(
+            f"A variant tensor that holds a {type(array.flat[0]).__name__} cannot leave its task, "
+            "neither to be fetched nor to be used elsewhere: place what uses it on the same task"
+        )
     return array if array.flags.writeable and array.flags.owndata else np.array(array)
 
 

@@ -117,6 +117,8 @@ class _Placer:
         for node in added:
             for name in _colocated_with(node):
                 self._colocate(node.name, name)
+        for node in added:
+            self._follow_variants(node)
         generators = []
         for node in added:
             if _is_generator(node):
@@ -181,6 +183,22 @@ class _Placer:
                 device_names.intersect(requested, binding)
             except errors.InvalidArgumentError:
                 requested = source.requested
+            _join(source, user, requested, binding)
+
+    def _follow_variants(self, node: Node) -> None:
+        """A dataset is an object of one process: who uses it goes there, or it goes to its user."""
+        for tensor, dtype in zip(node.inputs, node.input_types, strict=True):
+            if dtype is not dtypes.variant:
+                continue
+            source, user = self._group(tensor.node), self._group(node.name)
+            if source is user:
+                continue
+            try:
+                requested = device_names.intersect(source.requested, user.requested)
+                binding = device_names.intersect(source.binding, user.binding)
+                device_names.intersect(requested, binding)
+            except errors.InvalidArgumentError:
+                continue  # as in TensorFlow, it fails only where the edge is run
             _join(source, user, requested, binding)
 
     def _colocate(self, name: str, other: str) -> None:

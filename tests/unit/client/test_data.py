@@ -199,6 +199,14 @@ def test_an_iterator_belongs_to_its_session_unless_it_is_shared() -> None:
         assert [first.run(element), first.run(element), second.run(element)] == [0, 1, 0]
 
 
+def test_a_dataset_itself_cannot_be_fetched() -> None:
+    with (
+        tf.Session() as session,
+        pytest.raises(tf.errors.UnimplementedError, match="a Dataset cannot leave its task"),
+    ):
+        session.run(D.range(3)._variant_tensor)
+
+
 def test_one_element_a_step_however_many_fetches() -> None:
     element = D.range(9).make_one_shot_iterator().get_next()
     with tf.Session() as session:

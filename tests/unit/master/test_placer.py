@@ -161,6 +161,24 @@ def test_an_identity_of_a_reference_follows_it_if_it_may() -> None:
     }  # fmt: skip
 
 
+def test_a_dataset_and_its_users_share_a_device_if_they_may() -> None:
+    def pipeline(of_repeat: str = "", of_start: str = "") -> dict[str, str]:
+        elements = "output_types=[9] output_shapes=[()]"
+        return placed(f"""
+            n = Const() dtype=int64
+            d = RangeDataset(n, n, n) {elements}
+            r = RepeatDataset(d, n) {elements} {of_repeat}
+            i = IteratorV2() {elements} shared_name="" container="" @/job:worker/task:1
+            m = MakeIterator(r, i) {of_start}
+        """)
+
+    at_the_iterator = dict.fromkeys("ndrim", "w1")
+    assert pipeline() == at_the_iterator
+    assert pipeline(of_start="@/job:ps") == at_the_iterator
+    # Requests that contradict each other stay, as in TensorFlow: the edge fails when it is run.
+    assert pipeline("@/job:ps") == {"n": "ps", "d": "ps", "r": "ps", "i": "w1", "m": "w1"}
+
+
 def test_nodes_are_colocated_by_class() -> None:
     assert placed(
         """
