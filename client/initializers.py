@@ -22,7 +22,6 @@ from flowray.client.variables import local_variables_initializer as local_variab
 from flowray.client.variables import variables_initializer as variables
 from flowray.proto import dtypes, errors, op_registry
 from flowray.proto.dtypes import DType
-from flowray.proto.shapes import as_shape
 
 
 class Initializer:
@@ -303,7 +302,7 @@ class orthogonal(Initializer):  # noqa: N801
     def __call__(
         self, shape: Sequence[int], dtype: Any = None, partition_info: Any = None
     ) -> Tensor:
-        sizes = as_shape(shape).as_list()
+        sizes = [int(size) for size in shape]
         if len(sizes) < 2:
             raise ValueError(
                 "The tensor to initialize, specified by argument `shape` must be at least "
@@ -342,7 +341,7 @@ class identity(Initializer):  # noqa: N801
                 f"two-dimensional. Received shape={shape}"
             )
         dtype = self._dtype(dtype)
-        value = layout_ops.eye(*whole, dtype=dtype)
+        value = layout_ops.eye(whole[0], whole[1], dtype=dtype)
         if partition_info is not None:
             value = apply_op("Slice", value, partition_info.var_offset, shape)
         gain = constant_op(self.gain, dtype, name="mul/x")
@@ -350,10 +349,10 @@ class identity(Initializer):  # noqa: N801
 
 
 def _floating(dtype: Any) -> DType:
-    dtype = dtypes.as_dtype(dtype)
-    if not dtype.is_floating:
-        raise ValueError(f"Argument `dtype` is expected to be floating point. Received: {dtype}.")
-    return dtype
+    wanted: DType = dtypes.as_dtype(dtype)
+    if not wanted.is_floating:
+        raise ValueError(f"Argument `dtype` is expected to be floating point. Received: {wanted}.")
+    return wanted
 
 
 def _fans(shape: Sequence[int]) -> tuple[int, int]:

@@ -350,7 +350,7 @@ def fixed_size_partitioner(num_shards: int, axis: int = 0) -> Partitioner:
     def partitioner(shape: Any, **_: Any) -> list[int]:
         sizes = as_shape(shape).as_list()
         partitions = [1] * len(sizes)
-        partitions[axis] = min(num_shards, sizes[axis])
+        partitions[axis] = min(num_shards, sizes[axis] or 0)
         return partitions
 
     return partitioner
@@ -362,7 +362,7 @@ def _checked(shape: Any, dtype: Any, axis: int, string_bytes: int) -> tuple[list
         raise ValueError(f"shape is not a TensorShape: {shape}")
     if not shape.is_fully_defined():
         raise ValueError(f"shape is not fully defined: {shape}")
-    sizes = shape.as_list()
+    sizes = [size or 0 for size in shape.as_list()]
     if len(sizes) <= axis:
         raise ValueError(f"Cannot partition along axis {axis} of a variable of shape {shape}")
     dtype = dtypes.as_dtype(dtype)

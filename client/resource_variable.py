@@ -18,7 +18,8 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.initial_value import guarded, initializer_scope, located_at
-from flowray.client.variables import Variable, in_scope, slice_masks
+from flowray.client.save_slice_info import in_scope
+from flowray.client.variables import Variable, slice_masks
 from flowray.proto import dtypes, meta_graph_pb2
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import TensorShape, as_shape

@@ -52,7 +52,7 @@ class CreatedInScope(type):
     """
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if cls.__base__ is not object:
+        if "_make" not in vars(cls):
             return super().__call__(*args, **kwargs)
         bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
         bound.apply_defaults()

@@ -10,12 +10,12 @@ from typing import Any
 
 from flowray.client import initializers
 from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.function import init_scope
 from flowray.client.framework.graph import (
     GraphKeys,
     Tensor,
     add_to_collection,
     colocate_with,
-    control_dependencies,
     name_scope,
 )
 from flowray.client.framework.op_builder import apply_op
@@ -144,7 +144,7 @@ class VariableStore:
             with (
                 colocate_with(variable),
                 name_scope(f"{name}/Regularizer/"),
-                control_dependencies(None),
+                init_scope(),
             ):
                 loss = regularizer(variable)
             if loss is not None:
@@ -202,22 +202,25 @@ class VariableStore:
         parts = []
         for index, (offset, part_shape) in enumerate(slices(sizes, axis, count)):
             part_name = f"{name}/part_{index}"
-            value, value_shape = initializer, part_shape
-            if initializer is not None and not callable(initializer):
-                with name_scope(f"{part_name}/PartitionedInitializer"):
-                    value = convert_to_tensor(
-                        initializer, None if isinstance(initializer, Tensor) else dtype
-                    )
-                    value = apply_op("Slice", value, offset, part_shape)
-                dtype, value_shape = value.dtype.base_dtype, None
-            with name_scope(None):
+            info = PartitionInfo(sizes, offset)
+            if initializer is None or callable(initializer):
                 part = self._get_single(
-                    part_name, value_shape, dtype, PartitionInfo(sizes, offset),
-                    initializer=value, reuse=reuse, **arguments,
+                    part_name, part_shape, dtype, info, initializer=initializer, reuse=reuse,
+                    **arguments,
+                )  # fmt: skip
+            else:
+                with name_scope(f"{part_name}/PartitionedInitializer"):
+                    # Tensors keep their dtype; other values take the one that is asked for.
+                    wanted = None if isinstance(initializer, Tensor) else dtype
+                    whole_value = convert_to_tensor(initializer, wanted)
+                    value = apply_op("Slice", whole_value, offset, part_shape)
+                part = self._get_single(
+                    part_name, None, value.dtype.base_dtype, info, initializer=value, reuse=reuse,
+                    **arguments,
                 )  # fmt: skip
             part._set_save_slice_info(SaveSliceInfo(name, sizes, offset, part_shape))
             parts.append(part)
-        whole = PartitionedVariable(name, shape, dtype, parts, partitions)
+        whole = PartitionedVariable(name, shape, parts[0].dtype.base_dtype, parts, partitions)
         self._partitioned[name] = whole
         return whole
 
@@ -280,7 +283,7 @@ def _initial_value(
     if inspect.isclass(initializer):
         initializer = initializer()
     if shape.is_fully_defined():
-        known = {"dtype": dtype}
+        known: dict[str, Any] = {"dtype": dtype}
         if "partition_info" in inspect.signature(initializer).parameters:
             known["partition_info"] = partition_info
         return functools.partial(initializer, shape.as_list(), **known), dtype.base_dtype

@@ -15,24 +15,25 @@ from flowray.client.framework.conversion import (
     constant,
     register_tensor_conversion_function,
 )
+from flowray.client.framework.function import init_scope
 from flowray.client.framework.graph import (
     Graph,
     GraphKeys,
     Operation,
     Tensor,
     add_to_collections,
-    control_dependencies,
     device,
     get_collection,
     get_default_graph,
     name_scope,
 )
-from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.control_flow_ops import group, no_op
 from flowray.client.ops.math_ops import OVERLOADED_OPERATORS, logical_not
 from flowray.client.ops.slice_ops import boolean_mask, slice_helper
-from flowray.client.save_slice_info import SaveSliceInfo, in_scope
+from flowray.client.save_slice_info import SaveSliceInfo as SliceInfo
+from flowray.client.save_slice_info import in_scope
+from flowray.client.scatter_methods import ScatterMethods
 from flowray.client.variable_creation import CreatedInScope
 from flowray.client.variable_modes import (
     VariableAggregation,
@@ -46,7 +47,7 @@ from flowray.proto.dtypes import DType
 from flowray.proto.shapes import TensorShape
 
 
-class Variable(metaclass=CreatedInScope):
+class Variable(ScatterMethods, metaclass=CreatedInScope):
     """A tensor with state: it keeps its value from one ``Session.run`` to the next.
 
     Args:
@@ -73,14 +74,14 @@ class Variable(metaclass=CreatedInScope):
             ``collections`` is no list.
     """
 
-    SaveSliceInfo = SaveSliceInfo
+    SaveSliceInfo = SliceInfo
 
     _trainable: bool
     _constraint: Callable[[Any], Any] | None
     _initial_value: Tensor | None
     _initializer_op: Operation
     _caching_device: Any = None
-    _save_slice_info: SaveSliceInfo | None = None
+    _save_slice_info: SliceInfo | None = None
     _synchronization: VariableSynchronization
     _aggregation: VariableAggregation
     _graph: Graph
@@ -124,7 +125,7 @@ class Variable(metaclass=CreatedInScope):
             self._synchronization = as_synchronization(variable_def.synchronization, name)
             self._aggregation = as_aggregation(variable_def.aggregation, name)
             if variable_def.HasField("save_slice_info_def"):
-                self._save_slice_info = SaveSliceInfo(
+                self._save_slice_info = SliceInfo(
                     save_slice_info_def=variable_def.save_slice_info_def, import_scope=import_scope
                 )
             self._from_def(variable_def, import_scope)
@@ -150,7 +151,7 @@ class Variable(metaclass=CreatedInScope):
             collections = [*collections, GraphKeys.TRAINABLE_VARIABLES]
         values = [] if callable(initial_value) else [initial_value]
         # Whatever the code around it waits for, a variable can be initialized before.
-        with control_dependencies(None), name_scope(name, "Variable", values) as scope:
+        with init_scope(), name_scope(name, "Variable", values) as scope:
             self._graph = get_default_graph()
             self._build(initial_value, dtype, shape, validate_shape, scope)
         add_to_collections(collections, self)
@@ -254,7 +255,7 @@ class Variable(metaclass=CreatedInScope):
         """
         from flowray.client.control_flow.cond import cond
 
-        with control_dependencies(None):
+        with init_scope():
             value: Tensor = cond(
                 self.is_initialized(), self.read_value, lambda: self._initial_value
             )
@@ -326,45 +327,6 @@ class Variable(metaclass=CreatedInScope):
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
         raise NotImplementedError
 
-    def _scatter(self, how: str, indices: Any, updates: Any, name: str | None) -> Any:
-        """The op ``[Resource]Scatter<how>``; ``how`` is "Add", "NdUpdate" and the like."""
-        raise NotImplementedError
-
-    def _scatter_slices(self, how: str, sparse_delta: Any, name: str | None) -> Any:
-        if not isinstance(sparse_delta, IndexedSlices):
-            raise TypeError(f"sparse_delta is not IndexedSlices: {sparse_delta}")
-        return self._scatter(how, sparse_delta.indices, sparse_delta.values, name)
-
-    def scatter_add(
-        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
-    ) -> Any:
-        """Adds IndexedSlices to their rows."""
-        return self._scatter_slices("Add", sparse_delta, name)
-
-    def scatter_sub(
-        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
-    ) -> Any:
-        """Subtracts IndexedSlices from their rows."""
-        return self._scatter_slices("Sub", sparse_delta, name)
-
-    def scatter_update(
-        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
-    ) -> Any:
-        """Assigns IndexedSlices to their rows."""
-        return self._scatter_slices("Update", sparse_delta, name)
-
-    def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Any:
-        """Adds ``updates[i]`` to the slice at index vector ``indices[i]``."""
-        return self._scatter("NdAdd", indices, updates, name)
-
-    def scatter_nd_sub(self, indices: Any, updates: Any, name: str | None = None) -> Any:
-        """Subtracts ``updates[i]`` from the slice at index vector ``indices[i]``."""
-        return self._scatter("NdSub", indices, updates, name)
-
-    def scatter_nd_update(self, indices: Any, updates: Any, name: str | None = None) -> Any:
-        """Assigns ``updates[i]`` to the slice at index vector ``indices[i]``."""
-        return self._scatter("NdUpdate", indices, updates, name)
-
     def load(self, value: Any, session: Any = None) -> None:
         """Sets the variable to a numpy value in ``session``, without new nodes.
 
@@ -395,11 +357,13 @@ class Variable(metaclass=CreatedInScope):
             variable_name=stripped(self.name),
             initializer_name=stripped(self.initializer.name),
             trainable=self.trainable,
-            synchronization=self._synchronization.value,
-            aggregation=self._aggregation.value,
+            synchronization=f"VARIABLE_SYNCHRONIZATION_{self._synchronization.name}",
+            aggregation=f"VARIABLE_AGGREGATION_{self._aggregation.name}",
         )
-        if self._save_slice_info is not None:
-            result.save_slice_info_def.CopyFrom(self._save_slice_info.to_proto(export_scope))
+        info = self._save_slice_info
+        info_def = None if info is None else info.to_proto(export_scope)
+        if info_def is not None:
+            result.save_slice_info_def.CopyFrom(info_def)
         if self._initial_value is not None:
             result.initial_value_name = stripped(self._initial_value.name)
         self._complete_def(result, stripped)
@@ -590,7 +554,8 @@ def report_uninitialized_variables(
             if not var_list:
                 return constant([], dtypes.string)
             mask = logical_not(apply_op("Pack", initialized, axis=0, name="stack"))
-            return boolean_mask(constant([v.op.name for v in var_list]), mask)
+            names = constant([v.op.name for v in var_list])
+            return boolean_mask(names, mask)  # type: ignore[no-any-return]
 
 
 def assert_variables_initialized(var_list: Sequence[Any] | None = None) -> Tensor | None:

@@ -127,6 +127,29 @@ def with_rank_at_most(shape: Shape, rank: int) -> Shape:
     return shape
 
 
+def merge_all(all_shapes: Iterable[Shape]) -> Shape:
+    """What is known of a shape that all of ``all_shapes`` describe.
+
+    Raises:
+        ValueError: they differ; the text is that of TensorFlow's runtime.
+    """
+    result: Shape = None
+    for shape in all_shapes:
+        if shape is None or result is None:
+            result = result if shape is None else shape
+            continue
+        if len(shape) != len(result):
+            raise ValueError(f"Shapes must be equal rank, but are {len(result)} and {len(shape)}")
+        for i, (a, b) in enumerate(zip(result, shape, strict=True)):
+            if a is not None and b is not None and a != b:
+                raise ValueError(
+                    f"Dimension {i} in both shapes must be equal, but are {a} and {b}. Shapes are "
+                    f"{format_shape(result)} and {format_shape(shape)}."
+                )
+        result = merge(result, shape)
+    return result
+
+
 def merge_dims(a: int | None, b: int | None) -> int | None:
     """What is known of a dimension if both hold. ValueError if they differ."""
     if a is not None and b is not None and a != b:

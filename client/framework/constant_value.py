@@ -84,6 +84,8 @@ def constant_value_as_shape(tensor: Tensor) -> Shape:
             if value >= 0:
                 raise ValueError("Received a scalar with value >= 0 as shape; must be -1")
             return None
+        if (value < -1).any():
+            raise ValueError(f"Invalid value in tensor used for shape: {value[value < -1][0]}")
         return tuple(int(d) if d >= 0 else None for d in value)
     function = _partial_evaluators.get(tensor.op.type)
     if function is not None and tensor._value_index == 0:

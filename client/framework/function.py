@@ -10,8 +10,8 @@ argument more, to be passed after those of the signature.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
@@ -21,6 +21,23 @@ from flowray.proto.dtypes import DType, as_dtype
 from flowray.proto.shapes import as_shape
 
 Flatten = Callable[[Any], Sequence[Any]]
+
+
+@contextmanager
+def init_scope() -> Iterator[None]:
+    """Ops made within it belong to no function, condition or loop, and wait for nothing.
+
+    They keep the name scope; variables are made in such a scope.
+    """
+    graph = get_default_graph()
+    root = graph.root if isinstance(graph, FuncGraph) else graph
+    scope = graph.get_name_scope()
+    with (
+        root.as_default(),
+        root.name_scope(f"{scope}/" if scope else None),
+        root.control_dependencies(None),
+    ):
+        yield
 
 
 class FuncGraph(Graph):

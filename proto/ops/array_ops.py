@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from flowray.proto import shapes
@@ -21,7 +19,8 @@ from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
 from flowray.proto.shapes import (
     Shape,
-    merge,
+    merge_all,
+    merge_dims,
     num_elements,
     with_rank,
     with_rank_at_least,
@@ -29,29 +28,6 @@ from flowray.proto.shapes import (
 
 INDEX_TYPE = attr("type", int32, allowed=INDEX)
 """An index or shape type that is int32 unless said otherwise."""
-
-
-def merge_all(all_shapes: Iterable[Shape]) -> Shape:
-    """What is known of a shape that all of ``all_shapes`` describe.
-
-    Raises:
-        ValueError: they differ; the text is that of TensorFlow's runtime.
-    """
-    result: Shape = None
-    for shape in all_shapes:
-        if shape is None or result is None:
-            result = result if shape is None else shape
-            continue
-        if len(shape) != len(result):
-            raise ValueError(f"Shapes must be equal rank, but are {len(result)} and {len(shape)}")
-        for i, (a, b) in enumerate(zip(result, shape, strict=True)):
-            if a is not None and b is not None and a != b:
-                raise ValueError(
-                    f"Dimension {i} in both shapes must be equal, but are {a} and {b}. Shapes are "
-                    f"{shapes.format_shape(result)} and {shapes.format_shape(shape)}."
-                )
-        result = merge(result, shape)
-    return result
 
 
 def normalize_axis(axis: int, rank: int) -> int:
@@ -67,6 +43,16 @@ def constant_int(c: ShapeContext, index: int) -> int | None:
     """The value of a scalar input, if it is known."""
     value = c.constant(index)
     return None if value is None else int(value.reshape(-1)[0])
+
+
+def constant_size(c: ShapeContext, index: int) -> int | None:
+    """The value of a scalar input that is the size of a dimension, if it is known."""
+    size = constant_int(c, index)
+    if size is not None and size < 0:
+        raise ValueError(
+            f"Dimension size, given by scalar input {index}, must be non-negative but is {size}"
+        )
+    return size
 
 
 def vector_length(c: ShapeContext, index: int) -> int | None:
@@ -122,7 +108,7 @@ op(
 )  # fmt: skip
 op(
     "EnsureShape", "input: T -> output: T", shape_=attr("shape"),
-    shape=lambda c: merge_all([c.inputs[0], from_shape_attr(c)]),
+    shape=lambda c: merge_all([from_shape_attr(c), c.inputs[0]]),
 )  # fmt: skip
 
 
@@ -162,9 +148,19 @@ op("InvertPermutation", "x: T -> y: T", T=INDEX_TYPE, shape=lambda c: with_rank(
 
 op("ZerosLike", "x: T -> y: T", shape=unchanged)
 op("OnesLike", "x: T -> y: T", T=NUMERIC | {bool}, shape=unchanged)
+
+
+def fill_shape(c: ShapeContext) -> Shape:
+    dims = c.constant(0)
+    if dims is not None and (dims < 0).any():
+        raise ValueError("Fill dimensions must be >= 0")
+    with_rank(c.inputs[1], 0)
+    return c.constant_shape(0)
+
+
 op(
     "Fill", "dims: index_type, value: T -> output: T", index_type=INDEX_TYPE, static_inputs=[0],
-    shape=lambda c: c.constant_shape(0),
+    shape=fill_shape,
 )  # fmt: skip
 
 
@@ -176,9 +172,7 @@ def one_hot_shape(c: ShapeContext) -> Shape:
         return None
     if axis > len(indices):
         raise ValueError(f"axis must be <= {len(indices)} but is {axis}")
-    depth = constant_int(c, 1)
-    if depth is not None and depth < 0:
-        raise ValueError(f"depth must be non-negative, got: {depth}")
+    depth = constant_size(c, 1)
     at = len(indices) if axis == -1 else axis
     return (*indices[:at], depth, *indices[at:])
 
@@ -272,11 +266,8 @@ def broadcast_to_shape(c: ShapeContext) -> Shape:
     if len(target) < len(shape):
         raise ValueError(f"Shape must be at least rank {len(shape)} but is rank {len(target)}")
     for a, b in zip(reversed(shape), reversed(target), strict=False):
-        if a is not None and b is not None and a not in (1, b):
-            raise ValueError(
-                f"Incompatible shapes: {shapes.format_shape(shape)} and "
-                f"{shapes.format_shape(target)}"
-            )
+        if a != 1:
+            merge_dims(a, b)
     return target
 
 
@@ -289,8 +280,9 @@ def bitcast_shape(c: ShapeContext) -> Shape:
         return (*shape, before // after)
     if not shape or shape[-1] not in (None, after // before):
         raise ValueError(
-            f"Cannot bitcast due to shape. {shape[-1] if shape else 0} does not match "
-            f"{after // before}"
+            f"Cannot bitcast from {c.attr('T').as_datatype_enum} to "
+            f"{c.attr('type').as_datatype_enum} due to shape. {shape[-1] if shape else 0} does "
+            f"not match {after // before}"
         )
     return shape[:-1]
 
@@ -350,36 +342,44 @@ def unpack_shape(c: ShapeContext) -> list[Shape]:
 
 
 def concat_shape(values: list[Shape], axis: int | None) -> Shape:
-    if axis is None:
-        rank = {len(s) for s in values if s is not None}
-        return (None,) * rank.pop() if rank else None
-    if any(s is None for s in values):
-        known = next((s for s in values if s is not None), None)
-        return unknown_dims(None if known is None else len(known))
     parts = [s for s in values if s is not None]
+    if not parts:
+        return None
+    rank = len(parts[0])
     for part in parts:
-        with_rank_at_least(part, axis + 1 if axis >= 0 else -axis)
-    total: int | None = 0
-    masked: list[Shape] = []
-    for part in parts:
-        at = axis % len(part)
-        dim = part[at]
-        total = None if dim is None or total is None else total + dim
-        masked.append((*part[:at], None, *part[at + 1 :]))
-    merged = merge_all(masked)
-    assert merged is not None
-    at = axis % len(merged)
-    return (*merged[:at], total, *merged[at + 1 :])
+        with_rank(part, rank)
+    if axis is None or len(parts) < len(values):
+        return (None,) * rank
+    with_rank_at_least(parts[0], axis + 1 if axis >= 0 else -axis)
+    at = axis % rank
+    before, after = merge_all(p[:at] for p in parts), merge_all(p[at + 1 :] for p in parts)
+    sizes = [p[at] for p in parts]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    assert before is not None
+    assert after is not None
+    return (*before, total, *after)
+
+
+def split_axis(axis: int, rank: int) -> int:
+    """``axis`` counted from the front; ValueError if there is none such."""
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"Dimension size, given by scalar input {axis} must be in range [-{rank}, {rank})"
+        )
+    return axis % rank
 
 
 def split_shape(c: ShapeContext) -> list[Shape]:
     axis, shape, num = constant_int(c, 0), c.inputs[1], c.attr("num_split")
     if shape is None or axis is None:
         return [unknown_dims(None if shape is None else len(shape))] * num
-    axis = normalize_axis(axis, len(shape))
+    axis = split_axis(axis, len(shape))
     dim = shape[axis]
     if dim is not None and dim % num:
-        raise ValueError(f"Dimension size must be evenly divisible by {num} but is {dim}")
+        raise ValueError(
+            f"Dimension size must be evenly divisible by {num} but is {dim}\n"
+            "\tNumber of ways to split should evenly divide the split dimension"
+        )
     part = None if dim is None else dim // num
     return [(*shape[:axis], part, *shape[axis + 1 :])] * num
 
@@ -388,17 +388,22 @@ def split_v_shape(c: ShapeContext) -> list[Shape]:
     shape, sizes, axis, num = c.inputs[0], c.constant(1), constant_int(c, 2), c.attr("num_split")
     if shape is None or axis is None:
         return [unknown_dims(None if shape is None else len(shape))] * num
-    axis = normalize_axis(axis, len(shape))
+    axis = split_axis(axis, len(shape))
     dim = shape[axis]
     parts: list[int | None] = [None] * num
     if sizes is not None:
         if len(sizes) != num:
             raise ValueError(f"Length of size_splits should be equal to num_split: {num}")
         parts = [int(s) if s >= 0 else None for s in sizes]
+        if parts.count(None) > 1:
+            raise ValueError("size_splits can only have one -1")
         known = sum(p for p in parts if p is not None)
         if dim is not None:
-            if None in parts and known <= dim:
-                parts[parts.index(None)] = dim - known
+            if None in parts:
+                rest, at = dim - known, parts.index(None)
+                if rest < 0:
+                    raise ValueError(f"Split size at index {at} must be >= 0. Got: {rest}")
+                parts[at] = rest
             elif known != dim:
                 raise ValueError(
                     "can't split axis of size "

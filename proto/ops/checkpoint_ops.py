@@ -9,7 +9,7 @@ from __future__ import annotations
 from flowray.proto import errors
 from flowray.proto.checkpoint.slices import parse_shape_and_slice
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape, merge, with_rank
+from flowray.proto.shapes import Shape, merge_all, with_rank
 
 
 def save_shape(c: ShapeContext) -> list[Shape]:
@@ -24,7 +24,7 @@ def save_shape(c: ShapeContext) -> list[Shape]:
 
 def restore_shape(c: ShapeContext) -> list[Shape]:
     with_rank(c.inputs[0], 0)
-    merge(with_rank(c.inputs[1], 1), with_rank(c.inputs[2], 1))
+    merge_all([with_rank(c.inputs[1], 1), with_rank(c.inputs[2], 1)])
     count = len(c.attr("dtypes"))
     specs = c.constant(2)
     if specs is None:

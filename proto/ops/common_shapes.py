@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowray.proto.op_registry import ShapeContext
-from flowray.proto.shapes import Shape, broadcast, merge
+from flowray.proto.shapes import Shape, broadcast, merge_all, merge_dims, with_rank_at_least
 
 
 def no_outputs(c: ShapeContext) -> list[Shape]:
@@ -31,10 +31,16 @@ def broadcast_binary(c: ShapeContext) -> Shape:
 
 def merged(c: ShapeContext) -> Shape:
     """The common shape of inputs that must all have the same."""
-    shape = c.inputs[0]
-    for other in c.inputs[1:]:
-        shape = merge(shape, other)
-    return shape
+    return merge_all(c.inputs)
+
+
+def merge_prefix(shape: Shape, prefix: Shape) -> Shape:
+    """``shape``, whose first dimensions are those of ``prefix``; None if either is unknown."""
+    if shape is None or prefix is None:
+        return None
+    with_rank_at_least(shape, len(prefix))
+    merged = [merge_dims(a, b) for a, b in zip(shape, prefix, strict=False)]
+    return (*merged, *shape[len(prefix) :])
 
 
 def from_shape_attr(c: ShapeContext) -> Shape:

@@ -20,7 +20,7 @@ from flowray.proto.dtypes import (
 )
 from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.windows import assemble, channel_axis, output_size, pairs, spatial_axes
-from flowray.proto.shapes import Shape, merge, merge_dims, with_rank
+from flowray.proto.shapes import Shape, merge_all, merge_dims, with_rank
 
 _FORMAT_2D = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW"])
 _FORMAT_3D = attr("string", b"NDHWC", allowed=[b"NDHWC", b"NCDHW"])
@@ -246,7 +246,7 @@ op(
 op(
     "MaxPoolGradGrad", "orig_input: T, orig_output: T, grad: T -> output: T", T=REAL,
     **_WINDOW_2D, padding=_SAME_OR_VALID, data_format=_FORMAT_2D,
-    shape=lambda c: merge(with_rank(c.inputs[1], 4), pool_shape(c)),
+    shape=lambda c: merge_all([with_rank(c.inputs[1], 4), pool_shape(c)]),
 )  # fmt: skip
 op(
     "MaxPoolGradGradV2",

@@ -7,17 +7,17 @@ from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.array_ops import (
     INDEX_TYPE,
     constant_int,
-    merge_all,
     unknown_dims,
     vector_length,
 )
-from flowray.proto.ops.common_shapes import unchanged
 from flowray.proto.shapes import (
     Shape,
     format_shape,
+    merge_all,
     merge_dims,
     with_rank,
     with_rank_at_least,
+    with_rank_at_most,
 )
 
 # Repeating, padding, reversing --------------------------------------------------------------------
@@ -28,8 +28,7 @@ def tile_shape(c: ShapeContext) -> Shape:
     if shape is None or multiples is None:
         rank = len(shape) if shape is not None else vector_length(c, 1)
         return unknown_dims(rank)
-    if len(shape) != len(multiples):
-        raise ValueError(f"Shape must be rank {len(multiples)} but is rank {len(shape)}")
+    multiples = with_rank(multiples, len(shape))
     return tuple(
         0 if 0 in (d, m) else None if d is None or m is None else d * m
         for d, m in zip(shape, multiples, strict=True)
@@ -53,6 +52,40 @@ def padded(c: ShapeContext, sign: int = 1) -> Shape:
     return tuple(None if d is None else d + sign * p for d, p in zip(shape, totals, strict=True))
 
 
+def reverse_shape(c: ShapeContext) -> Shape:
+    with_rank(c.inputs[1], 1)
+    shape, axes = c.inputs[0], c.constant(1)
+    if shape is None or axes is None:
+        return shape
+    rank, seen = len(shape), set()
+    for i, axis in enumerate(axes.tolist()):
+        if not -rank <= axis < rank:
+            raise ValueError(f"'axis'[{i}] = {axis} is out of valid range [0, {rank - 1}]")
+        if axis % rank in seen:
+            raise ValueError(f"axis {axis % rank} specified more than once.")
+        seen.add(axis % rank)
+    return shape
+
+
+def reverse_sequence_shape(c: ShapeContext) -> Shape:
+    shape, (count,) = c.inputs[0], with_rank(c.inputs[1], 1)
+    if shape is None:
+        return None
+    batch_dim, seq_dim = c.attr("batch_dim"), c.attr("seq_dim")
+    for name, dim in (("batch_dim", batch_dim), ("seq_dim", seq_dim)):
+        if dim >= len(shape):
+            raise ValueError(f"{name} must be < input rank: {dim} vs. {len(shape)}")
+    batch = merge_dims(shape[batch_dim], count)
+    return (*shape[:batch_dim], batch, *shape[batch_dim + 1 :])
+
+
+def roll_shape(c: ShapeContext) -> Shape:
+    with_rank_at_most(c.inputs[1], 1)
+    with_rank_at_most(c.inputs[2], 1)
+    merge_all(c.inputs[1:])
+    return with_rank_at_least(c.inputs[0], 1)
+
+
 for _name, _inputs in (
     ("Pad", "input: T, paddings: Tpaddings"),
     ("PadV2", "input: T, paddings: Tpaddings, constant_values: T"),
@@ -73,15 +106,15 @@ op(
 )  # fmt: skip
 op(
     "ReverseV2", "tensor: T, axis: Tidx -> output: T", Tidx=INDEX_TYPE,
-    T=NUMERIC | {bool, string}, static_inputs=[1], shape=unchanged,
+    T=NUMERIC | {bool, string}, static_inputs=[1], shape=reverse_shape,
 )  # fmt: skip
 op(
     "ReverseSequence", "input: T, seq_lengths: Tlen -> output: T", seq_dim=attr("int"), batch_dim=0,
-    Tlen=attr("type", int64, allowed=INDEX), shape=unchanged,
+    Tlen=attr("type", int64, allowed=INDEX), shape=reverse_sequence_shape,
 )  # fmt: skip
 op(
     "Roll", "input: T, shift: Tshift, axis: Taxis -> output: T", Tshift=INDEX, Taxis=INDEX,
-    static_inputs=[2], shape=unchanged,
+    static_inputs=[2], shape=roll_shape,
 )  # fmt: skip
 
 
@@ -102,7 +135,7 @@ def diag_part_shape(c: ShapeContext) -> Shape:
     if len(shape) % 2 or not shape:
         raise ValueError(f"Input must have even and non-zero rank, input rank is {len(shape)}")
     half = len(shape) // 2
-    return merge_all([shape[:half], shape[half:]])
+    return tuple(merge_dims(a, b) for a, b in zip(shape[:half], shape[half:], strict=True))
 
 
 def _smaller(a: int | None, b: int | None) -> int | None:
@@ -124,7 +157,8 @@ def matrix_diag_part_shape(c: ShapeContext) -> Shape:
 def matrix_set_diag_shape(c: ShapeContext) -> Shape:
     shape, diagonal = with_rank_at_least(c.inputs[0], 2), with_rank_at_least(c.inputs[1], 1)
     if shape is not None and diagonal is not None:
-        merge_all([diagonal, (*shape[:-2], _smaller(shape[-2], shape[-1]))])
+        merge_all([shape[:-2], diagonal[:-1]])
+        merge_dims(_smaller(shape[-2], shape[-1]), diagonal[-1])
     return shape
 
 
@@ -177,8 +211,10 @@ def matrix_diag_v3_shape(c: ShapeContext) -> Shape:
         rows = cols = max(least_rows, least_cols)
     rows = least_rows if rows == -1 else rows
     cols = least_cols if cols == -1 else cols
-    if rows < least_rows or cols < least_cols:
-        raise ValueError("The number of rows or columns is too small for the diagonals")
+    if rows < least_rows:
+        raise ValueError("num_rows is too small")
+    if cols < least_cols:
+        raise ValueError("num_cols is too small")
     return (*batch, rows, cols)
 
 
@@ -188,6 +224,10 @@ def matrix_diag_part_v3_shape(c: ShapeContext) -> Shape:
         return None
     lower, upper = k
     rows, cols = shape[-2:]
+    for name, index in (("lower", lower), ("upper", upper)):
+        below, above = rows is not None and index <= -rows, cols is not None and index >= cols
+        if index and (below or above):
+            raise ValueError(f"{name}_diag_index is out of bound.")
     longest = (
         None if rows is None or cols is None else min(rows + min(upper, 0), cols - max(lower, 0))
     )
@@ -253,8 +293,10 @@ def _batch_shape(c: ShapeContext, *, into_batch: bool) -> Shape:
         return (None,) * (count + 1) + shape[count + 1 :]
     if (block < 1).any():
         raise ValueError(f"block_shape must be positive, got {format_shape(tuple(block.tolist()))}")
-    total = int(block.prod())
-    dims: list[int | None] = [_times(shape[0], total) if into_batch else _divided(shape[0], total)]
+    first = shape[0]
+    for size in block.tolist():
+        first = _times(first, size) if into_batch else _divided(first, size)
+    dims: list[int | None] = [first]
     for i, size in enumerate(block.tolist()):
         dim = shape[1 + i]
         if margins is None or dim is None:

@@ -18,7 +18,16 @@ from flowray.proto.dtypes import (
 )
 from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import broadcast_binary, merged, unchanged
-from flowray.proto.shapes import Shape, broadcast, broadcast_all, merge, merge_dims, with_rank
+from flowray.proto.shapes import (
+    Shape,
+    broadcast,
+    broadcast_all,
+    concatenate,
+    merge_all,
+    merge_dims,
+    with_rank,
+    with_rank_at_least,
+)
 
 _SIGNED_NUMERIC = FLOATING_OR_COMPLEX | SIGNED
 _WIDE = frozenset({dtypes.float32, dtypes.float64})
@@ -124,20 +133,28 @@ op("ApproximateEqual", "x: T, y: T -> z: bool", T=NUMERIC, tolerance=1e-5, shape
 
 def _select_shape(c: ShapeContext) -> Shape:
     condition, t, e = c.inputs
-    shape = merge(t, e)
+    shape = merge_all([t, e])
     if condition is None or shape is None or condition == ():
         return shape
     if len(condition) == 1 and len(shape) > 0:
-        return (merge_dims(shape[0], condition[0]), *shape[1:])
-    return merge(shape, condition)
+        first = merge_all([condition, shape[:1]])
+        return concatenate(first, shape[1:])
+    return merge_all([shape, condition])
 
 
 def _clip_shape(c: ShapeContext) -> Shape:
     shape = c.inputs[0]
     for bound in c.inputs[1:]:
         if bound is not None and bound != ():
-            shape = merge(shape, bound)
+            shape = merge_all([shape, bound])
     return shape
+
+
+def _add_n_shape(c: ShapeContext) -> Shape:
+    try:
+        return merge_all(c.inputs)
+    except ValueError as error:
+        raise ValueError(f"{error}\n\tFrom merging shape 0 with other shapes.") from None
 
 
 op("Select", "condition: bool, t: T, e: T -> output: T", shape=_select_shape)
@@ -150,11 +167,11 @@ op(
     T=NUMERIC,
     shape=_clip_shape,
 )  # fmt: skip
-op("AddN", "inputs: N*T -> sum: T", T=NUMERIC, shape=merged)
+op("AddN", "inputs: N*T -> sum: T", T=NUMERIC, shape=_add_n_shape)
 op(
     "AccumulateNV2", "inputs: N*T -> sum: T",
     T=NUMERIC, shape_=attr("shape"), hints=["shape"],
-    shape=lambda c: merge(merged(c), c.attr("shape")),
+    shape=lambda c: merge_all([*c.inputs, c.attr("shape")]),
 )  # fmt: skip
 
 
@@ -164,7 +181,9 @@ def _cross_shape(c: ShapeContext) -> Shape:
         return None
     if len(shape) < 1:
         raise ValueError("Shape must be at least rank 1 but is rank 0")
-    return (*shape[:-1], merge_dims(shape[-1], 3))
+    if shape[-1] not in (None, 3):
+        raise ValueError(f"Dimension must be 3 but is {shape[-1]}")
+    return (*shape[:-1], 3)
 
 
 op("Cross", "a: T, b: T -> product: T", T=REAL, shape=_cross_shape)
@@ -192,10 +211,7 @@ op(
 
 def _batch_matmul_shape(c: ShapeContext) -> Shape:
     """``[..., r, c]``, the batch dimensions those of both inputs broadcast."""
-    x, y = c.inputs
-    for shape in (x, y):
-        if shape is not None and len(shape) < 2:
-            raise ValueError(f"Shape must be at least rank 2 but is rank {len(shape)}")
+    x, y = (with_rank_at_least(shape, 2) for shape in c.inputs)
     rows, inner_x = (None, None) if x is None else x[-2:]
     inner_y, columns = (None, None) if y is None else y[-2:]
     if c.attr("adj_x"):
@@ -212,9 +228,9 @@ def _batch_matmul_shape(c: ShapeContext) -> Shape:
 
 def _strict_batch_matmul_shape(c: ShapeContext) -> Shape:
     """As ``_batch_matmul_shape``, but the batch dimensions must be the same."""
-    x, y = c.inputs
+    x, y = (with_rank_at_least(shape, 2) for shape in c.inputs)
     if x is not None and y is not None:
-        merge(x[:-2], y[:-2])
+        merge_all([x[:-2], y[:-2]])
     return _batch_matmul_shape(c)
 
 
@@ -238,9 +254,15 @@ op(
 # Sequences ---------------------------------------------------------------------------------------
 
 
+def _check_scalars(c: ShapeContext, *names: str) -> None:
+    """ValueError unless the inputs, which have these names, are scalars."""
+    for name, shape in zip(names, c.inputs, strict=True):
+        if shape is not None and shape != ():
+            raise ValueError(f"Shape must be rank 0 but is rank {len(shape)}\n\t for '{name}'")
+
+
 def _range_shape(c: ShapeContext) -> Shape:
-    for shape in c.inputs:
-        with_rank(shape, 0)
+    _check_scalars(c, "start", "limit", "delta")
     start, limit, delta = (c.constant(i) for i in range(3))
     if start is None or limit is None or delta is None:
         return (None,)
@@ -255,8 +277,7 @@ def _range_shape(c: ShapeContext) -> Shape:
 
 
 def _linspace_shape(c: ShapeContext) -> Shape:
-    for shape in c.inputs:
-        with_rank(shape, 0)
+    _check_scalars(c, "start", "stop", "num")
     count = c.constant(2)
     if count is None:
         return (None,)

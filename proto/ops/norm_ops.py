@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowray.proto.dtypes import bfloat16, float16, float32
 from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.windows import channel_axis
-from flowray.proto.shapes import Shape, merge, merge_dims, with_rank
+from flowray.proto.shapes import Shape, merge_all, merge_dims, with_rank
 
 _FORMAT = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW"])
 _FORMAT_V3 = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW", b"NDHWC", b"NCDHW"])
@@ -31,7 +31,9 @@ def fused_batch_norm_shape(c: ShapeContext, reserves: int = 2) -> list[Shape]:
 
 
 def fused_batch_norm_grad_shape(c: ShapeContext) -> list[Shape]:
-    x, vector = _with_channels(c, merge(c.inputs[0], c.inputs[1]), range(2, 5))
+    rank = len(c.attr("data_format"))
+    both = merge_all([with_rank(c.inputs[0], rank), with_rank(c.inputs[1], rank)])
+    x, vector = _with_channels(c, both, range(2, 5))
     return [x, vector, vector, None, None]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flowray.proto.dtypes import FLOATING, INDEX, REAL, float16, float32, float64, int64
 from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.array_ops import constant_size
 from flowray.proto.ops.common_shapes import broadcast_binary, unchanged
-from flowray.proto.shapes import Shape, concatenate, with_rank
+from flowray.proto.shapes import Shape, concatenate, format_shape, with_rank
 
 _COMPUTED_IN_DOUBLE = frozenset({float16, float32, float64})
 _RATES = _COMPUTED_IN_DOUBLE | INDEX
@@ -18,8 +19,11 @@ def _random_shape(c: ShapeContext) -> Shape:
 
 
 def _random_int_shape(c: ShapeContext) -> Shape:
-    with_rank(c.inputs[1], 0)
-    with_rank(c.inputs[2], 0)
+    for name, bound in zip(("minval", "maxval"), c.inputs[1:], strict=True):
+        if bound is not None and bound != ():
+            raise ValueError(
+                f"{name} must be a scalar; got a tensor of shape {format_shape(bound)}"
+            )
     return _random_shape(c)
 
 
@@ -31,11 +35,7 @@ def _per_parameter_shape(c: ShapeContext) -> Shape:
 def _multinomial_shape(c: ShapeContext) -> Shape:
     batch, _ = with_rank(c.inputs[0], 2)
     with_rank(c.inputs[1], 0)
-    samples = c.constant(1)
-    if samples is not None and samples < 0:
-        raise ValueError(f"Dimension size, given by scalar input 1, must be non-negative but is "
-                         f"{samples}")  # fmt: skip
-    return batch, None if samples is None else int(samples)
+    return batch, constant_size(c, 1)
 
 
 for _name in ("RandomUniform", "RandomStandardNormal", "TruncatedNormal"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from flowray.proto import dtypes
 from flowray.proto.dtypes import FLOATING, INDEX, NUMERIC, REAL
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.ops.common_shapes import unchanged
+from flowray.proto.ops.array_ops import constant_size
+from flowray.proto.ops.common_shapes import merge_prefix, unchanged
 from flowray.proto.shapes import (
     Shape,
     concatenate,
-    is_compatible,
     merge_dims,
     with_rank,
     with_rank_at_least,
@@ -62,13 +62,15 @@ def _arg_shape(c: ShapeContext) -> Shape:
     dimension = c.constant(1)
     if shape is None:
         return None
-    if dimension is None:
-        return None if len(shape) != 1 else ()
-    if not -len(shape) <= dimension < len(shape):
+    rank = len(shape)
+    if dimension is None or rank < 2:
+        return (None,) * max(0, rank - 1)
+    if not -rank <= dimension < rank:
         raise ValueError(
-            f"Dimension must be in the range [{-len(shape)}, {len(shape)}) but is {dimension}"
+            f"Dimension ({dimension}) must be in the range [{-rank}, {rank}), where {rank} is the "
+            "number of dimensions in the input."
         )
-    axis = int(dimension) % len(shape)
+    axis = int(dimension) % rank
     return shape[:axis] + shape[axis + 1 :]
 
 
@@ -106,12 +108,8 @@ def unsorted_segment_shape(c: ShapeContext) -> Shape:
     with_rank(count, 0)
     if data is None or ids is None:
         return None
-    if len(ids) > len(data) or not is_compatible(data[: len(ids)], ids):
-        raise ValueError("data.shape does not start with segment_ids.shape")
-    number = c.constant(2)
-    if number is not None and number < 0:
-        raise ValueError(f"Dimension size, given by scalar input 2, must be non-negative: {number}")
-    return (None if number is None else int(number), *data[len(ids) :])
+    merge_prefix(data, ids)
+    return (constant_size(c, 2), *data[len(ids) :])
 
 
 for _names, _types in {"Sum Mean Prod": NUMERIC, "Max Min": REAL}.items():

@@ -7,11 +7,11 @@ from typing import Any
 
 from flowray.proto.dtypes import INDEX, NUMERIC, DType, float32, float64
 from flowray.proto.op_registry import ShapeContext, ShapeFunction, attr, op
-from flowray.proto.ops.array_ops import INDEX_TYPE, merge_all
+from flowray.proto.ops.array_ops import INDEX_TYPE
 from flowray.proto.ops.common_shapes import no_outputs, scalar
-from flowray.proto.ops.slice_ops import MASKS
-from flowray.proto.ops.state_ops import check_scatter, check_scatter_nd
-from flowray.proto.shapes import Shape, concatenate, with_rank_at_least
+from flowray.proto.ops.slice_ops import MASKS, check_scatter_nd, gathered_nd
+from flowray.proto.ops.state_ops import check_scatter
+from flowray.proto.shapes import Shape, concatenate, merge_all, with_rank_at_least
 
 _CPP_NAMES = {float32: "float", float64: "double"}
 
@@ -56,15 +56,6 @@ def gather_shape(c: ShapeContext) -> Shape:
         raise ValueError(f"batch_dims {batch_dims} must be at most {len(indices)}")
     batch = merge_all([params[:batch_dims], indices[:batch_dims]])
     return concatenate(batch, indices[batch_dims:] + params[batch_dims + 1 :])
-
-
-def gather_nd_shape(c: ShapeContext) -> Shape:
-    params, indices = resource_shape(c), with_rank_at_least(c.inputs[1], 1)
-    if params is None or indices is None or indices[-1] is None:
-        return None
-    if indices[-1] > len(params):
-        raise ValueError("indices.shape[-1] must be <= params.rank")
-    return indices[:-1] + params[indices[-1] :]
 
 
 def _checked(
@@ -115,7 +106,8 @@ op(
 )  # fmt: skip
 op(
     "ResourceGatherNd", "resource: resource, indices: Tindices -> output: dtype",
-    Tindices=INDEX, stateful=True, reads_only=True, shape=gather_nd_shape,
+    Tindices=INDEX, stateful=True, reads_only=True,
+    shape=lambda c: gathered_nd(resource_shape(c), c.inputs[1]),
 )  # fmt: skip
 op(
     "ResourceStridedSliceAssign",

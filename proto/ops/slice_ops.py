@@ -8,15 +8,16 @@ from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.array_ops import (
     INDEX_TYPE,
     constant_int,
-    merge_all,
     normalize_axis,
     unknown_dims,
     vector_length,
 )
+from flowray.proto.ops.common_shapes import merge_prefix
 from flowray.proto.shapes import (
     Shape,
     concatenate,
     format_shape,
+    merge_all,
     merge_dims,
     with_rank,
     with_rank_at_least,
@@ -119,8 +120,9 @@ def gather_v2_shape(c: ShapeContext) -> Shape:
     return (*batch, *params[batch_dims:axis], *indices[batch_dims:], *params[axis + 1 :])
 
 
-def gather_nd_shape(c: ShapeContext) -> Shape:
-    params, indices = c.inputs[0], with_rank_at_least(c.inputs[1], 1)
+def gathered_nd(params: Shape, indices: Shape) -> Shape:
+    """The shape of the slices of ``params`` at the index vectors of ``indices``."""
+    indices = with_rank_at_least(indices, 1)
     if params is None or indices is None or indices[-1] is None:
         return None
     depth = indices[-1]
@@ -142,40 +144,48 @@ op(
 )  # fmt: skip
 op(
     "GatherNd", "params: Tparams, indices: Tindices -> output: Tparams",
-    Tindices=INDEX | {int16}, bad_indices_policy="", shape=gather_nd_shape,
+    Tindices=INDEX | {int16}, bad_indices_policy="",
+    shape=lambda c: gathered_nd(*c.inputs),
 )  # fmt: skip
 
 
 # Scattering ---------------------------------------------------------------------------------------
 
 
-def _check_updates(indices: Shape, updates: Shape, output: Shape) -> None:
-    """Updates are shaped ``indices.shape[:-1] + output.shape[indices.shape[-1]:]``."""
-    if indices is None or updates is None or output is None or indices[-1] is None:
+def check_scatter_nd(ref: Shape, indices: Shape, updates: Shape) -> None:
+    """Updates are shaped ``indices.shape[:-1] + ref.shape[indices.shape[-1]:]``."""
+    indices = with_rank_at_least(indices, 1)
+    if ref is None or indices is None or updates is None:
         return
-    depth = indices[-1]
-    if depth > len(output):
-        raise ValueError(
-            f"Inner dimensions of output shape must match inner dimensions of updates shape. "
-            f"Output: {format_shape(output)} updates: {format_shape(updates)}"
-        )
+    outer, depth = len(indices) - 1, indices[-1]
+    _check_same(indices, updates, 0, 0, outer, outer, "indices")
+    if depth is not None:
+        _check_same(ref, updates, min(depth, len(ref)), outer, len(ref), len(updates), "input")
+
+
+def _check_same(
+    a: tuple[int | None, ...], b: tuple[int | None, ...],
+    a_start: int, b_start: int, a_end: int, b_end: int, what: str,
+) -> None:  # fmt: skip
+    """ValueError with TensorFlow's text unless a part of ``a`` fits a part of the updates."""
     try:
-        merge_all([updates, indices[:-1] + output[depth:]])
-    except ValueError:
+        merge_all([a[a_start:a_end], b[b_start:b_end]])
+    except ValueError as error:
         raise ValueError(
-            f"Dimensions of indices {format_shape(indices)}, updates {format_shape(updates)} and "
-            f"output {format_shape(output)} do not go together"
+            f"Dimensions [{a_start},{a_end}) of {what}[shape={format_shape(a)}] = "
+            f"{format_shape(a[a_start:a_end])} must match dimensions [{b_start},{b_end}) of "
+            f"updates[shape={format_shape(b)}] = {format_shape(b[b_start:b_end])}: {error}"
         ) from None
 
 
 def scatter_nd_shape(c: ShapeContext) -> Shape:
     output = c.constant_shape(2)
-    _check_updates(with_rank_at_least(c.inputs[0], 1), c.inputs[1], output)
+    check_scatter_nd(output, c.inputs[0], c.inputs[1])
     return output
 
 
 def tensor_scatter_shape(c: ShapeContext) -> Shape:
-    _check_updates(with_rank_at_least(c.inputs[1], 1), c.inputs[2], c.inputs[0])
+    check_scatter_nd(*c.inputs)
     return c.inputs[0]
 
 
@@ -198,8 +208,8 @@ for _name in ("Update", "Add", "Sub", "Min", "Max"):
 def dynamic_partition_shape(c: ShapeContext) -> list[Shape]:
     data, partitions = c.inputs
     rest: Shape = None
+    merge_prefix(data, partitions)
     if data is not None and partitions is not None:
-        merge_all([data[: len(partitions)], partitions])
         rest = (None, *data[len(partitions) :])
     return [rest] * c.attr("num_partitions")
 
@@ -215,8 +225,8 @@ def dynamic_stitch_shape(c: ShapeContext) -> Shape:
             largest = None
         elif value.size:
             largest = max(largest, int(value.max()))
+        merge_prefix(data, indices)
         if indices is not None and data is not None:
-            merge_all([data[: len(indices)], indices])
             rest = merge_all([rest, data[len(indices) :]])
     return concatenate((None if largest is None else largest + 1,), rest)
 
@@ -244,6 +254,12 @@ def unique_shape(c: ShapeContext) -> list[Shape]:
     return [(None,), x, (None,)]
 
 
+def list_diff_shape(c: ShapeContext) -> list[Shape]:
+    for values in c.inputs:
+        with_rank(values, 1)
+    return [(None,), (None,)]
+
+
 op(
     "Where", "input: T -> index: int64", dynamic_shape=True, shape=where_shape,
     T=attr("type", bool, allowed=ALL - {string, resource, variant}),
@@ -258,5 +274,5 @@ op(
 )  # fmt: skip
 op(
     "ListDiff", "x: T, y: T -> out: T, idx: out_idx", out_idx=INDEX_TYPE, dynamic_shape=True,
-    shape=lambda c: [(None,), (None,)],
+    shape=list_diff_shape,
 )  # fmt: skip

@@ -7,10 +7,9 @@ from typing import Any
 
 from flowray.proto.dtypes import INDEX, NUMERIC, REAL, bfloat16, float16, float32, float64
 from flowray.proto.op_registry import ShapeContext, ShapeFunction, attr, op
-from flowray.proto.ops.array_ops import merge_all
 from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
-from flowray.proto.ops.slice_ops import MASKS
-from flowray.proto.shapes import Shape, concatenate, format_shape, with_rank_at_least
+from flowray.proto.ops.slice_ops import MASKS, check_scatter_nd
+from flowray.proto.shapes import Shape, concatenate, merge_all, with_rank_at_least
 
 ShapeOf = Callable[[ShapeContext], Shape]
 
@@ -37,32 +36,6 @@ def check_scatter(ref: Shape, indices: Shape, updates: Shape) -> None:
     if ref is None or indices is None or updates == ():
         return
     merge_all([updates, concatenate(indices, ref[1:])])
-
-
-def check_scatter_nd(ref: Shape, indices: Shape, updates: Shape) -> None:
-    """Updates are shaped ``indices.shape[:-1] + ref.shape[indices.shape[-1]:]``."""
-    indices = with_rank_at_least(indices, 1)
-    if ref is None or indices is None or updates is None:
-        return
-    outer, depth = len(indices) - 1, indices[-1]
-    _check_same(indices, updates, 0, 0, outer, outer, "indices")
-    if depth is not None:
-        _check_same(ref, updates, min(depth, len(ref)), outer, len(ref), len(updates), "input")
-
-
-def _check_same(
-    a: tuple[int | None, ...], b: tuple[int | None, ...],
-    a_start: int, b_start: int, a_end: int, b_end: int, what: str,
-) -> None:  # fmt: skip
-    """ValueError with TensorFlow's text unless a part of ``a`` fits a part of the updates."""
-    try:
-        merge_all([a[a_start:a_end], b[b_start:b_end]])
-    except ValueError as error:
-        raise ValueError(
-            f"Dimensions [{a_start},{a_end}) of {what}[shape={format_shape(a)}] = "
-            f"{format_shape(a[a_start:a_end])} must match dimensions [{b_start},{b_end}) of "
-            f"updates[shape={format_shape(b)}] = {format_shape(b[b_start:b_end])}: {error}"
-        ) from None
 
 
 def _checked(check: Callable[[Shape, Shape, Shape], None]) -> ShapeFunction:

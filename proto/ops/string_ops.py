@@ -7,7 +7,7 @@ from flowray.proto.dtypes import ALL, INDEX
 from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import unchanged
 from flowray.proto.ops.reduction_ops import reduced_shape, unsorted_segment_shape
-from flowray.proto.shapes import Shape, broadcast, is_compatible, merge, with_rank
+from flowray.proto.shapes import Shape, broadcast, is_compatible, merge_all, with_rank
 
 _UNIT = attr("string", b"BYTE", allowed=[b"BYTE", b"UTF8_CHAR"])
 
@@ -39,7 +39,7 @@ def _join_shape(c: ShapeContext) -> Shape:
     result: Shape = ()
     for shape in c.inputs:
         if shape != ():
-            result = shape if result == () else merge(result, shape)
+            result = shape if result == () else merge_all([result, shape])
     return result
 
 
@@ -85,6 +85,8 @@ for _name in ("StringLower", "StringUpper"):
 
 def _substr_shape(c: ShapeContext) -> Shape:
     strings, pos, length = c.inputs
+    if pos is not None and length is not None:
+        with_rank(pos, len(length))
     if not is_compatible(pos, length):
         raise ValueError("pos and len must have the same shape")
     return broadcast(strings, pos)

@@ -10,8 +10,7 @@ from typing import Any
 
 from flowray.proto.dtypes import INDEX, NUMERIC
 from flowray.proto.op_registry import ShapeContext, ShapeFunction, op
-from flowray.proto.ops.array_ops import merge_all
-from flowray.proto.shapes import Shape, with_rank, with_rank_at_least
+from flowray.proto.shapes import Shape, merge_all, merge_dims, with_rank, with_rank_at_least
 
 _DENSE = ("", "Resource")
 _ALL = (*_DENSE, "Sparse", "ResourceSparse")
@@ -70,11 +69,11 @@ def _step_shape(slots: int, names: list[str], resource: bool) -> ShapeFunction:
                 shapes.append(given)
         var = merge_all(shapes)
         if sparse:
-            var = with_rank_at_least(var, 1)
             at = slots + names.index("grad")
-            grad, indices = with_rank_at_least(c.inputs[at], 1), c.inputs[at + 1]
-            merge_all([grad if grad is None else grad[:1], indices])
-            merge_all([grad if grad is None else grad[1:], var if var is None else var[1:]])
+            grad, (count,) = with_rank_at_least(c.inputs[at], 1), with_rank(c.inputs[at + 1], 1)
+            if grad is not None:
+                merge_dims(count, grad[0])
+                var = merge_all([var, (None, *grad[1:])])
         return [] if resource else var
 
     return shape

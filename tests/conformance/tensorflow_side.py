@@ -64,7 +64,7 @@ def message_of(error: Exception) -> str:
     """What the kernel or shape function said, without what TensorFlow puts around it."""
     text = getattr(error, "message", str(error))
     text = re.sub(r"\AGraph execution error:.*?\nNode: '[^\n]*'\n", "", text, flags=re.DOTALL)
-    text = re.split(r"\n\t \[\[| for '\{\{node ", text)[0]
+    text = re.split(r"\n\t \[\[| for '(?:\{\{node |[^']*' \(op: )", text)[0]
     return text.removeprefix("Graph execution error:\n\n")
 
 
@@ -89,6 +89,14 @@ class Runner:
         self._graph = tf.Graph()
         self._rows = {id(row): self._add(row, f"row{i}") for i, row in enumerate(rows)}
         self._session = tf.Session(graph=self._graph)
+        if any(isinstance(v, VariableInput) for row in rows for v in row.inputs):
+            self._make_container()
+
+    def _make_container(self) -> None:
+        """Makes a variable, since TensorFlow says other words where there was never one before."""
+        with self._graph.as_default():
+            handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name="first")
+            self._session.run(tf.raw_ops.AssignVariableOp(resource=handle, value=0.0))
 
     def _add(self, row: Case, scope: str) -> _Row | Exception:
         refusal = ""

@@ -18,7 +18,6 @@ from tests.ops.harness import CASES, case, table_test, variable
 
 BF16 = dtypes.bfloat16.as_numpy_dtype
 BAD = errors.InvalidArgumentError
-UNINITIALIZED = errors.FailedPreconditionError
 
 Formula = Callable[..., tuple[float, ...]]
 """``(*old values, grad, **hyperparameters)`` to the new values of one element."""
@@ -292,9 +291,7 @@ def inputs_of(
     return [by_name[argument.name] for argument in op_registry.lookup(op).inputs]
 
 
-def bad_case(
-    op: str, match: str, id: str, raises: Any = BAD, conformance: bool = True, **changed: Any
-) -> None:
+def bad_case(op: str, match: str, id: str, raises: Any = BAD, **changed: Any) -> None:
     """The usual case with some inputs replaced, which the kernel refuses."""
     form, _, name = op.partition("Apply")
     step = STEPS[name]
@@ -303,7 +300,7 @@ def bad_case(
     given = inputs_of(op, step, slots_of(step, var), grad, rows)
     for i, argument in enumerate(op_registry.lookup(op).inputs):
         given[i] = changed.get(argument.name, given[i])
-    case(op, given, raises=raises, match=match, id=id, conformance=conformance)
+    case(op, given, raises=raises, match=match, id=id)
 
 
 def float32(*shape: int) -> np.ndarray:
@@ -351,9 +348,10 @@ for _name, _step in STEPS.items():
             bad_case(_op, "indices must be one-dimensional", "indices_matrix",
                      indices=np.zeros((2, 1), np.int32))  # fmt: skip
         bad_case(_op, "is not a (positive )?scalar", "rate_not_scalar", **{_rate: float32(2)})
-        # TensorFlow says no more of a resource than Internal: Invalid variable reference.
-        bad_case(_op, "uninitialized", "uninitialized", UNINITIALIZED,
-                 conformance="Resource" not in _form, var=variable(None, np.float32))  # fmt: skip
+        _text, _error = ("uninitialized value", errors.FailedPreconditionError)
+        if "Resource" in _form:
+            _text, _error = ("Invalid variable reference", errors.InternalError)
+        bad_case(_op, _text, "uninitialized", _error, var=variable(None, np.float32))
         if _slot is not None:
             bad_case(_op, "do not have the same shape", "slot_of_other_shape",
                      **{_slot: variable(float32(5, 7))})  # fmt: skip

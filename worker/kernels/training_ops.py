@@ -20,7 +20,6 @@ from flowray.proto.shapes import format_shape
 from flowray.worker import xla
 from flowray.worker.checks import check
 from flowray.worker.kernels.registry import add_kernel
-from flowray.worker.kernels.resource_ops import existing
 from flowray.worker.kernels.state_ops import replaced
 from flowray.worker.state import Variable
 
@@ -247,6 +246,13 @@ def _check_shapes(definition: OpDef, old: Sequence[Any], rest: Sequence[Any]) ->
             raise errors.invalid_argument(f"{name} is not a scalar: {format_shape(value.shape)}")
 
 
+def _value(variable: Variable, is_ref: bool) -> Any:
+    """The value to update; without one, a resource is refused with TensorFlow's scant words."""
+    if not is_ref and not variable.is_initialized:
+        raise errors.internal("Invalid variable reference.")
+    return variable.read()
+
+
 def _dense_kernel(definition: OpDef, formula: Formula) -> Callable[..., Any]:
     slots = _slots_of(definition)
     is_ref = definition.inputs[0].is_ref
@@ -254,7 +260,7 @@ def _dense_kernel(definition: OpDef, formula: Formula) -> Callable[..., Any]:
     @functools.wraps(formula)
     def step(xp: Any, *inputs: Any, **attrs: Any) -> Variable | None:
         variables, rest = inputs[:slots], inputs[slots:]
-        old = [v.read() if is_ref else existing(v) for v in variables]
+        old = [_value(v, is_ref) for v in variables]
         _check_shapes(definition, old, rest)
         new = formula(xp, *old, *rest, **attrs)
         for variable, before, after in zip(variables, old, new, strict=True):
@@ -271,7 +277,7 @@ def _sparse_kernel(definition: OpDef, formula: Formula) -> Callable[..., Any]:
 
     def step(xp: Any, *inputs: Any, **attrs: Any) -> Variable | None:
         variables, rest = inputs[:slots], list(inputs[slots:])
-        old = [v.read() if is_ref else existing(v) for v in variables]
+        old = [_value(v, is_ref) for v in variables]
         _check_shapes(definition, old, rest)
         indices = rest.pop(at_indices)
         grad = rest[at_indices - 1]

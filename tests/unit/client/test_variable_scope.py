@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import flowray as tf
+from flowray.client.framework.function import trace
+from flowray.client.ops.functional_ops import call
 
 
 @pytest.fixture(autouse=True)
@@ -225,6 +227,36 @@ def test_graphs_have_their_own_variables() -> None:
             u = tf.get_variable("u", [1])
     assert w.graph is not v.graph
     assert u.graph is v.graph
+
+
+def test_a_function_has_the_variables_of_the_graph_around_it(graph: tf.Graph) -> None:
+    def function(x: Any) -> Any:
+        with tf.variable_scope("s", reuse=tf.AUTO_REUSE):
+            v = tf.get_variable("v", [], initializer=tf.zeros_initializer())
+            w = tf.get_variable("w", initializer=lambda: tf.constant(3.0), use_resource=True)
+        return x * v + w
+
+    with tf.variable_scope("s"):
+        v = tf.get_variable("v", [], initializer=tf.constant_initializer(5.0))
+    (y,) = call(trace(function, [(tf.float32, [])], "f"), [tf.constant(2.0)])
+    assert [x.name for x in tf.global_variables()] == ["s/v:0", "s/w:0"]
+    assert all(x.graph is graph for x in tf.global_variables())
+    assert tf.global_variables()[0] is v
+    assert initial(y) == 13.0
+
+
+def test_a_variable_of_a_branch_is_initialized_outside_of_it() -> None:
+    def branch() -> Any:
+        v = tf.get_variable("v", [2], initializer=tf.ones_initializer(), regularizer=tf.reduce_sum)
+        return v * 2.0
+
+    taken = tf.placeholder(tf.bool, [])
+    y = tf.cond(taken, branch, lambda: tf.zeros([2]))
+    (loss,) = tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        assert session.run([y, loss], {taken: False})[1] == 2.0
+        assert session.run(y, {taken: True}).tolist() == [2, 2]
 
 
 # Getters and creators -----------------------------------------------------------------------------

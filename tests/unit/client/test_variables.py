@@ -202,6 +202,11 @@ def test_scatters_by_methods_and_functions(session: tf.Session, use_resource: bo
     rows = tf.IndexedSlices(tf.constant([10.0, 20.0]), tf.constant([2, 2]))
     assert session.run(v.scatter_add(rows)).tolist() == [1, 2, 33]
     assert session.run(v.scatter_sub(rows)).tolist() == [1, 2, 3]
+    assert session.run(v.scatter_mul(rows)).tolist() == [1, 2, 600]
+    assert session.run(v.scatter_div(rows)).tolist() == [1, 2, 3]
+    assert session.run(v.scatter_max(rows)).tolist() == [1, 2, 20]
+    rows = tf.IndexedSlices(tf.constant([3.0]), tf.constant([2]))
+    assert session.run(v.scatter_min(rows)).tolist() == [1, 2, 3]
     assert session.run(tf.scatter_update(v, [0], 7.0)).tolist() == [7, 2, 3]
     assert session.run(tf.scatter_div(v, [0], 2.0)).tolist() == [3.5, 2, 3]
     assert session.run(v.scatter_nd_update([[1]], [9.0])).tolist() == [3.5, 9, 3]
@@ -232,6 +237,8 @@ def test_batch_scatter_update(session: tf.Session, use_resource: bool) -> None:
     updates = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     result = session.run(tf.batch_scatter_update(v, [[0, 2], [1, 0]], updates))
     assert result.tolist() == [[[0, 1], [0, 0], [2, 3]], [[6, 7], [4, 5], [0, 0]]]
+    again = tf.IndexedSlices(-updates, tf.constant([[0, 2], [1, 0]]))
+    assert session.run(v.batch_scatter_update(again)).tolist() == (-result).tolist()
     with pytest.raises(ValueError, match="known rank"):
         tf.batch_scatter_update(v, tf.placeholder(tf.int32), updates)
 
