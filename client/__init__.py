@@ -74,6 +74,9 @@ from flowray.client.framework.conversion import (
     convert_to_tensor_or_indexed_slices,
     register_tensor_conversion_function,
 )
+from flowray.client.framework.function import (
+    init_scope,
+)
 from flowray.client.framework.indexed_slices import (
     IndexedSlices,
 )
@@ -333,8 +336,11 @@ from flowray.client.ops.slice_ops import (
     slice,
     strided_slice,
     tensor_scatter_add,
+    tensor_scatter_add as tensor_scatter_nd_add,
     tensor_scatter_sub,
+    tensor_scatter_sub as tensor_scatter_nd_sub,
     tensor_scatter_update,
+    tensor_scatter_update as tensor_scatter_nd_update,
     unique,
     unique_with_counts,
     where,
@@ -673,6 +679,7 @@ __all__ = [  # noqa: RUF022
     "imag",
     "image",
     "import_graph_def",
+    "init_scope",
     "initialize_all_variables",
     "initialize_local_variables",
     "initialize_variables",
@@ -848,6 +855,9 @@ __all__ = [  # noqa: RUF022
     "tan",
     "tanh",
     "tensor_scatter_add",
+    "tensor_scatter_nd_add",
+    "tensor_scatter_nd_sub",
+    "tensor_scatter_nd_update",
     "tensor_scatter_sub",
     "tensor_scatter_update",
     "tensordot",

@@ -409,10 +409,21 @@ def variable_op_scope(
     values: Any,
     name_or_scope: str | VariableScope | None,
     default_name: str | None = None,
-    **arguments: Any,
+    initializer: Any = None,
+    regularizer: Any = None,
+    caching_device: Any = None,
+    partitioner: Any = None,
+    custom_getter: Any = None,
+    reuse: Any = None,
+    dtype: Any = None,
+    use_resource: bool | None = None,
+    constraint: Any = None,
 ) -> variable_scope:
     """The older form of ``tf.variable_scope``, with its first arguments in another order."""
-    return variable_scope(name_or_scope, default_name, values, **arguments)
+    return variable_scope(
+        name_or_scope, default_name, values, initializer, regularizer, caching_device, partitioner,
+        custom_getter, reuse, dtype, use_resource, constraint,
+    )  # fmt: skip
 
 
 def get_variable_scope() -> VariableScope:
@@ -486,12 +497,20 @@ def get_local_variable(
     regularizer: Any = None,
     trainable: bool = False,
     collections: Any = None,
-    **arguments: Any,
+    caching_device: Any = None,
+    partitioner: Any = None,
+    validate_shape: bool = True,
+    use_resource: bool | None = None,
+    custom_getter: Any = None,
+    constraint: Any = None,
+    synchronization: Any = VariableSynchronization.AUTO,
+    aggregation: Any = VariableAggregation.NONE,
 ) -> Any:
-    """``tf.get_variable`` for the collection ``LOCAL_VARIABLES``; never trainable."""
+    """``tf.get_variable`` for the collection ``LOCAL_VARIABLES``; it is never trainable."""
     return get_variable(
-        name, shape, dtype, initializer, regularizer, trainable=False,
-        collections=[*(collections or ()), GraphKeys.LOCAL_VARIABLES], **arguments,
+        name, shape, dtype, initializer, regularizer, False,
+        [*(collections or ()), GraphKeys.LOCAL_VARIABLES], caching_device, partitioner,
+        validate_shape, use_resource, custom_getter, constraint, synchronization, aggregation,
     )  # fmt: skip
 
 

@@ -348,8 +348,21 @@ def test_constraints_are_the_scopes_own() -> None:
 
 
 def test_variable_op_scope_takes_the_values_first() -> None:
-    with tf.variable_op_scope([], None, "d") as scope:
+    with tf.variable_op_scope([], None, "d", tf.ones_initializer()) as scope:
         assert scope.name == "d"
+        assert initial(tf.get_variable("v", [1])).tolist() == [1]
+
+
+def test_init_scope_leads_out_of_everything_but_the_name_scope(graph: tf.Graph) -> None:
+    def function() -> Any:
+        with tf.name_scope("s"), tf.control_dependencies([tf.no_op()]), tf.init_scope():
+            outside = tf.constant(1.0)
+        assert outside.graph is graph
+        assert outside.op.control_inputs == []
+        assert outside.name == "s/Const:0"
+        return tf.identity(outside)
+
+    assert initial(call(trace(function, [], "f"), [])[0]) == 1.0
 
 
 # Partitioned variables ----------------------------------------------------------------------------
