@@ -300,7 +300,7 @@ def test_remove_checkpoint(tmp_path: Path) -> None:
             made.save(sess, str(tmp_path / name))
     before = tf.train.get_checkpoint_mtimes([str(tmp_path / n) for n in ("m", "none", "m2")])
     assert len(before) == 2
-    assert before[0] == os.stat(tmp_path / "m.index").st_mtime
+    assert before[0] == os.stat(tmp_path / "m.index").st_mtime_ns / 1e9
     tf.train.remove_checkpoint(str(tmp_path / "m"))
     tf.train.remove_checkpoint(str(tmp_path / "m"))
     assert not tf.train.checkpoint_exists(str(tmp_path / "m"))
