@@ -143,4 +143,5 @@ def avg_pool(op: Any, grad: Any) -> Any:
 
 @gradient("AvgPoolGrad")
 def avg_pool_grad(op: Any, grad: Any) -> Any:
-    return None, apply_op("AvgPool", grad, **_pool_attrs(op))
+    shape = apply_op("StopGradient", op.inputs[0])
+    return shape, apply_op("AvgPool", grad, **_pool_attrs(op))

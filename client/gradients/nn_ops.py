@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.constant_value import constant_value
+from flowray.client.framework.conversion import constant
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.registry import gradient, not_differentiable
 
@@ -170,7 +171,7 @@ def top_k(op: Any, grad: Any, _: Any) -> Any:
         "ScatterNd", places, apply_op("Reshape", grad, [-1]), apply_op("ExpandDims", size, 0)
     )
     to_input = apply_op("Reshape", flat, shape)
-    return to_input if op.type == "TopK" else (to_input, None)
+    return to_input if op.type == "TopK" else (to_input, constant(0, name="zeros"))
 
 
 def _with_first(first: int, rest: Any) -> Any:

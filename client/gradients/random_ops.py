@@ -13,6 +13,7 @@ not_differentiable(
     "RandomUniformInt",
     "RandomPoissonV2",
     "Multinomial",
+    "RandomShuffle",
 )
 
 
@@ -26,7 +27,7 @@ def random_gamma(op: Operation, grad: Tensor) -> tuple[None, Tensor]:
         return None, apply_op("Sum", apply_op("Mul", grad, by_alpha), sample_axes)
 
 
-@gradient("RandomShuffle", "RandomGammaGrad")
+@gradient("RandomGammaGrad")
 def without(op: Operation, grad: Tensor) -> None:
-    """TensorFlow refuses these; a gradient of None would silently be wrong."""
+    """TensorFlow refuses this; a gradient of None would silently be wrong."""
     raise LookupError(f"No gradient defined for operation '{op.name}' (op type: {op.type})")

@@ -73,43 +73,40 @@ def gather(op: Any, grad: Any) -> Any:
 @gradient("GatherV2")
 def gather_v2(op: Any, grad: Any) -> Any:
     params, indices, axis = op.inputs
-    batch_dims = op.get_attr("batch_dims")
     at = array_ops.static_axis(axis)
     if at == 0:
         return _rows(params, indices, grad), None, None
-    rank, index_rank = params.shape.rank, indices.shape.rank
-    if at is None or rank is None or index_rank is None:
-        raise ValueError(
-            f"The gradient of '{op.name}' needs a constant axis and the ranks of params and indices"
-        )
-    at %= rank
-    batch_dims += index_rank if batch_dims < 0 else 0
+    if at is None or at < 0:
+        rank = array_ops.rank(params)
+        at = apply_op("FloorMod", axis if at is None else at, rank)
+    batch_dims = op.get_attr("batch_dims")
+    if batch_dims < 0:
+        batch_dims = array_ops.rank(indices) + batch_dims
     return _gather_along(params, indices, dense(grad), at, batch_dims), None, None
 
 
-def _gather_along(params: Any, indices: Any, grad: Any, at: int, batch_dims: int) -> Any:
-    """Sums the slices of ``grad`` into zeros shaped as ``params``, as rows of flat batches."""
-    rank, inner = params.shape.rank, indices.shape.rank - batch_dims
-    batch, before = [*range(batch_dims)], [*range(batch_dims, at)]
-    after = [*range(at + 1, rank)]
-    # In ``grad``, the ``inner`` dimensions of the indices stand in the place of ``at``.
-    perm = [*batch, *range(at, at + inner), *before, *(i + inner - 1 for i in after)]
-    moved = array_ops.transpose(grad, perm)
+def _gather_along(params: Any, indices: Any, grad: Any, at: Any, batch_dims: Any) -> Any:
+    """Sums the slices of ``grad`` into zeros shaped as ``params``.
+
+    Whatever the ranks, ``params`` is seen as [batch, before, size, after] and ``grad`` as
+    [batch, before, indices per batch, after]; ``at`` and ``batch_dims`` are not negative.
+    """
+
+    def product(dims: Any) -> Any:
+        return apply_op("Prod", dims, [0])
+
     shape = array_ops.shape(params)
-    rest = [shape[i] for i in before + after]
-    batches = apply_op("Prod", shape[:batch_dims], [0])
-    offsets = apply_op("Range", 0, batches, 1) * shape[at]
-    offsets = apply_op("Cast", offsets, DstT=indices.dtype)
-    rows = array_ops.reshape(indices, [batches, -1]) + array_ops.expand_dims(offsets, 1)
-    rows = array_ops.reshape(rows, [-1])
-    count = array_ops.size(indices)
-    summed = apply_op(
-        "UnsortedSegmentSum", array_ops.reshape(moved, [count, *rest]), rows, batches * shape[at]
+    batch, before = product(shape[:batch_dims]), product(shape[batch_dims:at])
+    size, after = shape[at], product(shape[at + 1 :])
+    count = product(array_ops.shape(indices)[batch_dims:])
+    slices = array_ops.transpose(
+        array_ops.reshape(grad, [batch, before, count, after]), [0, 2, 1, 3]
     )
-    dims = [*(shape[i] for i in batch), shape[at], *rest]
-    order = [*batch, at, *before, *after]
-    back = [order.index(i) for i in range(rank)]
-    return array_ops.transpose(array_ops.reshape(summed, dims), back)
+    offsets = apply_op("Cast", apply_op("Range", 0, batch, 1) * size, DstT=indices.dtype)
+    rows = array_ops.reshape(indices, [batch, count]) + array_ops.expand_dims(offsets, 1)
+    summed = apply_op("UnsortedSegmentSum", slices, rows, batch * size)
+    by_row = array_ops.reshape(summed, [batch, size, before, after])
+    return array_ops.reshape(array_ops.transpose(by_row, [0, 2, 1, 3]), shape)
 
 
 @gradient("GatherNd")
