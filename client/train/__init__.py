@@ -39,6 +39,7 @@ from flowray.client.train.checkpoint_reader import (
 )
 from flowray.client.train.checkpoint_utils import init_from_checkpoint
 from flowray.client.train.coordinator import Coordinator, LooperThread
+from flowray.client.train.device_setter import replica_device_setter
 from flowray.client.train.ftrl import FtrlOptimizer
 from flowray.client.train.gradient_descent import GradientDescentOptimizer
 from flowray.client.train.learning_rate_decay import (
@@ -165,6 +166,7 @@ __all__ = [
     "piecewise_constant_decay",
     "polynomial_decay",
     "remove_checkpoint",
+    "replica_device_setter",
     "start_queue_runners",
     "update_checkpoint_state",
     "write_graph",
