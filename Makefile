@@ -18,6 +18,7 @@ demo: install  ## the main job: a cluster, three graphs, a trained network
 
 test: install  ## all tests but the conformance tests
 	$(PYTEST) -q -n 2 tests/unit tests/ops tests/wire tests/gpu
+	$(PYTEST) -q tests/integration
 
 check: install  ## format, lint, types, import rules, stale generated code
 	$(BIN)/ruff format --check .
