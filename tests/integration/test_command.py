@@ -33,10 +33,10 @@ def test_devices(cluster: Cluster) -> None:
     ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_cluster(number: signal.Signals) -> None:
+def test_ctrl_c_ends_the_cluster() -> None:
+    """SIGTERM ends all the other clusters of these tests."""
     cluster = Cluster()
-    code, seconds = cluster.stop(number)
+    code, seconds = cluster.stop(signal.SIGINT)
     assert code == 0, "".join(cluster.log)
     assert seconds < 5
     assert "Traceback" not in "".join(cluster.log)
