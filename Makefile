@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check bench proto conformance install format clean
+.PHONY: demo test check bench proto docs conformance install format clean
 
 # The stamp keeps pip from running again while pyproject.toml is unchanged.
 install: $(VENV)/.installed
@@ -28,6 +28,7 @@ check: install  ## format, lint, types, import rules, stale generated code
 	  -p flowray.client.train -m flowray.client.session -m flowray.client.transport
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python docs/list_ops.py --check
 
 $(VENV)/.conformance: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,conformance]"
@@ -41,6 +42,9 @@ bench: install  ## flowray beside TensorFlow (its side only if tensorflow is ins
 
 proto: install  ## generates the protobuf code again
 	$(BIN)/python proto/generate.py
+
+docs: install  ## writes the list of ops again
+	$(BIN)/python docs/list_ops.py
 
 format: install
 	$(BIN)/ruff format .
