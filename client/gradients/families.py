@@ -14,6 +14,7 @@ from flowray.client.gradients import (  # noqa: F401 - imported for their regist
     math_ops,
     nn_ops,
     norm_ops,
+    parsing_ops,
     random_ops,
     reduction_ops,
     resize_ops,

@@ -40,6 +40,17 @@ from flowray.client.train.checkpoint_reader import (
 from flowray.client.train.checkpoint_utils import init_from_checkpoint
 from flowray.client.train.coordinator import Coordinator, LooperThread
 from flowray.client.train.device_setter import replica_device_setter
+from flowray.client.train.example import (
+    BytesList,
+    Example,
+    Feature,
+    FeatureList,
+    FeatureLists,
+    Features,
+    FloatList,
+    Int64List,
+    SequenceExample,
+)
 from flowray.client.train.ftrl import FtrlOptimizer
 from flowray.client.train.gradient_descent import GradientDescentOptimizer
 from flowray.client.train.learning_rate_decay import (
@@ -98,17 +109,25 @@ __all__ = [
     "AdagradDAOptimizer",
     "AdagradOptimizer",
     "AdamOptimizer",
+    "BytesList",
     "CheckpointSaverHook",
     "CheckpointSaverListener",
     "CheckpointState",
     "ChiefSessionCreator",
     "Coordinator",
+    "Example",
     "ExponentialMovingAverage",
+    "Feature",
+    "FeatureList",
+    "FeatureLists",
+    "Features",
     "FeedFnHook",
     "FinalOpsHook",
+    "FloatList",
     "FtrlOptimizer",
     "GlobalStepWaiterHook",
     "GradientDescentOptimizer",
+    "Int64List",
     "LoggingTensorHook",
     "LooperThread",
     "MomentumOptimizer",
@@ -127,6 +146,7 @@ __all__ = [
     "SaverDef",
     "Scaffold",
     "SecondOrStepTimer",
+    "SequenceExample",
     "SessionCreator",
     "SessionManager",
     "SessionRunArgs",

@@ -18,6 +18,7 @@ from flowray.proto.ops import (  # noqa: F401 - imported for their registrations
     math_ops,
     nn_ops,
     norm_ops,
+    parsing_ops,
     random_ops,
     reduction_ops,
     resize_ops,

@@ -1,0 +1,140 @@
+"""Records to tensors: definitions."""
+
+from __future__ import annotations
+
+from flowray.proto import dtypes
+from flowray.proto.dtypes import ALL, INDEX
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.common_shapes import scalar
+from flowray.proto.shapes import Shape, concatenate, with_rank, with_rank_at_most
+
+_RAW = frozenset(
+    {
+        dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64, dtypes.complex64,
+        dtypes.complex128, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64, dtypes.uint8,
+        dtypes.uint16, dtypes.bool,
+    }
+)  # fmt: skip
+
+
+def _with_last_dimension(c: ShapeContext) -> Shape:
+    return concatenate(c.inputs[0], (None,))
+
+
+op(
+    "DecodeRaw", "bytes: string -> output: out_type",
+    out_type=attr("type", allowed=_RAW), little_endian=True,
+    host_only=True, shape=_with_last_dimension,
+)  # fmt: skip
+
+
+def _columns(c: ShapeContext) -> list[Shape]:
+    records, *defaults = c.inputs
+    for shape in defaults:
+        with_rank_at_most(shape, 1)
+        if shape and shape[0] is not None and shape[0] > 1:
+            raise ValueError(
+                "Shape of a default must be a length-0 or length-1 vector, or a scalar"
+            )
+    return [records] * len(defaults)
+
+
+op(
+    "DecodeCSV", "records: string, record_defaults: [OUT_TYPE] -> output: [OUT_TYPE]",
+    OUT_TYPE=attr(
+        "list(type)", minimum=1,
+        allowed=INDEX | {dtypes.float32, dtypes.float64, dtypes.string},
+    ),
+    field_delim=",", use_quote_delim=True, na_value="", select_cols=attr("list(int)", []),
+    host_only=True, shape=_columns,
+)  # fmt: skip
+
+
+def _scalar_input(c: ShapeContext) -> Shape:
+    with_rank(c.inputs[0], 0)
+    return None
+
+
+op(
+    "ParseTensor", "serialized: string -> output: out_type",
+    out_type=attr("type"), host_only=True, shape=_scalar_input,
+)  # fmt: skip
+op(
+    "SerializeTensor", "tensor: T -> serialized: string",
+    T=ALL - {dtypes.resource, dtypes.variant}, host_only=True, shape=scalar,
+)  # fmt: skip
+
+# tf.train.Example --------------------------------------------------------------------------------
+
+_VALUES = frozenset({dtypes.float32, dtypes.int64, dtypes.string})
+_COUNT = attr("int", minimum=0)
+_TYPES = attr("list(type)", minimum=0, allowed=_VALUES)
+_SHAPES = attr("list(shape)", minimum=0)
+
+
+def _outputs(batch: Shape, sparse: int, dense_shapes: list[Shape]) -> list[Shape]:
+    """The shapes of sparse and dense outputs; ``batch`` is what goes before each dense shape."""
+    rank = None if batch is None else 1 + len(batch)
+    return [
+        *[(None, rank)] * sparse,
+        *[(None,)] * sparse,
+        *[(rank,)] * sparse,
+        *[concatenate(batch, shape) for shape in dense_shapes],
+    ]
+
+
+def _parsed(c: ShapeContext) -> list[Shape]:
+    batch = with_rank(c.inputs[0], 1)
+    return _outputs(batch, c.attr("Nsparse"), c.attr("dense_shapes"))
+
+
+op(
+    "ParseExample",
+    "serialized: string, names: string, sparse_keys: Nsparse*string, dense_keys: Ndense*string, "
+    "dense_defaults: [Tdense] -> sparse_indices: Nsparse*int64, sparse_values: [sparse_types], "
+    "sparse_shapes: Nsparse*int64, dense_values: [Tdense]",
+    Nsparse=_COUNT, Ndense=_COUNT, sparse_types=_TYPES, Tdense=_TYPES, dense_shapes=_SHAPES,
+    host_only=True, shape=_parsed,
+)  # fmt: skip
+
+
+def _parsed_v2(c: ShapeContext) -> list[Shape]:
+    batch = with_rank_at_most(c.inputs[0], 1)
+    splits = (None if batch is None else 0 if batch == () else _plus_one(batch[0]),)
+    ragged = len(c.attr("ragged_value_types"))
+    return [
+        *_outputs(batch, c.attr("num_sparse"), c.attr("dense_shapes")),
+        *[(None,)] * ragged,
+        *[splits] * ragged,
+    ]
+
+
+def _plus_one(size: int | None) -> int | None:
+    return None if size is None else size + 1
+
+
+op(
+    "ParseExampleV2",
+    "serialized: string, names: string, sparse_keys: string, dense_keys: string, "
+    "ragged_keys: string, dense_defaults: [Tdense] -> sparse_indices: num_sparse*int64, "
+    "sparse_values: [sparse_types], sparse_shapes: num_sparse*int64, dense_values: [Tdense], "
+    "ragged_values: [ragged_value_types], ragged_row_splits: [ragged_split_types]",
+    Tdense=_TYPES, num_sparse=_COUNT, sparse_types=_TYPES, ragged_value_types=_TYPES,
+    ragged_split_types=attr("list(type)", minimum=0, allowed=INDEX), dense_shapes=_SHAPES,
+    host_only=True, shape=_parsed_v2,
+)  # fmt: skip
+
+
+def _parsed_single(c: ShapeContext) -> list[Shape]:
+    with_rank(c.inputs[0], 0)
+    return _outputs((), c.attr("num_sparse"), c.attr("dense_shapes"))
+
+
+op(
+    "ParseSingleExample",
+    "serialized: string, dense_defaults: [Tdense] -> sparse_indices: num_sparse*int64, "
+    "sparse_values: [sparse_types], sparse_shapes: num_sparse*int64, dense_values: [Tdense]",
+    num_sparse=_COUNT, sparse_keys=attr("list(string)", minimum=0),
+    dense_keys=attr("list(string)", minimum=0), sparse_types=_TYPES, Tdense=_TYPES,
+    dense_shapes=_SHAPES, host_only=True, shape=_parsed_single,
+)  # fmt: skip
