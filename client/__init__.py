@@ -54,6 +54,7 @@ from flowray.client.ops.parsing_ops import (
     decode_raw,
     parse_example,
     parse_single_example,
+    parse_single_sequence_example,
     parse_tensor,
     serialize_tensor,
 )
@@ -769,6 +770,7 @@ __all__ = [  # noqa: RUF022
     "pad",
     "parse_example",
     "parse_single_example",
+    "parse_single_sequence_example",
     "parse_tensor",
     "placeholder",
     "placeholder_with_default",
