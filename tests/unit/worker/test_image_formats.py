@@ -24,8 +24,11 @@ def test_a_missing_library_is_named(monkeypatch, module) -> None:
 
 
 def test_decoding_lets_other_threads_run() -> None:
-    """Another thread gets CPU time while a picture is decoded (measured as its own CPU time)."""
-    picture = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3)).astype(np.uint8)
+    """Another thread gets about as much CPU time as decoding takes.
+
+    Of a call that holds the lock, ``sum(range(3_000_000))``, it gets about 0.14 of that.
+    """
+    picture = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3)).astype(np.uint8)
     data = jpeg.encode(picture)
     running, used = True, 0.0
 
@@ -36,21 +39,19 @@ def test_decoding_lets_other_threads_run() -> None:
         used = time.thread_time()
 
     other = threading.Thread(target=count)
-    # A thread that holds the lock only gives it up when asked to, which would hide nothing here:
-    # a decoding that held it would leave the other one a few per cent.
     old = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
+    sys.setswitchinterval(1e-3)
     try:
         other.start()
         start = time.thread_time()
-        for _ in range(10):
+        for _ in range(5):
             jpeg.decode(data)
         decoding = time.thread_time() - start
         running = False
         other.join()
     finally:
         sys.setswitchinterval(old)
-    assert used > 0.2 * decoding
+    assert used > 0.5 * decoding
 
 
 def test_encoded_png_files_hold_the_pixels() -> None:
