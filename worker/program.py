@@ -18,7 +18,7 @@ from flowray.proto.conditions import NONE as NO_CONDITIONS
 from flowray.proto.device_names import DeviceSpec
 from flowray.proto.dtypes import DType
 from flowray.proto.stage import Stage
-from flowray.worker import branches
+from flowray.worker import branches, rewrites
 from flowray.worker.executor import at_node, hold
 from flowray.worker.function import Function, FunctionLibrary
 from flowray.worker.kernels import registry as kernels
@@ -264,6 +264,7 @@ class _Loader:
         )
 
     def _load_body(self, name: str, body: functions.FunctionBody) -> Program:
+        body = rewrites.scale_after_resizing(body)
         stage = replace(
             self._stage, graph=body.graph, inputs=body.inputs, outputs=body.outputs,
             ref_outputs=frozenset(), given={}, guarded={},

@@ -23,6 +23,7 @@ from flowray.proto.stage import Stage
 from flowray.worker import program as programs
 from flowray.worker import tracing, xla
 from flowray.worker.executor import Cancellation, Interpreter, as_host_value, hold, running
+from flowray.worker.memory import keep_freed_memory
 from flowray.worker.program import Program, Unit
 from flowray.worker.segment import Compiled, Segment
 from flowray.worker.state import Resource, StateStore
@@ -80,6 +81,7 @@ class Runtime:
     """
 
     def __init__(self, task: str, options: RuntimeOptions | None = None) -> None:
+        keep_freed_memory()
         self.task = task
         self.options = options or RuntimeOptions()
         job = DeviceSpec.from_string(task).job or "localhost"

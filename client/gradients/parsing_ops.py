@@ -10,7 +10,6 @@ not_differentiable(
     "ParseExample",
     "ParseExampleV2",
     "ParseSingleExample",
-    "ParseSingleSequenceExample",
     "ParseTensor",
     "SerializeTensor",
 )

@@ -89,8 +89,7 @@ class AdamOptimizer(SingleOpOptimizer):
 
         m = averaged(self.get_slot(var, "m"), beta1, grad * (1 - beta1))
         v = averaged(self.get_slot(var, "v"), beta2, grad * grad * (1 - beta2))
-        root = sqrt(v)
-        step = rate * m / (root + operands["epsilon"])
+        step = rate * m / (sqrt(v) + operands["epsilon"])
         return group(var.assign_sub(step, use_locking=self._use_locking), m, v)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:

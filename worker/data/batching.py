@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +14,38 @@ from flowray.worker.data.dataset import Array, DatasetIterator, Derived, Element
 from flowray.worker.executor import current_cancellation
 
 
+class Spares:
+    """Arrays that batches are made in: one is used again when nobody has it any more.
+
+    The pages of a fresh array of this size cost more than what is copied into them. Whoever has an
+    array, or a view of it, or lends its memory to somebody else, holds a reference to it.
+    """
+
+    __slots__ = ("_arrays",)
+
+    _SMALLEST: Final = 1 << 20
+    _MOST: Final = 8
+    _NOBODY: Final = 3  # references: of our list, of the variable, of the call that counts them
+
+    def __init__(self) -> None:
+        self._arrays: list[Array] = []
+
+    def take(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of any content."""
+        for array in self._arrays:
+            if (
+                sys.getrefcount(array) == self._NOBODY
+                and array.shape == shape
+                and array.dtype == dtype
+                and array.flags.writeable
+            ):
+                return array
+        array = np.empty(shape, dtype)
+        if array.nbytes >= self._SMALLEST and not array.dtype.hasobject:
+            self._arrays = [*self._arrays[1 - self._MOST :], array]
+        return array
+
+
 class Collecting(Derived):
     """Takes up to ``size`` elements for one of its own.
 
@@ -20,7 +53,7 @@ class Collecting(Derived):
     would have; otherwise the next one begins behind the failing element.
     """
 
-    __slots__ = ("_drop_remainder", "_keep_step", "_size")
+    __slots__ = ("_drop_remainder", "_keep_step", "_size", "_spares")
 
     def __init__(
         self, source: DatasetIterator, size: int, drop_remainder: bool, keep_step: bool = False
@@ -29,6 +62,7 @@ class Collecting(Derived):
         self._size = size
         self._drop_remainder = drop_remainder
         self._keep_step = keep_step
+        self._spares = Spares()
 
     def _collect(self) -> list[Element]:
         """The elements of a batch; none at the end."""
@@ -63,10 +97,11 @@ class BatchIterator(Collecting):
         elements = self._collect()
         if not elements:
             return None
-        return tuple(stack(i, column) for i, column in enumerate(zip(*elements, strict=True)))
+        columns = zip(*elements, strict=True)
+        return tuple([stack(i, column, self._spares) for i, column in enumerate(columns)])
 
 
-def stack(component: int, values: Sequence[Array]) -> Array:
+def stack(component: int, values: Sequence[Array], spares: Spares) -> Array:
     """The values along a new first axis; InvalidArgumentError if their shapes differ."""
     first = values[0]
     shape = first.shape
@@ -77,7 +112,7 @@ def stack(component: int, values: Sequence[Array]) -> Array:
                 f"element had shape {format_shape(shape)} and element {i} had shape "
                 f"{format_shape(value.shape)}."
             )
-    result = np.empty((len(values), *shape), first.dtype)
+    result = spares.take((len(values), *shape), first.dtype)
     for i, value in enumerate(values):
         result[i, ...] = value
     return result
@@ -110,14 +145,16 @@ class PaddedBatchIterator(Collecting):
         if not elements:
             return None
         return tuple(
-            pad_and_stack(i, column, shape, padding)
+            pad_and_stack(i, column, shape, padding, self._spares)
             for i, (column, shape, padding) in enumerate(
                 zip(zip(*elements, strict=True), self._shapes, self._padding, strict=True)
             )
         )
 
 
-def pad_and_stack(component: int, values: Sequence[Array], shape: Shape, padding: Array) -> Array:
+def pad_and_stack(
+    component: int, values: Sequence[Array], shape: Shape, padding: Array, spares: Spares
+) -> Array:
     """The values, padded at their ends to ``shape``, along a new first axis.
 
     Raises:
@@ -140,10 +177,9 @@ def pad_and_stack(component: int, values: Sequence[Array], shape: Shape, padding
         for i, limit in enumerate(shape)
     ]
     full = (len(values), *sizes)
-    if all(list(value.shape) == sizes for value in values):
-        result = np.empty(full, values[0].dtype)
-    else:
-        result = np.full(full, padding[()], values[0].dtype)
+    result = spares.take(full, values[0].dtype)
+    if any(list(value.shape) != sizes for value in values):
+        result[...] = padding[()]
     for i, value in enumerate(values):
         place: Any = (i, *(slice(size) for size in value.shape), ...)
         result[place] = value

@@ -130,7 +130,8 @@ def _sliding(
 
     def window(elements: Sequence[Element]) -> Element:
         columns = zip(*elements, strict=True)
-        return tuple(batching.stack(i, column) for i, column in enumerate(columns))
+        spares = batching.Spares()
+        return tuple(batching.stack(i, column, spares) for i, column in enumerate(columns))
 
     return Dataset(
         types,

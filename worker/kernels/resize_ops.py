@@ -8,6 +8,7 @@ products with one matrix for each axis.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +105,7 @@ class _Between:
     distance: Array
 
     @classmethod
+    @functools.lru_cache(maxsize=256)
     def of(cls, in_size: int, out_size: int, align: bool, half: bool) -> _Between:
         places = _places(in_size, out_size, align, half)
         below = np.floor(places)
@@ -115,6 +117,23 @@ class _Between:
         first = xp.take(x, self.lower, axis=axis)
         distance = self.distance.reshape(-1, *[1] * (x.ndim - axis - 1))
         return first + (xp.take(x, self.upper, axis=axis) - first) * distance
+
+    def of_channels(self, channels: int) -> _Between:
+        """The same for an axis on which the channels of each pixel lie one after the other."""
+        offsets = np.arange(channels)
+        lower, upper = (
+            (places[:, None] * channels + offsets).ravel() for places in (self.lower, self.upper)
+        )
+        return _Between(lower, upper, np.repeat(self.distance, channels))
+
+    def interpolate_numpy(self, x: Array, axis: int) -> Array:
+        """``interpolate`` of [batch, rows, columns] without more memory than it needs."""
+        first = x.take(self.lower, axis=axis).astype(np.float32, copy=False)
+        result = x.take(self.upper, axis=axis).astype(np.float32, copy=False)
+        result -= first
+        result *= self.distance if axis == 2 else self.distance[:, None]
+        result += first
+        return result
 
     def matrix(self, in_size: int, dtype: Any) -> Array:
         taps = [(self.lower, 1 - self.distance), (self.upper, self.distance)]
@@ -131,12 +150,40 @@ def resize_bilinear(
         return x.astype(np.float32)
     rows = _Between.of(x.shape[1], height, align_corners, half_pixel_centers)
     columns = _Between.of(x.shape[2], width, align_corners, half_pixel_centers)
+    if xp is np:
+        return _interpolate_quickly(x, rows, columns)
     # Columns come first, as in TensorFlow, but only of those rows that are needed.
     used, places = np.unique(np.stack([rows.lower, rows.upper]), return_inverse=True)
     x = xp.take(x, used, axis=1).astype(np.float32)
     wide = columns.interpolate(xp, x, axis=2)
     lower, upper = places.reshape(2, -1)
     return _Between(lower, upper, rows.distance).interpolate(xp, wide, axis=1)
+
+
+def _interpolate_quickly(x: Array, rows: _Between, columns: _Between) -> Array:
+    """With numpy, the axis comes first with which there is less to do.
+
+    Pixels are taken in the input's own type and become floats then: with bytes, that is a quarter
+    of the memory to go through. Rows first differs from TensorFlow in the last bit.
+    """
+    batch, height, width, channels = x.shape
+    out_height, out_width = len(rows.lower), len(columns.lower)
+    flat = x.reshape(batch, height, width * channels)
+    of_columns = columns.of_channels(channels)
+    used_height = min(height, 2 * out_height)
+    # Measured: a pixel between columns, which are picked one by one, takes three times as long.
+    rows_first = out_height * width + 3 * out_height * out_width
+    columns_first = 3 * used_height * out_width + out_height * out_width
+    if rows_first <= columns_first:
+        result = of_columns.interpolate_numpy(rows.interpolate_numpy(flat, 1), 2)
+    else:
+        if used_height < height:
+            used, places = np.unique(np.stack([rows.lower, rows.upper]), return_inverse=True)
+            flat = flat.take(used, axis=1)
+            lower, upper = places.reshape(2, -1)
+            rows = _Between(lower, upper, rows.distance)
+        result = rows.interpolate_numpy(of_columns.interpolate_numpy(flat, 2), 1)
+    return result.reshape(batch, out_height, out_width, channels)
 
 
 @kernel("ResizeBilinearGrad")

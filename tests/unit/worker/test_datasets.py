@@ -5,8 +5,10 @@ Datasets are made by the kernels themselves, with Python functions in the place 
 
 from __future__ import annotations
 
+import functools
 import gc
 import pickle
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -173,6 +175,20 @@ TABLE: dict[str, tuple[Callable[[], np.ndarray], Any]] = {
         lambda: make("ParallelInterleaveDatasetV2", count(5), [], I(2), I(1), I(2), f=up_to),
         [10, 20, 21, 30, 31, 40, 32, 41, 42, 43],
     ),
+    "parallel interleave, newer": (
+        lambda: make("ParallelInterleaveDatasetV3", count(5), [], I(2), I(1), I(-1), f=up_to),
+        [10, 20, 21, 30, 31, 40, 32, 41, 42, 43],
+    ),
+    "parallel interleave, newest": (
+        lambda: make("ParallelInterleaveDatasetV4", count(5), [], I(2), I(1), I(2), I(1), I(2),
+                     f=up_to),
+        [10, 20, 21, 30, 31, 40, 32, 41, 42, 43],
+    ),
+    "legacy parallel interleave, newer": (
+        lambda: make("LegacyParallelInterleaveDatasetV2", count(5), [], I(2), I(1), I(-1), I(-1),
+                     f=up_to),
+        [10, 20, 21, 30, 31, 40, 32, 41, 42, 43],
+    ),
     "legacy parallel interleave": (
         lambda: make("ParallelInterleaveDataset", count(5), [], I(2), I(1), np.array(True), I(2),
                      I(2), f=up_to),
@@ -263,11 +279,47 @@ TABLE: dict[str, tuple[Callable[[], np.ndarray], Any]] = {
         lambda: make("SlidingWindowDataset", count(6), I(3), I(2), I(1), drop_remainder=True),
         [[0, 1, 2], [2, 3, 4]],
     ),
-    "optimized": (
-        lambda: make("ModelDataset", make("OptimizeDataset", count(2), np.array([], object))),
+    "older names": (
+        lambda: make(
+            "ExperimentalSlidingWindowDataset",
+            make("ExperimentalDirectedInterleaveDataset",
+                 make("TensorSliceDataset", [I([0, 0, 1])]), [count(5), count(1)]),
+            I(2), I(1), I(1),
+        ),
+        [[0, 1], [1, 0]],
+    ),
+    "unique": (
+        lambda: make("UniqueDataset", make("TensorSliceDataset", [I([3, 1, 3, 2, 1])])), [3, 1, 2]
+    ),
+    "how to run": (
+        lambda: functools.reduce(
+            lambda dataset, wrap: wrap(dataset),
+            [
+                lambda d: make("OptimizeDataset", d, np.array([], object)),
+                lambda d: make("OptimizeDatasetV2", d, *[np.array([], object)] * 3),
+                lambda d: make("ModelDataset", d),
+                lambda d: make("MaxIntraOpParallelismDataset", d, I(1)),
+                lambda d: make("PrivateThreadPoolDataset", d, I(1)),
+                lambda d: make("RewriteDataset", d, text("replicate_on_split")),
+                lambda d: make("OptionsDataset", d),
+            ],
+            count(2),
+        ),
         [0, 1],
     ),
 }  # fmt: skip
+
+
+def test_every_dataset_op_is_in_this_file() -> None:
+    """Those of other names for the same kernel excepted."""
+    named = set(re.findall(r'make\(\s*"(\w+)"', Path(__file__).read_text()))
+    tried = {kernels.lookup(name).function for name in named}
+    missing = {
+        name
+        for name in op_registry.registered_ops()
+        if "Dataset" in name and kernels.lookup(name).function not in tried
+    }
+    assert not missing
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -353,6 +405,22 @@ def test_batches_of_unequal_shapes_are_refused_and_the_next_one_comes() -> None:
     ):
         values(make("BatchDataset", unequal, I(4)))
     assert outcomes(make("BatchDataset", unequal, I(4))) == [errors.InvalidArgumentError, [[0.0]]]
+
+
+def test_a_batch_that_nobody_has_any_more_lends_its_memory_to_a_later_one() -> None:
+    rows = make("MapDataset", count(12), [], f=lambda x: [np.full(1 << 18, x)])
+    iterator = dataset_of(make("BatchDataset", rows, I(2))).iterator()
+    first = iterator.get_next()[0]  # type: ignore[index]
+    held = first[1]  # a view holds it, too
+    number = id(first)
+    del first
+    assert id(iterator.get_next()[0]) != number  # type: ignore[index]
+    assert held[0] == 1
+    del held
+    numbers = {id(iterator.get_next()[0]) for _ in range(3)}  # type: ignore[index]
+    assert number in numbers
+    small = dataset_of(make("BatchDataset", count(4), I(2))).iterator()
+    assert [small.get_next()[0].tolist() for _ in range(2)] == [[0, 1], [2, 3]]  # type: ignore[index]
 
 
 def test_strings_and_scalars_keep_their_types() -> None:
@@ -508,6 +576,9 @@ def test_lines_and_fixed_lengths(tmp_path: Path, compression: str) -> None:
                     text(compression))  # fmt: skip
 
     assert values(pieces(2)) == [b"aa", b"bb", b"cc"]
+    if not compression:
+        args = strings_of([path]), I(2), I(2), I(1), I(0)
+        assert values(make("FixedLengthRecordDataset", *args)) == [b"aa", b"bb", b"cc"]
     assert values(pieces(3)) == [b"aab", b"bcc"]
     with pytest.raises(errors.InvalidArgumentError, match="not an exact multiple of the record"):
         values(pieces(4))
@@ -773,6 +844,7 @@ def test_a_generator_is_finished_at_its_end_and_when_it_is_closed() -> None:
 
 
 def test_reducing_and_single_elements() -> None:
+    assert make("DatasetCardinality", count(3)) == 3
     total = make("ReduceDataset", count(5), [I(10)], [], f=lambda s, x: [s + x])
     assert [t.item() for t in total] == [20]
     assert [v.item() for v in make("DatasetToSingleElement", count(1))] == [0]

@@ -1,0 +1,42 @@
+"""How this process keeps memory that it has freed."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import sys
+from typing import Final
+
+logger = logging.getLogger("flowray.worker")
+
+# Parameters of mallopt in malloc.h, and the largest threshold that glibc takes.
+_TRIM_THRESHOLD: Final = -1
+_TOP_PAD: Final = -2
+_MMAP_THRESHOLD: Final = -3
+_LARGEST_MMAP_THRESHOLD: Final = 32 << 20
+
+_KEPT: Final = 512 << 20
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Lets malloc keep what arrays of up to 32 MB leave behind (512 MB at most), once per process.
+
+    By itself glibc gives large blocks back to the system at once, so that every new array is made
+    of fresh pages: getting those costs several times what is then computed in them.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library, which has its own ways
+        logger.debug("this C library has no mallopt")
+        return
+    for parameter, value in (
+        (_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
+        (_TRIM_THRESHOLD, _KEPT),
+        (_TOP_PAD, 16 << 20),
+    ):
+        if not mallopt(parameter, value):
+            logger.debug("mallopt does not take %d for %d", value, parameter)
