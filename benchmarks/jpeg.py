@@ -86,7 +86,7 @@ def milliseconds(decode: Decoder, data: bytes) -> float:
 def share_of_others(decode: Decoder, data: bytes) -> float:
     """How much CPU time a thread that runs Python code gets for each second of decoding.
 
-    About 1 if decoding releases Python's lock, about 0 if it holds it.
+    About 1 if decoding releases Python's lock, at most a third if it holds it.
     """
     sys.setswitchinterval(1e-4)
     running, used = True, 0.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import placeholder_with_default
 from flowray.client.session import Session
 from flowray.proto import dtypes, event_pb2
+from flowray.proto.file_errors import translated
 
 
 class EventWriter(Protocol):
@@ -29,8 +32,12 @@ class EventWriter(Protocol):
 class LocalEventWriter:
     """Writes with the ``tensorboard`` package, from a thread of its own.
 
+    When the disk is full or the like, the event that finds that out raises, and the next one begins
+    a new file.
+
     Raises:
         ImportError: the package is not installed.
+        OpError: the file cannot be written, with TensorFlow's code.
     """
 
     def __init__(
@@ -47,22 +54,41 @@ class LocalEventWriter:
             raise ImportError(
                 "tf.summary.FileWriter needs the tensorboard package: pip install tensorboard"
             ) from error
+        self._logdir = logdir
         self._arguments = (logdir, max_queue, flush_secs, filename_suffix)
         self._make_writer = EventFileWriter
         self._event_type = Event
         self._writer: Any = None
 
     def open(self) -> None:
-        self._writer = self._make_writer(*self._arguments)
+        with translated(self._logdir):
+            self._writer = self._make_writer(*self._arguments)
 
     def add_event(self, event: event_pb2.Event) -> None:
-        self._writer.add_event(self._event_type.FromString(event.SerializeToString()))
+        if self._writer is None:
+            self.open()
+        with self._writing() as writer:
+            writer.add_event(self._event_type.FromString(event.SerializeToString()))
 
     def flush(self) -> None:
-        self._writer.flush()
+        if self._writer is not None:
+            with self._writing() as writer:
+                writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            with self._writing() as writer:
+                writer.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """The writer, which is given up if it fails: it could only repeat the same error."""
+        with translated(self._logdir):
+            try:
+                yield self._writer
+            except OSError:
+                self._writer = None
+                raise
 
 
 class SessionEventWriter:

@@ -30,6 +30,7 @@ from flowray.client.ops.parsing_ops import (
     decode_raw,
     parse_example,
     parse_single_example,
+    parse_single_sequence_example,
     parse_tensor,
     serialize_tensor,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "matching_files",
     "parse_example",
     "parse_single_example",
+    "parse_single_sequence_example",
     "parse_tensor",
     "read_file",
     "serialize_tensor",

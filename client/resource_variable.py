@@ -280,5 +280,5 @@ def variable_shape(handle: Tensor, out_type: DType = dtypes.int32) -> Tensor:
     """The shape of the variable that ``handle`` names: a constant where it is known."""
     shape = handle.op._attrs.get("shape") if handle.op.type == "VarHandleOp" else None
     if shape is not None and None not in shape:
-        return constant(list(shape), out_type, shape=[len(shape)], name="Shape")
+        return constant(list(shape), out_type, shape=[len(shape)])
     return apply_op("VariableShape", handle, out_type=out_type)  # type: ignore[no-any-return]

@@ -6,19 +6,22 @@ All errors come as ``flowray.proto.errors.OpError`` with TensorFlow's code.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import queue
 import random
 import threading
+import time
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import EncodeError
 
 from flowray.proto import config_pb2, errors, graph_pb2, master_pb2, service, stream_pb2, tensors
+
+_log = logging.getLogger(__name__)
 
 StepResults = tuple[Sequence[Any], "config_pb2.RunMetadata | None"]
 
@@ -198,14 +201,20 @@ class GrpcTransport:
 
 
 class _Stream:
-    """The bidirectional stream: requests of any thread, answered in any order."""
+    """The bidirectional stream: requests of any thread, answered in any order.
+
+    Whoever waits for a response and finds nobody reading reads himself, for all: a thread that only
+    reads would have to be woken for every response, and then wake who waits.
+    """
 
     def __init__(self, channel: grpc.Channel, metadata: Any) -> None:
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._waiting: dict[int, Future[stream_pb2.StreamResponse]] = {}
+        self._open: set[int] = set()
+        self._responses: dict[int, stream_pb2.StreamResponse] = {}
+        """Those that came while others waited."""
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
-        self.broken = False
+        self._changed = threading.Condition()
+        self._is_read = False
         self._error: Exception | None = None
         start = channel.stream_stream(
             service.STREAM_PATH,
@@ -213,8 +222,10 @@ class _Stream:
             response_deserializer=stream_pb2.StreamResponse.FromString,
         )
         self._call = start(iter(self._requests.get, None), metadata=metadata, wait_for_ready=True)
-        self._reader = threading.Thread(target=self._read, name="flowray-stream", daemon=True)
-        self._reader.start()
+
+    @property
+    def broken(self) -> bool:
+        return self._error is not None
 
     def call(
         self, request: stream_pb2.StreamRequest, timeout: float | None, limit: int
@@ -226,27 +237,75 @@ class _Stream:
             ResourceExhaustedError: the request has more than ``limit`` bytes.
             DeadlineExceededError: no response within ``timeout`` seconds; the step is cancelled.
         """
-        request.id = next(self._ids)
+        number = request.id = next(self._ids)
         data = _serialized(request, limit)
-        future: Future[stream_pb2.StreamResponse] = Future()
-        with self._lock:
-            if self.broken:
-                assert self._error is not None
+        with self._changed:
+            if self._error is not None:
                 raise self._error
-            self._waiting[request.id] = future
+            self._open.add(number)
         self._requests.put(data)
         try:
-            return future.result(timeout)
-        except TimeoutError:
-            self._cancel(request.id)
-            raise errors.deadline_exceeded("Deadline Exceeded") from None
-        except BaseException:
-            # Ctrl-C in the waiting thread: the step must not go on without anybody listening.
-            if not future.done():
-                self._cancel(request.id)
+            if self._wait(number, timeout):
+                self._read_until(number)
+            return self._responses[number]
+        except BaseException as error:
+            # Also Ctrl-C in the waiting thread: the step must not go on without a listener.
+            if number not in self._responses and not self.broken:
+                self._cancel(number)
+            if isinstance(error, TimeoutError):
+                raise errors.deadline_exceeded("Deadline Exceeded") from None
             raise
         finally:
-            self._waiting.pop(request.id, None)
+            with self._changed:
+                self._open.discard(number)
+                self._responses.pop(number, None)
+
+    def _wait(self, number: int, timeout: float | None) -> bool:
+        """Waits for a response; True if nobody reads, and the caller shall."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while number not in self._responses:
+                if self._error is not None:
+                    raise self._error
+                if not self._is_read:
+                    self._is_read = True
+                    if deadline is None:
+                        return True
+                    # Reading cannot be given up when the time is over.
+                    threading.Thread(
+                        target=self._read_for_all, name="flowray-stream", daemon=True
+                    ).start()
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError
+                self._changed.wait(left)
+            return False
+
+    def _read_until(self, number: int | None) -> None:
+        """Reads responses, until that of ``number`` has come."""
+        try:
+            for response in self._call:
+                with self._changed:
+                    if response.id in self._open:
+                        self._responses[response.id] = response
+                        if response.id != number:
+                            self._changed.notify_all()
+                if response.id == number:
+                    return
+            self._error = errors.unavailable("the master closed the connection")
+        except grpc.RpcError as error:
+            self._error = _op_error(error)
+        finally:
+            with self._changed:
+                self._is_read = False
+                self._changed.notify_all()
+        raise self._error
+
+    def _read_for_all(self) -> None:
+        try:
+            self._read_until(None)
+        except errors.OpError as error:
+            _log.debug("the stream ended: %s", error)
 
     def _cancel(self, number: int) -> None:
         cancel = stream_pb2.StreamRequest(id=number, cancel=number)
@@ -255,24 +314,6 @@ class _Stream:
     def close(self) -> None:
         self._requests.put(None)
         self._call.cancel()  # type: ignore[no-untyped-call]
-
-    def _read(self) -> None:
-        error: Exception
-        try:
-            for response in self._call:
-                future = self._waiting.pop(response.id, None)
-                if future is not None:
-                    future.set_result(response)
-            error = errors.unavailable("the master closed the connection")
-        except grpc.RpcError as rpc_error:
-            error = _op_error(rpc_error)
-        with self._lock:
-            self.broken = True
-            self._error = error
-            waiting = list(self._waiting.values())
-        for future in waiting:
-            if not future.done():
-                future.set_exception(error)
 
 
 def _serialized(request: stream_pb2.StreamRequest, limit: int) -> bytes:

@@ -28,7 +28,7 @@ import flowray.deploy
 from flowray.deploy import cluster
 from flowray.deploy.cluster import ClusterError, ClusterSpec, JobSpec
 from flowray.master.master import Master
-from flowray.master.service import ServerThread, ServiceOptions
+from flowray.master.service import LoopThread, ServerThread, ServiceOptions
 from flowray.master.worker_pool import TaskSpec, WorkerPool
 from flowray.proto import errors
 from flowray.worker.actor import WorkerActor
@@ -106,15 +106,18 @@ def _serve(
     with ExitStack() as stack:
         stack.enter_context(_ray(address, sum(job.tasks for job in spec.jobs.values())))
         tasks = spec.tasks(int(ray.cluster_resources().get("GPU", 0)))
+        # One loop hears both clients and workers, so that a step wakes few threads.
+        loop = LoopThread()
+        stack.callback(loop.stop)
         try:
-            pool = WorkerPool(tasks, WorkerActor)
+            pool = WorkerPool(tasks, WorkerActor, loop.loop)
         except errors.OpError as error:
             raise click.ClickException(error.message) from None
         stack.callback(pool.close)
         master = Master(pool.workers, default_task)
         pool.report_losses_to(master.worker_lost)
         try:
-            server = ServerThread(master, f"{host}:{port}", options)
+            server = ServerThread(master, f"{host}:{port}", options, loop)
         except OSError as error:
             raise _cannot_serve(host, port, error) from None
         stack.callback(server.stop)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -604,34 +604,62 @@ async def serve(
     return MasterServer(server, handlers, port)
 
 
-class ServerThread:
-    """A server with an event loop in a thread of its own."""
+class LoopThread:
+    """An event loop in a thread of its own."""
 
-    def __init__(self, master: Master, address: str, options: ServiceOptions | None = None) -> None:
-        """Raises OSError if the address cannot be bound."""
-        self._loop = asyncio.new_event_loop()
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
-            target=self._loop.run_forever, name="flowray-master", daemon=True
+            target=self.loop.run_forever, name="flowray-master", daemon=True
         )
         self._thread.start()
-        starting = asyncio.run_coroutine_threadsafe(serve(master, address, options), self._loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What ``coroutine`` returns, having run in the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+class ServerThread:
+    """A server in the event loop of a thread.
+
+    Args:
+        loop: the thread; one of its own, which ends with the server, if None.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        master: Master,
+        address: str,
+        options: ServiceOptions | None = None,
+        loop: LoopThread | None = None,
+    ) -> None:
+        self._owns_loop = loop is None
+        self._loop = loop or LoopThread()
         try:
-            self._server = starting.result()
+            self._server = self._loop.run(serve(master, address, options))
         except BaseException:
-            self._end_loop()
+            self._end()
             raise
         self.port = self._server.port
 
     def stop(self, grace: float | None = None) -> None:
-        """Stops the server and ends the thread."""
-        asyncio.run_coroutine_threadsafe(self._server.stop(grace), self._loop).result()
-        self._end_loop()
+        """Stops the server."""
+        self._loop.run(self._server.stop(grace))
+        self._end()
 
     def join(self) -> None:
         """Returns when the server has stopped."""
-        asyncio.run_coroutine_threadsafe(self._server.wait(), self._loop).result()
+        self._loop.run(self._server.wait())
 
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def _end(self) -> None:
+        if self._owns_loop:
+            self._loop.stop()

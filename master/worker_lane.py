@@ -6,6 +6,7 @@ once, or fails with UnavailableError when the process dies.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import socket
@@ -100,7 +101,12 @@ class Lane(ABC):
 
 
 class SocketLane(Lane):
-    """Two connections: one for everything in order, one for cancelling."""
+    """Two connections: one for everything in order, one for cancelling.
+
+    Args:
+        loop: the event loop that reads the answers, and so calls back; a thread of the lane's own
+            if None. With the loop that also answers the client, a step wakes one thread less.
+    """
 
     def __init__(
         self,
@@ -108,13 +114,19 @@ class SocketLane(Lane):
         urgent: socket.socket,
         death: str,
         on_death: Callable[[], None],
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(death, on_death)
         self._line, self._urgent = line, urgent
+        self._loop = loop
+        self._frames = lane.FrameReader(line)
         self._backlog: deque[lane.Buffer] = deque()
         self._sending = threading.Condition(threading.Lock())
-        for target in (self._receive, self._send_backlog):
-            threading.Thread(target=target, name="flowray-lane", daemon=True).start()
+        threading.Thread(target=self._send_backlog, name="flowray-lane", daemon=True).start()
+        if loop is None:
+            threading.Thread(target=self._receive, name="flowray-lane", daemon=True).start()
+        else:
+            loop.call_soon_threadsafe(loop.add_reader, line, self._receive_ready)
 
     def _send(self, parts: Sequence[lane.Buffer], blocking: bool) -> None:
         with self._sending:
@@ -167,13 +179,31 @@ class SocketLane(Lane):
             logger.exception("an answer of a worker cannot be read")
             self._die(error)
 
+    def _receive_ready(self) -> None:
+        """Called by the event loop when there is something to read."""
+        try:
+            for frame in self._frames.frames():
+                self._answered(frame)
+            return
+        except lane.LaneClosedError as error:
+            reason: Exception = error
+        except Exception as error:
+            logger.exception("an answer of a worker cannot be read")
+            reason = error
+        assert self._loop is not None
+        self._loop.remove_reader(self._line)
+        self._die(reason)
+        self._line.close()
+
     def _close(self) -> None:
         for line in (self._line, self._urgent):
             try:
                 line.shutdown(socket.SHUT_RDWR)
             except OSError as error:
                 logger.debug("closing a lane: %s", error)
-            line.close()
+            # The loop still watches what it reads; the end wakes it, and it closes.
+            if self._loop is None or line is not self._line or self._loop.is_closed():
+                line.close()
         with self._sending:
             self._backlog.clear()
             self._sending.notify()

@@ -7,6 +7,7 @@ the old incarnation stay dead on this task (AbortedError); new ones find it empt
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import socket
@@ -65,10 +66,17 @@ class ActorWorker:
         spec: the task.
         actor_class: constructed with the task's name and its number of GPUs; see
             ``worker.actor.WorkerActor``.
+        loop: the event loop that reads its answers; see ``SocketLane``.
     """
 
-    def __init__(self, spec: TaskSpec, actor_class: type[Any]) -> None:
+    def __init__(
+        self,
+        spec: TaskSpec,
+        actor_class: type[Any],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.task = spec.name
+        self._loop = loop
         self.on_lost: Callable[[str, errors.OpError], None] = _ignore
         """Called with the task's name when its process dies; see ``Master.worker_lost``."""
         self._closed = threading.Event()
@@ -140,7 +148,7 @@ class ActorWorker:
         lane: Lane
         lines = self._open_lines(hello["node"])
         if lines is not None:
-            lane = SocketLane(*lines, death, on_death)
+            lane = SocketLane(*lines, death, on_death, self._loop)
         else:
             lane = CallLane(self._actor, incarnation, death, on_death)
         logger.info("%s: pid %d on node %s", self.task, pid, hello["node"][:8])
@@ -264,14 +272,19 @@ class WorkerPool:
 
     Args:
         tasks: in the order of their devices.
-        actor_class: see ``ActorWorker``.
+        actor_class, loop: see ``ActorWorker``.
 
     Raises:
         UnavailableError: a task did not start. Nothing is left behind then.
     """
 
-    def __init__(self, tasks: Sequence[TaskSpec], actor_class: type[Any]) -> None:
-        self.workers = [ActorWorker(task, actor_class) for task in tasks]
+    def __init__(
+        self,
+        tasks: Sequence[TaskSpec],
+        actor_class: type[Any],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.workers = [ActorWorker(task, actor_class, loop) for task in tasks]
         try:
             with ThreadPoolExecutor(len(self.workers)) as threads:
                 list(threads.map(ActorWorker.connect, self.workers))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ Buffer = bytes | memoryview
 
 _TOTAL = struct.Struct("<Q")
 _COUNT = struct.Struct("<I")
+_CHUNK = 1 << 16
 
 
 class LaneClosedError(Exception):
@@ -59,6 +60,59 @@ def read_frame(line: socket.socket) -> memoryview:
     """The next frame. Raises LaneClosedError: the stream ended, or broke."""
     (size,) = _TOTAL.unpack(read_exactly(line, _TOTAL.size))
     return read_exactly(line, size)
+
+
+class FrameReader:
+    """Reads frames from a socket as far as they have come, for who must not wait for the rest."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._start = bytearray()  # of a frame that is not whole
+        self._body: memoryview | None = None  # of a large one, to be filled
+        self._filled = 0
+
+    def frames(self) -> Iterator[Buffer]:
+        """The frames that are there. Raises LaneClosedError: the stream ended, or broke."""
+        while True:
+            try:
+                if self._body is None:
+                    data = self._line.recv(_CHUNK, socket.MSG_DONTWAIT)
+                    count = len(data)
+                    self._start += data
+                else:
+                    count = self._line.recv_into(self._body[self._filled :], 0, socket.MSG_DONTWAIT)
+                    self._filled += count
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise LaneClosedError(str(error)) from error
+            if count == 0:
+                raise LaneClosedError("end of file")
+            yield from self._whole()
+            if count < _CHUNK and self._body is None:
+                return  # all that was there; more makes the socket readable again
+
+    def _whole(self) -> Iterator[Buffer]:
+        """The frames that are whole now."""
+        if self._body is not None:
+            if self._filled < len(self._body):
+                return
+            frame, self._body = self._body, None
+            yield frame
+        while len(self._start) >= _TOTAL.size:
+            (size,) = _TOTAL.unpack_from(self._start)
+            end = _TOTAL.size + size
+            if len(self._start) < end:
+                if size > _CHUNK:
+                    part = self._start[_TOTAL.size :]
+                    self._start.clear()
+                    self._body = np.empty(size, np.uint8).data
+                    self._body[: len(part)] = part
+                    self._filled = len(part)
+                return
+            frame = memoryview(bytes(self._start[_TOTAL.size : end]))
+            del self._start[:end]
+            yield frame
 
 
 def read_exactly(line: socket.socket, size: int) -> memoryview:

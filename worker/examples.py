@@ -21,13 +21,20 @@ from flowray.proto.shapes import Shape, format_shape, num_elements
 
 Array = np.ndarray[Any, Any]
 
-_KINDS = {"bytes_list": dtypes.string, "float_list": dtypes.float32, "int64_list": dtypes.int64}
+KINDS = {"bytes_list": dtypes.string, "float_list": dtypes.float32, "int64_list": dtypes.int64}
+"""The dtype that each kind of feature has."""
 _C_NAMES = {dtypes.float32: "float"}
 
 
 def type_name(dtype: DType) -> str:
     """How TensorFlow's messages call the dtype."""
     return _C_NAMES.get(dtype, dtype.name)
+
+
+def could_not_parse(data: bytes) -> errors.InvalidArgumentError:
+    return errors.invalid_argument(
+        f"Could not parse example input, value: '{data.decode('utf-8', 'replace')}'"
+    )
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,7 @@ class Record:
         try:
             return cls(Example.FromString(data).features.feature, prefix)
         except DecodeError:
-            raise errors.invalid_argument(
-                f"Could not parse example input, value: '{data.decode('utf-8', 'replace')}'"
-            ) from None
+            raise could_not_parse(data) from None
 
     def values(self, key: str, dtype: DType, mismatch: str) -> Sequence[Any] | None:
         """The values of a feature; None if the record has none of that name or an empty one.
@@ -57,8 +62,8 @@ class Record:
         kind = feature.WhichOneof("kind")
         if kind is None:
             return None
-        if _KINDS[kind] != dtype:
-            text = mismatch.format(got=type_name(_KINDS[kind]), wanted=type_name(dtype))
+        if KINDS[kind] != dtype:
+            text = mismatch.format(got=type_name(KINDS[kind]), wanted=type_name(dtype))
             raise errors.invalid_argument(f"{self.at(key)}Data types don't match. {text}")
         values: Sequence[Any] = getattr(feature, kind).value
         return values

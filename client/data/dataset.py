@@ -180,8 +180,8 @@ class Dataset:
                 otherwise they are sorted.
             seed: of the shuffling.
 
-        Where no file matches, an initializable iterator fails with InvalidArgumentError when it is
-        initialized; a one-shot iterator just has no elements.
+        Where no file matches, iterators fail with InvalidArgumentError: when they are initialized,
+        or, for a one-shot iterator, when the first element is asked for.
         """
         from flowray.client.ops.array_ops import identity, shape
         from flowray.client.ops.control_flow_ops import Assert

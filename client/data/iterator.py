@@ -12,6 +12,7 @@ from flowray.client.framework.graph import (
     Operation,
     Tensor,
     colocate_with,
+    control_dependencies,
     get_default_graph,
     name_scope,
 )
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flowray.client.data.dataset import Dataset
 
 _MANY_CALLS: Final = 32
+_CHECK: Final = "Assert"
 
 
 class Iterator:
@@ -217,15 +219,18 @@ class _Copier:
                 f"Cannot capture a placeholder (name:{op.name}, type:{op.type}) by value."
             )
         makes_dataset = [t.dtype for t in op._outputs] == [dtypes.variant]
-        if definition.stateful and not makes_dataset:
+        if definition.stateful and not makes_dataset and op.type != _CHECK:
             raise _NotCopiableError(
                 f"Cannot capture a stateful node (name:{op.name}, type:{op.type}) by value."
             )
-        # Control inputs do not come along: nothing but the values is wanted.
         inputs = [self.tensor(t) for t in op._inputs]
+        # Nothing but the values is wanted, and what checks them: TensorFlow drops that, so that
+        # files that are not there just end its training before the first step.
+        checks = [self._operation(c) for c in op.control_inputs if c.type == _CHECK]
         attrs = {
             key: from_attr_value(op.node_def.attr[key], attr.kind)
             for key, attr in definition.attrs.items()
             if key in op.node_def.attr
         }
-        return get_default_graph().create_op(op.type, inputs, name=op.name, attrs=attrs)
+        with control_dependencies(checks):
+            return get_default_graph().create_op(op.type, inputs, name=op.name, attrs=attrs)

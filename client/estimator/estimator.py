@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flowray.client import data, logging, summary
+from flowray.client import data, logging, metrics, summary
 from flowray.client.estimator import evaluation
 from flowray.client.estimator.model_fn import (
     LOSS_METRIC_KEY,
@@ -318,8 +318,6 @@ class Estimator:
             step = _create_global_step(graph)
             features, labels = self._inputs(input_fn, ModeKeys.EVAL)
             spec = self._call_model_fn(features, labels, ModeKeys.EVAL, self._config)
-            from flowray.client import metrics
-
             wanted = dict(spec.eval_metric_ops)
             if LOSS_METRIC_KEY in wanted:
                 raise ValueError(

@@ -225,6 +225,18 @@ def _dtype_of_tensors(value: Any) -> DType | None:
     return None
 
 
+def own_dtype(value: Any) -> DType | None:
+    """The dtype that ``convert_to_tensor`` gives ``value`` unasked; None if it gives none."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None and contains_tensor(value):
+        return _dtype_of_tensors(value)
+    try:
+        dtype = tensors.make_tensor_proto(value).dtype if dtype is None else dtype
+        return dtypes.as_dtype(dtype).base_dtype
+    except (TypeError, ValueError):
+        return None
+
+
 def _indexed_slices_conversion(
     value: IndexedSlices, dtype: Any = None, name: str | None = None, as_ref: bool = False
 ) -> Any:

@@ -27,7 +27,7 @@ def write_graph(
         proto = proto.as_graph_def()
     path = os.path.join(logdir, name)
     content = text_format.MessageToString(proto).encode() if as_text else proto.SerializeToString()
-    with translated():
+    with translated(path):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         durable_files.replace(path, content)
     return path

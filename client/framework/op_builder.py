@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from flowray.client.framework.conversion import convert_n_to_tensor, convert_to_tensor
+from flowray.client.framework.conversion import convert_n_to_tensor, convert_to_tensor, own_dtype
 from flowray.client.framework.graph import Operation, Tensor, get_default_graph, name_scope
 from flowray.client.framework.graph import _graph_of as graph_of
 from flowray.proto import dtypes, errors, op_registry
@@ -94,7 +94,7 @@ def _convert(
     wanted = arg.dtype
     if wanted is None and arg.type_attr in attrs:
         wanted = dtypes.as_dtype(attrs[arg.type_attr])
-    default = None if wanted is not None else _default_type(definition, arg)
+    default = None if wanted is not None else _default_type(definition, arg, value)
     if wanted is None and default is None:
         default = _dtype_of_peers(definition, arg, inputs)
     try:
@@ -173,11 +173,16 @@ def _convert_list(
     return tensors
 
 
-def _default_type(definition: OpDef, arg: ArgDef) -> DType | None:
+def _default_type(definition: OpDef, arg: ArgDef, value: Any) -> DType | None:
+    """The attribute's default, for a value whose own dtype the attribute does not allow."""
     if arg.type_attr is None:
         return None
-    default = definition.attrs[arg.type_attr].default
-    return default if isinstance(default, DType) else None
+    attr = definition.attrs[arg.type_attr]
+    if not isinstance(attr.default, DType):
+        return None
+    if attr.allowed is not None and own_dtype(value) in attr.allowed:
+        return None
+    return attr.default
 
 
 def _dtype_of_peers(definition: OpDef, arg: ArgDef, inputs: Sequence[Any]) -> DType | None:

@@ -2,12 +2,14 @@
 
 from flowray.client.gradients import (  # noqa: F401 - imported for their registrations
     array_ops,
+    box_ops,
     checkpoint_ops,
     control_flow_ops,
     conv_ops,
     dataset_ops,
     functional_ops,
     image_codec_ops,
+    image_ops,
     io_ops,
     layout_ops,
     logging_ops,

@@ -99,7 +99,10 @@ def _sub(op: Operation, grad: Tensor) -> list[Tensor | None]:
 @gradient("Mul")
 def _mul(op: Operation, grad: Tensor) -> list[Tensor | None]:
     x, y = map(tf.conj, op.inputs)
-    return reduce_to_inputs(op, tf.multiply(grad, y), tf.multiply(x, grad))
+    alike = is_fully_defined(x.shape_tuple) and x.shape_tuple == y.shape_tuple == grad.shape_tuple
+    by_x = tf.multiply(grad, y)
+    by_y = tf.multiply(grad, x) if alike else tf.multiply(x, grad)
+    return reduce_to_inputs(op, by_x, by_y)
 
 
 @gradient("MulNoNan")
@@ -228,7 +231,7 @@ def _of_input(slope: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
 
     def function(op: Operation, grad: Tensor) -> Tensor:
         with control_dependencies([grad]):
-            return tf.multiply(grad, tf.conj(slope(op.inputs[0])))
+            return tf.multiply(grad, tf.conj(slope(op.inputs[0])), "mul")
 
     return function
 
@@ -238,9 +241,16 @@ def _of_output(slope: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
 
     def function(op: Operation, grad: Tensor) -> Tensor:
         with control_dependencies([grad]):
-            return tf.multiply(grad, tf.conj(slope(op.outputs[0])))
+            return tf.multiply(grad, tf.conj(slope(op.outputs[0])), "mul")
 
     return function
+
+
+@gradient("Square")
+def _square(op: Operation, grad: Tensor) -> Tensor:
+    with control_dependencies([grad]):
+        x = tf.conj(op.inputs[0])
+        return tf.multiply(grad, tf.multiply(x, _number(2, x)))
 
 
 def _one_minus_square(x: Tensor) -> Tensor:
@@ -248,7 +258,6 @@ def _one_minus_square(x: Tensor) -> Tensor:
 
 
 _SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "Square": lambda x: tf.multiply(x, _number(2, x)),
     "Expm1": tf.exp,
     "Log": tf.reciprocal,
     "Log1p": lambda x: tf.reciprocal(tf.add(_number(1, x), x)),

@@ -10,6 +10,7 @@ not_differentiable(
     "ParseExample",
     "ParseExampleV2",
     "ParseSingleExample",
+    "ParseSingleSequenceExample",
     "ParseTensor",
     "SerializeTensor",
 )

@@ -69,7 +69,10 @@ def _with_kept_dims(op: Operation, value: Tensor) -> Tensor:
 
 def _spread(op: Operation, grad: Tensor) -> Tensor:
     """The gradient of a sum: every element of the input gets its sum's."""
-    x = op.inputs[0]
+    x, axes = op.inputs[0], constant_value(op.inputs[1])
+    rank = x.shape.rank
+    if rank is not None and axes is not None and np.array_equal(axes, np.arange(rank)):
+        return apply_op("Tile", apply_op("Reshape", grad, [1] * rank), _shape_of(x))  # type: ignore[no-any-return]
     result: Tensor = apply_op("BroadcastTo", _with_kept_dims(op, grad), _shape_of(x))
     result.set_shape(x.shape)
     return result

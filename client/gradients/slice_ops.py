@@ -10,7 +10,6 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.array_ops import dense
 from flowray.client.gradients.registry import gradient, not_differentiable
 from flowray.client.ops import array_ops, slice_ops
-from flowray.proto import dtypes
 
 not_differentiable("Where", "Unique", "UniqueWithCounts", "ListDiff")
 
@@ -58,8 +57,7 @@ def strided_slice_grad(op: Any, grad: Any) -> Any:
 def _rows(params: Any, indices: Any, grad: Any) -> IndexedSlices:
     """The gradient of a gather along the first axis: one row for each index."""
     with colocate_with(params):
-        shape = array_ops.shape(params, out_type=dtypes.int64)
-        shape = apply_op("Cast", shape, DstT=dtypes.int32)
+        shape = array_ops.shape(params)
     count = array_ops.expand_dims(array_ops.size(indices), 0)
     values = array_ops.reshape(dense(grad), array_ops.concat([count, shape[1:]], 0))
     return IndexedSlices(values, array_ops.reshape(indices, count), shape)

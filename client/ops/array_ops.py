@@ -393,7 +393,7 @@ def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool
 
 def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Any:
     """``a`` with its last two dimensions swapped. ValueError below rank 2."""
-    with name_scope(name, "matrix_transpose", [a]) as scope:
+    with name_scope(name, "matrix_transpose", [a]):
         a = convert_to_tensor(a, name="a")
         known = a.shape.rank
         if known is None:
@@ -405,7 +405,7 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
             )
         else:
             perm = [*range(known - 2), known - 1, known - 2]
-        return transpose(a, perm, name=scope, conjugate=conjugate)
+        return transpose(a, perm, conjugate=conjugate)
 
 
 def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:

@@ -13,7 +13,7 @@ from flowray.client.framework.conversion import (
 from flowray.client.framework.graph import Tensor, colocate_with, name_scope
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.ops import math_ops, reduction_ops
+from flowray.client.ops import array_ops, math_ops, reduction_ops
 from flowray.proto import dtypes
 
 
@@ -57,7 +57,7 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
         )
         # The root of 0 has no gradient: take that of 1 there instead, and put the 0 back.
         positive = math_ops.greater(squares, 0)
-        safe = apply_op("Select", positive, squares, _ones_like(squares))
+        safe = apply_op("Select", positive, squares, array_ops.ones_like(squares))
         norm = apply_op("Select", positive, math_ops.sqrt(safe), squares)
         scaled = math_ops.multiply(values, clip_norm, "mul")
         values.shape.assert_is_compatible_with(scaled.shape)
@@ -68,19 +68,17 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
     return result
 
 
-def _ones_like(x: Tensor) -> Tensor:
-    return apply_op("Fill", apply_op("Shape", x), constant(1, x.dtype.base_dtype), name="ones_like")  # type: ignore[no-any-return]
-
-
 def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Tensor:
     """``t`` scaled down so that its L2 norm per element is at most ``clip_norm``."""
     with name_scope(name, "clip_by_average_norm", [t, clip_norm]) as scope:
         t = convert_to_tensor(t, name="t")
-        count = math_ops.cast(apply_op("Size", t), dtypes.float32)
-        inverse = math_ops.rsqrt(reduction_ops.reduce_sum(math_ops.multiply(t, t, "mul")))
-        limit = math_ops.truediv(constant(1.0), clip_norm)
-        factor = math_ops.minimum(math_ops.multiply(inverse, count, "mul"), limit)
+        count = math_ops.cast(array_ops.size(t), dtypes.float32)
+        squares = math_ops.multiply(t, t, "mul")
+        axes = math_ops.range(array_ops.rank(t))
+        inverse = math_ops.rsqrt(reduction_ops.reduce_sum(squares, axes))
         scaled = math_ops.multiply(t, clip_norm, "mul")
+        by_norm = math_ops.multiply(inverse, count, "mul")
+        factor = math_ops.minimum(by_norm, math_ops.truediv(constant(1.0), clip_norm))
         return apply_op("Identity", math_ops.multiply(scaled, factor, "mul"), name=scope)  # type: ignore[no-any-return]
 
 
@@ -141,8 +139,9 @@ def clip_by_global_norm(
     with name_scope(
         name, "clip_by_global_norm", [*(t for t in tensors if t is not None), clip_norm]
     ) as scope:
+        by_norm = math_ops.truediv(1.0, norm)
         limit = math_ops.truediv(constant(1.0, norm.dtype.base_dtype), clip_norm)
-        factor = math_ops.minimum(math_ops.truediv(1.0, norm), limit)
+        factor = math_ops.minimum(by_norm, limit)
         scale = math_ops.multiply(clip_norm, factor, "mul")
         # Adds 0, or NaN if the norm is not finite: a broken gradient should be seen.
         scale = scale + (norm - norm)  # type: ignore[operator]

@@ -272,7 +272,7 @@ def conv1d(
         first = data_format in ("NCW", "NCHW")
         if data_format not in (None, "NHWC", "NWC", "NCHW", "NCW"):
             raise ValueError('data_format must be "NWC" or "NCW".')
-        axis = 2 if first else 1
+        axis = -2 if first else -3
         step, apart = (
             _single(v, name) for v, name in ((stride, "stride"), (dilations, "dilations"))
         )
@@ -284,8 +284,9 @@ def conv1d(
             use_cudnn_on_gpu=use_cudnn_on_gpu is not False,
             data_format="NCHW" if first else "NHWC",
             dilations=[1, apart],
+            name=scope,
         )
-        return apply_op("Squeeze", result, squeeze_dims=[axis], name=scope)
+        return apply_op("Squeeze", result, squeeze_dims=[axis])
 
 
 def _single(value: Any, name: str) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import Tensor, colocate_with, name_scope
+from flowray.client.framework.conversion import constant, convert_to_tensor
+from flowray.client.framework.graph import colocate_with, name_scope
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.ops.slice_ops import gather
+from flowray.client.ops import array_ops, math_ops
+from flowray.client.ops.clip_ops import clip_by_norm
+from flowray.client.ops.slice_ops import dynamic_partition, gather, where
 from flowray.proto import dtypes
 from flowray.proto.shapes import as_shape
 
@@ -41,75 +43,63 @@ def embedding_lookup(
         raise ValueError(f"Need at least one param, got {params}")
     with name_scope(name, "embedding_lookup", [*shards, ids]) as scope:
         ids = convert_to_tensor(ids, name="ids")
-        ids_rank = apply_op("Rank", ids) if ids.shape.rank is None else ids.shape.rank
         if len(shards) == 1:
-            return _clipped(_gather(shards[0], ids), ids_rank, max_norm, scope)
-        flat = apply_op("Reshape", ids, [-1])
-        places = apply_op("Range", 0, apply_op("Size", flat), 1)
+            with colocate_with(shards[0]):
+                rows = _clipped(gather(shards[0], ids, name=scope), ids, max_norm)
+            # The result itself need not be where the table is.
+            return array_ops.identity(rows)
+        flat = array_ops.reshape(ids, [-1])
+        places = math_ops.range(array_ops.size(flat))
         shard_of, row_in_shard = _partition(flat, shards, partition_strategy)
-        shard_of = apply_op("Cast", shard_of, DstT=dtypes.int32)
-        rows = apply_op("DynamicPartition", row_in_shard, shard_of, num_partitions=len(shards))
-        origins = apply_op("DynamicPartition", places, shard_of, num_partitions=len(shards))
-        found = [_gather(p, r) for p, r in zip(shards, rows, strict=True)]
-        stitched = apply_op("DynamicStitch", origins, found)
+        shard_of = math_ops.cast(shard_of, dtypes.int32)
+        rows = dynamic_partition(row_in_shard, shard_of, len(shards))
+        origins = dynamic_partition(places, shard_of, len(shards))
+        found = []
+        for shard, wanted in zip(shards, rows, strict=True):
+            with colocate_with(shard):
+                found.append(gather(shard, wanted))
+        stitched = apply_op("ParallelDynamicStitch", origins, found, name=scope)
         row_shape = as_shape(shards[0].shape)[1:]
         for shard in shards[1:]:
             row_shape = row_shape.merge_with(as_shape(shard.shape)[1:])
-        tail = (
-            convert_to_tensor(row_shape.as_list(), dtypes.int32)
-            if row_shape.is_fully_defined()
-            else apply_op("StridedSlice", apply_op("Shape", shards[0]), [1], [0], [1], end_mask=1)
-        )
-        shape = apply_op("ConcatV2", [apply_op("Shape", ids), tail], 0)
-        result = apply_op("Reshape", stitched, shape)
+        tail: Any = row_shape
+        if not row_shape.is_fully_defined():
+            with colocate_with(shards[0]):
+                tail = array_ops.shape(shards[0])[1:]
+        shape = array_ops.concat([array_ops.shape(ids), tail], 0)
+        result = array_ops.reshape(stitched, shape)
         result.set_shape(ids.shape.concatenate(row_shape))
-        return _clipped(result, ids_rank, max_norm, scope)
+        return _clipped(result, ids, max_norm)
 
 
-def _partition(ids: Tensor, shards: list[Any], strategy: str) -> tuple[Any, Any]:
+def _partition(ids: Any, shards: list[Any], strategy: str) -> tuple[Any, Any]:
     """The shard of each id, and its row there."""
-    count = convert_to_tensor(len(shards), ids.dtype.base_dtype)
+    count = len(shards)
     if strategy == "mod":
-        return apply_op("FloorMod", ids, count), apply_op("FloorDiv", ids, count)
+        return ids % count, ids // count
     if strategy != "div":
         raise ValueError("Unrecognized partition strategy: " + strategy)
     sizes = [as_shape(shard.shape)[0].value for shard in shards]
     if all(size is not None for size in sizes):
-        total: Any = convert_to_tensor(sum(s or 0 for s in sizes), ids.dtype.base_dtype)
+        total: Any = constant(sum(s or 0 for s in sizes), ids.dtype.base_dtype)
     else:
-        lengths = [
-            apply_op("StridedSlice", apply_op("Shape", s), [0], [1], [1], shrink_axis_mask=1)
-            for s in shards
-        ]
-        total = apply_op("Cast", apply_op("AddN", lengths), DstT=ids.dtype.base_dtype)
+        total = math_ops.cast(
+            math_ops.add_n([array_ops.shape(s)[0] for s in shards]), ids.dtype.base_dtype
+        )
     # The first ``extras`` shards have one row more than the others.
-    per_shard, extras = apply_op("FloorDiv", total, count), apply_op("FloorMod", total, count)
-    shard_of = apply_op(
-        "Maximum",
-        apply_op("FloorDiv", ids, per_shard + 1),
-        apply_op("FloorDiv", ids - extras, per_shard),
-    )
-    row = apply_op(
-        "Select",
-        apply_op("Less", shard_of, extras),
-        apply_op("FloorMod", ids, per_shard + 1),
-        apply_op("FloorMod", ids - extras, per_shard),
-    )
+    per_shard, extras = total // count, total % count
+    shard_of: Any = math_ops.maximum(ids // (per_shard + 1), (ids - extras) // per_shard)
+    row = where(shard_of < extras, ids % (per_shard + 1), (ids - extras) % per_shard)
     return shard_of, row
 
 
-def _gather(params: Any, ids: Any) -> Any:
-    """The rows, read where the table is."""
-    with colocate_with(params):
-        return gather(params, ids)
-
-
-def _clipped(rows: Any, ids_rank: Any, max_norm: float | None, name: str) -> Any:
+def _clipped(rows: Any, ids: Any, max_norm: float | None) -> Any:
     """Scales down embeddings whose norm, over all axes but those of the ids, is above it."""
     if max_norm is None:
-        return apply_op("Identity", rows, name=name)
-    axes = apply_op("Range", ids_rank, apply_op("Rank", rows), 1)
-    norm = apply_op("Sqrt", apply_op("Sum", apply_op("Square", rows), axes, keep_dims=True))
-    limit = convert_to_tensor(max_norm, rows.dtype.base_dtype)
-    scaled = rows * apply_op("RealDiv", limit, apply_op("Maximum", norm, limit))
-    return apply_op("Identity", scaled, name=name)
+        return rows
+    ids_rank, rank = ids.shape.rank, rows.shape.rank
+    if ids_rank is None or rank is None:
+        axes = math_ops.range(array_ops.rank(ids), array_ops.rank(rows))
+    else:
+        axes = list(range(ids_rank, rank))
+    return clip_by_norm(rows, max_norm, axes)

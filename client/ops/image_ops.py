@@ -1,13 +1,24 @@
-"""Images as tensors: the user's functions."""
+"""Colors of images, and images as numbers: the user's functions.
+
+Images are [height, width, channels], or batches of these with more dimensions in front. Floats are
+meant to be from 0 to 1; functions that compute with them convert integers there and back.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import name_scope
-from flowray.client.ops import array_ops, math_ops
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops import array_ops, math_ops, random_ops, reduction_ops
 from flowray.proto import dtypes
+from flowray.proto.dtypes import DType
+from flowray.proto.shapes import is_compatible
+
+_COMPUTED = (dtypes.float16, dtypes.float32)
 
 
 def convert_image_dtype(
@@ -39,3 +50,262 @@ def convert_image_dtype(
             return math_ops.multiply(scaled, 1.0 / given.max, name=name)
         # Not quite the largest plus one, which a float could round to.
         return cast(math_ops.multiply(image, wanted.max + 0.5), wanted, name=name)
+
+
+def _as_float(image: Any) -> tuple[Tensor, DType]:
+    """``image`` as float16 or float32, and its own dtype."""
+    image = convert_to_tensor(image, name="image")
+    original = image.dtype.base_dtype
+    if original not in _COMPUTED:
+        image = convert_image_dtype(image, dtypes.float32)
+    return image, original
+
+
+def check_image(image: Any, rank: int | None = None) -> Tensor:
+    """``image`` as a tensor; ValueError if it is known to be none: of a rank below 3, or empty.
+
+    ``rank`` is the one that it must have.
+    """
+    image = convert_to_tensor(image, name="image")
+    shape = image.shape_tuple
+    if shape is None:
+        return image
+    if rank is not None and len(shape) != rank:
+        raise ValueError(f"'image' (shape {image.shape}) must be three-dimensional.")
+    if len(shape) < 3:
+        raise ValueError(f"'image' (shape {image.shape}) must be at least three-dimensional.")
+    if 0 in shape[-3:]:
+        raise ValueError(f"inner 3 dims of 'image.shape' must be > 0: {image.shape}")
+    return image
+
+
+# Adjusting ----------------------------------------------------------------------------------------
+
+
+def adjust_brightness(image: Any, delta: Any) -> Any:
+    """``image`` with ``delta``, from -1 to 1, added to all of it."""
+    with name_scope(None, "adjust_brightness", [image, delta]) as name:
+        bright, original = _as_float(image)
+        adjusted = math_ops.add(bright, math_ops.cast(delta, bright.dtype), name=name)
+        return convert_image_dtype(adjusted, original, saturate=True)
+
+
+def adjust_contrast(images: Any, contrast_factor: Any) -> Any:
+    """``images`` with each channel's distance from its mean multiplied."""
+    with name_scope(None, "adjust_contrast", [images, contrast_factor]) as name:
+        pictures, original = _as_float(images)
+        adjusted = apply_op("AdjustContrastv2", pictures, contrast_factor, name=name)
+        return convert_image_dtype(adjusted, original, saturate=True)
+
+
+def adjust_gamma(image: Any, gamma: Any = 1, gain: Any = 1) -> Any:
+    """``gain * image ** gamma``: darker if ``gamma`` is above 1, brighter if it is below.
+
+    Raises:
+        ValueError: ``gamma`` is a negative number.
+    """
+    if not isinstance(gamma, Tensor) and gamma < 0:
+        raise ValueError("Gamma should be a non-negative real number.")
+    with name_scope(None, "adjust_gamma", [image, gamma, gain]):
+        picture, original = _as_float(image)
+        adjusted = math_ops.multiply(gain, math_ops.pow(picture, gamma))
+        return convert_image_dtype(adjusted, original, saturate=True)
+
+
+def adjust_hue(image: Any, delta: Any, name: str | None = None) -> Any:
+    """RGB ``image`` with the color wheel turned by ``delta`` of a round, from -1 to 1."""
+    with name_scope(name, "adjust_hue", [image]):
+        picture, original = _as_float(image)
+        return convert_image_dtype(apply_op("AdjustHue", picture, delta), original)
+
+
+def adjust_saturation(image: Any, saturation_factor: Any, name: str | None = None) -> Any:
+    """RGB ``image`` with the colors' saturation multiplied, but never above full."""
+    with name_scope(name, "adjust_saturation", [image]):
+        picture, original = _as_float(image)
+        adjusted = apply_op("AdjustSaturation", picture, saturation_factor)
+        return convert_image_dtype(adjusted, original)
+
+
+def random_brightness(image: Any, max_delta: float, seed: int | None = None) -> Any:
+    """``adjust_brightness`` by a number from [-max_delta, max_delta)."""
+    if max_delta < 0:
+        raise ValueError("max_delta must be non-negative.")
+    delta = random_ops.random_uniform([], -max_delta, max_delta, seed=seed)
+    return adjust_brightness(image, delta)
+
+
+def _random_factor(lower: float, upper: float, seed: int | None) -> Tensor:
+    if upper <= lower:
+        raise ValueError("upper must be > lower.")
+    if lower < 0:
+        raise ValueError("lower must be non-negative.")
+    return random_ops.random_uniform([], lower, upper, seed=seed)
+
+
+def random_contrast(image: Any, lower: float, upper: float, seed: int | None = None) -> Any:
+    """``adjust_contrast`` by a factor from [lower, upper)."""
+    return adjust_contrast(image, _random_factor(lower, upper, seed))
+
+
+def random_hue(image: Any, max_delta: float, seed: int | None = None) -> Any:
+    """``adjust_hue`` by a number from [-max_delta, max_delta), at most half a round."""
+    if max_delta > 0.5:
+        raise ValueError("max_delta must be <= 0.5.")
+    if max_delta < 0:
+        raise ValueError("max_delta must be non-negative.")
+    return adjust_hue(image, random_ops.random_uniform([], -max_delta, max_delta, seed=seed))
+
+
+def random_saturation(image: Any, lower: float, upper: float, seed: int | None = None) -> Any:
+    """``adjust_saturation`` by a factor from [lower, upper)."""
+    return adjust_saturation(image, _random_factor(lower, upper, seed))
+
+
+def per_image_standardization(image: Any) -> Any:
+    """Each image with mean 0 and variance 1, as far as it is not all of one color; float.
+
+    The standard deviation counts as at least ``1 / sqrt(number of pixels and channels)``.
+    """
+    with name_scope(None, "per_image_standardization", [image]) as name:
+        image, _ = _as_float(check_image(image))
+        count = reduction_ops.reduce_prod(array_ops.shape(image)[-3:])
+        axes = [-1, -2, -3]
+        mean = reduction_ops.reduce_mean(image, axis=axes, keepdims=True)
+        deviation = reduction_ops.reduce_std(image, axis=axes, keepdims=True)
+        least = math_ops.rsqrt(math_ops.cast(count, image.dtype))
+        scale = math_ops.maximum(deviation, least)
+        return math_ops.divide(math_ops.subtract(image, mean), scale, name=name)
+
+
+# Kinds of color -----------------------------------------------------------------------------------
+
+
+def rgb_to_grayscale(images: Any, name: str | None = None) -> Any:
+    """Images with one channel: how bright the RGB colors look."""
+    with name_scope(name, "rgb_to_grayscale", [images]) as name:
+        colors, original = _as_float(images)
+        gray = reduction_ops.tensordot(colors, [0.2989, 0.5870, 0.1140], [-1, -1])
+        return convert_image_dtype(array_ops.expand_dims(gray, -1), original, name=name)
+
+
+def grayscale_to_rgb(images: Any, name: str | None = None) -> Any:
+    """Images with their one channel three times."""
+    with name_scope(name, "grayscale_to_rgb", [images]) as name:
+        images = convert_to_tensor(images, name="images")
+        rank = array_ops.expand_dims(math_ops.subtract(array_ops.rank(images), 1), 0)
+        ones = array_ops.ones(rank, dtypes.int32)
+        rgb = apply_op("Tile", images, array_ops.concat([ones, [3]], 0), name=name)
+        rgb.set_shape(images.shape[:-1].concatenate([3]))
+        return rgb
+
+
+def rgb_to_hsv(images: Any, name: str | None = None) -> Any:
+    """Hue, saturation and value, from 0 to 1, of RGB images of floats."""
+    return apply_op("RGBToHSV", images, name=name)
+
+
+def hsv_to_rgb(images: Any, name: str | None = None) -> Any:
+    """RGB of images of hue, saturation and value, floats from 0 to 1."""
+    return apply_op("HSVToRGB", images, name=name)
+
+
+_YIQ = [
+    [0.299, 0.59590059, 0.2115], [0.587, -0.27455667, -0.52273617],
+    [0.114, -0.32134392, 0.31119955],
+]  # fmt: skip
+_RGB_OF_YIQ = [
+    [1, 1, 1], [0.95598634, -0.27201283, -1.10674021], [0.6208248, -0.64720424, 1.70423049],
+]  # fmt: skip
+_YUV = [
+    [0.299, -0.14714119, 0.61497538], [0.587, -0.28886916, -0.51496512],
+    [0.114, 0.43601035, -0.10001026],
+]  # fmt: skip
+_RGB_OF_YUV = [[1, 1, 1], [0, -0.394642334, 2.03206185], [1.13988303, -0.58062185, 0]]
+
+
+def _converter(name: str, matrix: list[list[float]], doc: str) -> Callable[[Any], Any]:
+    def convert(images: Any) -> Any:
+        images = convert_to_tensor(images, name="images")
+        kernel = convert_to_tensor(matrix, images.dtype, name="kernel")
+        rank = images.shape.ndims
+        return reduction_ops.tensordot(images, kernel, [[rank - 1], [0]])
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = doc
+    return convert
+
+
+rgb_to_yiq = _converter("rgb_to_yiq", _YIQ, "YIQ of RGB images of floats.")
+yiq_to_rgb = _converter("yiq_to_rgb", _RGB_OF_YIQ, "RGB of YIQ images of floats.")
+rgb_to_yuv = _converter("rgb_to_yuv", _YUV, "YUV of RGB images of floats.")
+yuv_to_rgb = _converter("yuv_to_rgb", _RGB_OF_YUV, "RGB of YUV images of floats.")
+
+# Measuring ----------------------------------------------------------------------------------------
+
+
+def total_variation(images: Any, name: str | None = None) -> Any:
+    """The sum of the differences between neighbouring pixels; of a batch, one for each image.
+
+    Raises:
+        ValueError: the rank is neither 3 nor 4.
+    """
+    with name_scope(name, "total_variation"):
+        images = convert_to_tensor(images, name="images")
+        rank = images.shape.ndims
+        if rank not in (3, 4):
+            raise ValueError("'images' must be either 3 or 4-dimensional.")
+        axes = None if rank == 3 else [1, 2, 3]
+        down = math_ops.subtract(images[..., 1:, :, :], images[..., :-1, :, :])
+        right = math_ops.subtract(images[..., :, 1:, :], images[..., :, :-1, :])
+        return math_ops.add(
+            reduction_ops.reduce_sum(math_ops.abs(down), axis=axes),
+            reduction_ops.reduce_sum(math_ops.abs(right), axis=axes),
+        )
+
+
+def psnr(a: Any, b: Any, max_val: float, name: str | None = None) -> Any:
+    """The peak signal-to-noise ratio of two images (or of each pair of two batches) in decibels.
+
+    Args:
+        max_val: the largest value that a pixel can have, in their dtype.
+
+    Raises:
+        ValueError: the shapes do not go together, or are of a rank below 3.
+    """
+    with name_scope(name, "PSNR", [a, b]):
+        a, b = convert_to_tensor(a, name="a"), convert_to_tensor(b, name="b")
+        for image in (a, b):
+            if image.shape.ndims is not None and image.shape.ndims < 3:
+                raise ValueError(f"Shape {image.shape} must have rank at least 3")
+        if a.shape.ndims is not None and b.shape.ndims is not None:
+            for x, y in ((a.shape_tuple[-3:], b.shape_tuple[-3:]), (a.shape_tuple, b.shape_tuple)):
+                if not is_compatible(x, y):
+                    raise ValueError(f"Two images are not compatible: {a.shape} and {b.shape}")
+        most = convert_image_dtype(math_ops.cast(max_val, a.dtype), dtypes.float32)
+        a, b = (convert_image_dtype(x, dtypes.float32) for x in (a, b))
+        error = reduction_ops.reduce_mean(math_ops.squared_difference(a, b), [-3, -2, -1])
+        return math_ops.subtract(
+            math_ops.multiply(20 / math.log(10), math_ops.log(most)),
+            math_ops.multiply(10 / math.log(10), math_ops.log(error)),
+            name="psnr",
+        )
+
+
+def image_gradients(image: Any) -> tuple[Any, Any]:
+    """dy and dx of a batch of images: each pixel's difference to the next, 0 at the last.
+
+    Raises:
+        ValueError: the rank is not 4.
+    """
+    image = convert_to_tensor(image, name="image")
+    if image.shape.ndims != 4:
+        raise ValueError(
+            f"image_gradients expects a 4D tensor [batch_size, h, w, d], not {image.shape}."
+        )
+    down = math_ops.subtract(image[:, 1:], image[:, :-1])
+    right = math_ops.subtract(image[:, :, 1:], image[:, :, :-1])
+    dy = array_ops.concat([down, array_ops.zeros_like(image[:, :1])], 1)
+    dx = array_ops.concat([right, array_ops.zeros_like(image[:, :, :1])], 2)
+    shape = array_ops.shape(image)
+    return array_ops.reshape(dy, shape), array_ops.reshape(dx, shape)

@@ -172,9 +172,8 @@ def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
 
 def logical_xor(x: Any, y: Any, name: str = "LogicalXor") -> Tensor:
     """Exactly one of x and y, elementwise; bool."""
-    with name_scope(name, values=[x, y]) as scope:
-        neither_both = logical_not(logical_and(x, y))
-        return apply_op("LogicalAnd", logical_or(x, y), neither_both, name=scope)  # type: ignore[no-any-return]
+    either = logical_or(x, y)
+    return apply_op("LogicalAnd", either, logical_not(logical_and(x, y)), name=name)  # type: ignore[no-any-return]
 
 
 def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None = None) -> Tensor:
@@ -517,7 +516,8 @@ def polyval(coeffs: list[Any], x: Any, name: str | None = None) -> Tensor:
 
 
 def _xor(x: Any, y: Any) -> Tensor:
-    return logical_xor(x, y, name="xor")
+    with name_scope(None, "xor", [x, y]) as scope:
+        return logical_xor(x, y, name=scope)
 
 
 def _matmul_operator(x: Any, y: Any) -> Tensor:

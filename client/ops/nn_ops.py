@@ -11,6 +11,7 @@ from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops import array_ops
 from flowray.client.ops.random_ops import random_uniform
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
 from flowray.proto import dtypes
@@ -101,15 +102,22 @@ def swish(features: Any) -> Any:
         return features * apply_op("Sigmoid", features)
 
 
+def _named(**values: Any) -> list[Any]:
+    """The values as tensors; constants get the names of the arguments."""
+    return [convert_to_tensor(value, name=name) for name, value in values.items()]
+
+
 def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
     """``matmul(x, weights) + biases``."""
     with name_scope(name, "xw_plus_b", [x, weights, biases]) as scope:
+        x, weights, biases = _named(x=x, weights=weights, biases=biases)
         return bias_add(apply_op("MatMul", x, weights), biases, name=scope)
 
 
 def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
     """``relu(matmul(x, weights) + biases)``."""
     with name_scope(name, "relu_layer", [x, weights, biases]) as scope:
+        x, weights, biases = _named(x=x, weights=weights, biases=biases)
         return relu(bias_add(apply_op("MatMul", x, weights), biases), name=scope)
 
 
@@ -300,11 +308,10 @@ def sparse_softmax_cross_entropy_with_logits(
                 f"Shape mismatch: The shape of labels (received {labels.shape}) should equal the "
                 f"shape of logits except for the last dimension (received {logits.shape})."
             )
-        name = "SparseSoftmaxCrossEntropyWithLogits"
+        name, shape = "SparseSoftmaxCrossEntropyWithLogits", array_ops.shape(labels)
         if rank == 2:
             cost = apply_op(name, wide, labels, name=name).loss
         else:
-            shape = apply_op("Shape", labels)
             flat = apply_op("Reshape", labels, [-1])
             cost = apply_op(name, _flat_rows(wide), flat, name=name).loss
             cost = apply_op("Reshape", cost, shape)
@@ -327,7 +334,7 @@ def sigmoid_cross_entropy_with_logits(
         labels = convert_to_tensor(labels, name="labels", preferred_dtype=logits.dtype.base_dtype)
         _check_same_shape("labels", labels, logits)
         # Written so that neither the value nor the gradient overflows, at x = 0 included.
-        zeros = apply_op("ZerosLike", logits)
+        zeros = array_ops.zeros_like(logits)
         positive = apply_op("GreaterEqual", logits, zeros)
         at_least_zero = apply_op("Select", positive, logits, zeros)
         negative_abs = apply_op("Select", positive, -logits, logits)
@@ -361,14 +368,10 @@ def weighted_cross_entropy_with_logits(
         logits = convert_to_tensor(logits, name="logits")
         labels = convert_to_tensor(labels, name="labels", preferred_dtype=logits.dtype.base_dtype)
         _check_same_shape("labels", labels, logits)
-        weight = (pos_weight - 1) * labels + 1
+        weight = 1 + (pos_weight - 1) * labels
+        negative_part = (1 - labels) * logits
         log_term = apply_op("Log1p", apply_op("Exp", -apply_op("Abs", logits)))
-        return apply_op(
-            "AddV2",
-            (1 - labels) * logits,
-            weight * (log_term + relu(-logits)),
-            name=scope,
-        )
+        return apply_op("AddV2", negative_part, weight * (log_term + relu(-logits)), name=scope)
 
 
 def l2_loss(t: Any, name: str | None = None) -> Any:
@@ -486,8 +489,8 @@ def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) ->
     Returns:
         bool ``[batch]``; classes on the boundary with equal predictions all count as inside.
     """
-    with name_scope(name, "in_top_k") as scope:
-        return apply_op("InTopKV2", predictions, targets, k, name=scope)
+    with name_scope(name, "in_top_k"):
+        return apply_op("InTopKV2", predictions, targets, k, name=name)
 
 
 def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> Any:

@@ -112,9 +112,10 @@ def batch_normalization(
         factor = apply_op("Rsqrt", variance + variance_epsilon)
         if scale is not None:
             factor *= scale
+        scaled = x * cast(factor, x.dtype)
+        # The shift is computed as a whole first: it is small, x is large.
         shift = -mean * factor if offset is None else offset - mean * factor
-        # The factors are computed first: they are small, x is large.
-        return x * cast(factor, x.dtype) + cast(shift, x.dtype)
+        return scaled + cast(shift, x.dtype)
 
 
 def fused_batch_norm(
@@ -149,12 +150,13 @@ def fused_batch_norm(
     x = convert_to_tensor(x, name="input")
     scale = convert_to_tensor(scale, name="scale")
     offset = convert_to_tensor(offset, name="offset")
-    none = constant([], dtype=dtypes.float32) if mean is None or variance is None else None
+    mean, variance = (
+        constant([], dtype=dtypes.float32) if given is None else given for given in (mean, variance)
+    )
     result = apply_op(
-        "FusedBatchNormV3", x, scale, offset, none if mean is None else mean,
-        none if variance is None else variance, epsilon=max(epsilon, _SMALLEST_EPSILON),
-        exponential_avg_factor=exponential_avg_factor, data_format=data_format,
-        is_training=is_training, name=name,
+        "FusedBatchNormV3", x, scale, offset, mean, variance,
+        epsilon=max(epsilon, _SMALLEST_EPSILON), exponential_avg_factor=exponential_avg_factor,
+        data_format=data_format, is_training=is_training, name=name,
     )  # fmt: skip
     return result.y, result.batch_mean, result.batch_variance
 

@@ -242,3 +242,75 @@ def parse_single_example(
             dense_shapes=parsed.dense_shapes,
         )  # fmt: skip
         return parsed.result(outputs)
+
+
+def parse_single_sequence_example(
+    serialized: Any,
+    context_features: Features | None = None,
+    sequence_features: Features | None = None,
+    example_name: Any = None,
+    name: str | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The context and the sequences of one serialized ``tf.train.SequenceExample``.
+
+    Args:
+        serialized: a scalar string.
+        context_features: FixedLenFeature and VarLenFeature by name, as for
+            ``parse_single_example``.
+        sequence_features: FixedLenSequenceFeature (a tensor [steps] + shape) and VarLenFeature (a
+            SparseTensor [steps, most values]) by name.
+        example_name: what errors call the record, a scalar string.
+    """
+    if not (context_features or sequence_features):
+        raise ValueError("Both `context_features` and `sequence_features` argument are None")
+    with name_scope(name, "ParseSingleSequenceExample", [serialized, example_name]):
+        context = _Parsed(context_features) if context_features else None
+        lists = _SequenceFeatures(sequence_features or {})
+        empty: list[Any] = []
+        outputs = apply_op(
+            "ParseSingleSequenceExample", serialized,
+            convert_to_tensor(lists.may_lack or np.zeros(0, object), dtypes.string),
+            context.sparse_keys if context else empty, context.dense_keys if context else empty,
+            lists.sparse_keys, lists.dense_keys, context.dense_defaults if context else empty,
+            "" if example_name is None else example_name,
+            context_sparse_types=context.sparse_types if context else empty,
+            context_dense_shapes=context.dense_shapes if context else empty,
+            feature_list_sparse_types=lists.sparse_types,
+            feature_list_dense_types=lists.dense_types,
+            feature_list_dense_shapes=lists.dense_shapes,
+        )  # fmt: skip
+        sparse = (SparseTensor(*parts) for parts in zip(*outputs[4:7], strict=True))
+        return (
+            context.result(outputs[:4]) if context else {},
+            {
+                **dict(zip(lists.sparse_keys, sparse, strict=True)),
+                **dict(zip(lists.dense_keys, outputs[7], strict=True)),
+            },
+        )
+
+
+class _SequenceFeatures:
+    """The features of sequences as the op's arguments, in the order of their names."""
+
+    def __init__(self, features: Features) -> None:
+        self.sparse_keys: list[str] = []
+        self.sparse_types: list[DType] = []
+        self.dense_keys: list[str] = []
+        self.dense_types: list[DType] = []
+        self.dense_shapes: list[Shape] = []
+        self.may_lack: list[str] = []
+        for key in sorted(features):
+            feature = features[key]
+            if not isinstance(feature, VarLenFeature | FixedLenSequenceFeature):
+                raise ValueError(f"Unsupported {type(feature).__name__} {feature} for key '{key}'")
+            if isinstance(feature, VarLenFeature):
+                self.sparse_keys.append(key)
+                self.sparse_types.append(dtypes.as_dtype(feature.dtype))
+                continue
+            if feature.default_value is not None:
+                raise ValueError(f"default_value in sequence feature {key} is not supported.")
+            self.dense_keys.append(key)
+            self.dense_types.append(dtypes.as_dtype(feature.dtype))
+            self.dense_shapes.append(as_shape(feature.shape).as_tuple())
+            if feature.allow_missing:
+                self.may_lack.append(key)

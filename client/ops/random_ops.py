@@ -12,9 +12,16 @@ from typing import Any
 import numpy as np
 
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import Tensor, control_dependencies, name_scope
+from flowray.client.framework.graph import (
+    Tensor,
+    colocate_with,
+    control_dependencies,
+    name_scope,
+)
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.random_seed import get_seed
+from flowray.client.ops import array_ops
+from flowray.client.ops.reduction_ops import reduce_all
 from flowray.proto import dtypes
 from flowray.proto.dtypes import FLOATING, INDEX, DType
 
@@ -139,16 +146,16 @@ def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None
     with name_scope(name, "random_crop", [value, size]) as scope:
         value = convert_to_tensor(value, name="value")
         size = convert_to_tensor(size, dtypes.int32, name="size")
-        shape = apply_op("Shape", value)
-        fits = apply_op("All", apply_op("GreaterEqual", shape, size), [0])
+        shape = array_ops.shape(value)
+        fits = reduce_all(apply_op("GreaterEqual", shape, size))
         with name_scope(None, "Assert"):
             data = ["Need value.shape >= size, got ", shape, size]
             check = apply_op("Assert", fits, data, summarize=1000)
-        with control_dependencies([check]):
+        with control_dependencies([check]), colocate_with(shape):
             shape = apply_op("Identity", shape, name="control_dependency")
         limit = apply_op("Add", apply_op("Sub", shape, size, name="sub"), 1, name="add")
         draws = random_uniform(
-            apply_op("Shape", shape), maxval=size.dtype.max, dtype=size.dtype, seed=seed
+            array_ops.shape(shape), maxval=size.dtype.max, dtype=size.dtype, seed=seed
         )
         offset = apply_op("FloorMod", draws, limit, name="mod")
         result: Tensor = apply_op("Slice", value, offset, size, name=scope)
@@ -225,7 +232,7 @@ def random_gamma(
         shape = convert_to_tensor(shape, dtypes.int32, name="shape")
         alpha = convert_to_tensor(alpha, wanted, name="alpha")
         beta = convert_to_tensor(1 if beta is None else beta, wanted, name="beta")
-        both = apply_op("BroadcastArgs", apply_op("Shape", alpha), apply_op("Shape", beta))
+        both = apply_op("BroadcastArgs", array_ops.shape(alpha), array_ops.shape(beta))
         alpha = apply_op("BroadcastTo", alpha, both)
         seed1, seed2 = get_seed(seed)
         random = apply_op("RandomGamma", shape, alpha, seed=seed1, seed2=seed2)

@@ -12,7 +12,7 @@ from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.ops import math_ops
+from flowray.client.ops import array_ops, math_ops
 from flowray.proto import dtypes
 from flowray.proto.shapes import is_fully_defined
 
@@ -30,16 +30,14 @@ def deprecated_argument(new_name: str, new: Any, old_name: str, old: Any) -> Any
 
 
 def _all_axes(x: Any) -> Any:
-    """Every axis of ``x``: a constant where its rank is known."""
-    rank = x.get_shape().rank
+    """Every axis of ``x``: a constant where it is a tensor whose rank is known."""
+    rank = x.get_shape().rank if hasattr(x, "get_shape") else None
     if rank is None:
-        return math_ops.range(0, apply_op("Rank", x))
+        return math_ops.range(0, array_ops.rank(x))
     return constant(np.arange(rank, dtype=np.int32))
 
 
 def _reduce(op_type: str, x: Any, axis: Any, keepdims: bool | None, name: str | None) -> Tensor:
-    if not hasattr(x, "get_shape"):  # a variable is read in the scope of the op
-        x = convert_to_tensor(x, name="input")
     indices = _all_axes(x) if axis is None else axis
     result: Tensor = apply_op(op_type, x, indices, keep_dims=bool(keepdims), name=name)
     if axis is None and not keepdims:
@@ -116,8 +114,7 @@ def reduce_logsumexp(
         x = convert_to_tensor(input_tensor, name="input")
         greatest = reduce_max(x, axis, keepdims=True)
         finite = math_ops.is_finite(greatest)
-        zero = constant(0, x.dtype.base_dtype)
-        offset = apply_op("StopGradient", apply_op("SelectV2", finite, greatest, zero))
+        offset = apply_op("StopGradient", apply_op("SelectV2", finite, greatest, 0))
         total = reduce_sum(math_ops.exp(math_ops.subtract(x, offset)), axis, keepdims=keepdims)
         result = math_ops.log(total)
         if not keepdims:
@@ -354,13 +351,14 @@ unsorted_segment_min = _unsorted_segment("Min", "The least")
 
 def _segment_sizes(data: Tensor, segment_ids: Tensor, num_segments: Tensor) -> Tensor:
     """How many slices each segment has, at least 1, so that it broadcasts against the result."""
-    ones = apply_op("Fill", apply_op("Shape", segment_ids), constant(1, data.dtype.base_dtype))
+    ones = array_ops.ones(array_ops.shape(segment_ids), data.dtype.base_dtype)
     sizes = unsorted_segment_sum(ones, segment_ids, num_segments)
-    inner = math_ops.subtract(apply_op("Rank", data), apply_op("Rank", segment_ids))
-    rows = math_ops.cast(apply_op("Reshape", num_segments, [1]), dtypes.int32)
-    tail = apply_op("Fill", apply_op("Reshape", inner, [1]), constant(1))
-    shape = apply_op("ConcatV2", [rows, tail], 0)
-    return math_ops.maximum(apply_op("Reshape", sizes, shape), 1)
+    count: Any = num_segments
+    rows = count[None]
+    inner: Any = array_ops.rank(data) - array_ops.rank(segment_ids)
+    tail = array_ops.ones([inner], count.dtype.base_dtype)
+    shape = array_ops.concat([rows, tail], 0)
+    return math_ops.maximum(array_ops.reshape(sizes, shape), 1)
 
 
 def unsorted_segment_mean(
@@ -368,9 +366,9 @@ def unsorted_segment_mean(
 ) -> Tensor:
     """The mean of the slices of ``data`` with the same id; see ``unsorted_segment_sum``."""
     with name_scope(name, "UnsortedSegmentMean"):
-        x, ids, count = (convert_to_tensor(v) for v in (data, segment_ids, num_segments))
-        sizes = _segment_sizes(x, ids, count)
-        return math_ops.truediv(unsorted_segment_sum(x, ids, count), sizes)
+        x, ids = convert_to_tensor(data), convert_to_tensor(segment_ids)
+        sizes = _segment_sizes(x, ids, convert_to_tensor(num_segments))
+        return math_ops.truediv(unsorted_segment_sum(x, ids, num_segments), sizes)
 
 
 def unsorted_segment_sqrt_n(
@@ -378,9 +376,10 @@ def unsorted_segment_sqrt_n(
 ) -> Tensor:
     """The sum of the slices with the same id, divided by the root of their number."""
     with name_scope(name, "UnsortedSegmentSqrtN"):
-        x, ids, count = (convert_to_tensor(v) for v in (data, segment_ids, num_segments))
-        root = math_ops.sqrt(_segment_sizes(x, ids, count))
-        return math_ops.truediv(unsorted_segment_sum(x, ids, count), root)
+        x, ids = convert_to_tensor(data), convert_to_tensor(segment_ids)
+        sizes = _segment_sizes(x, ids, convert_to_tensor(num_segments))
+        total = unsorted_segment_sum(x, ids, num_segments)
+        return math_ops.truediv(total, math_ops.sqrt(sizes))
 
 
 def _sparse_segment(
@@ -499,7 +498,7 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
             if product.shape_tuple == known:
                 return product
             return apply_op("Reshape", product, constant(known, dtypes.int32), name=scope)  # type: ignore[no-any-return]
-        shape = apply_op("ConcatV2", [free_a, free_b], 0)
+        shape = array_ops.concat([free_a, free_b], 0)
         result: Tensor = apply_op("Reshape", product, shape, name=scope)
         result.set_shape(known)
         return result
@@ -539,7 +538,7 @@ def _contracted_axes(a: Tensor, axes: Any) -> tuple[Any, Any]:
 
 def _as_matrix(
     x: Tensor, axes: Any, *, contracted_first: bool
-) -> tuple[Tensor, Tensor, tuple[int | None, ...] | None]:
+) -> tuple[Tensor, Any, tuple[int | None, ...] | None]:
     """``x`` as a matrix of its free and its contracted axes, the free dimensions, and what is
     known of these."""
     shape = x.shape_tuple
@@ -558,7 +557,7 @@ def _as_matrix(
         target = (columns, rows) if contracted_first else (rows, columns)
         if x.shape_tuple != target:
             x = apply_op("Reshape", x, constant(target, dtypes.int32))
-        return x, constant(known, dtypes.int32, shape=[len(known)]), known
+        return x, np.array(known, np.int32), known
     dims = apply_op("Shape", x)
     split = len(axes) if contracted_first else len(free)
     first, second = _slice(dims, 0, split), _slice(dims, split, len(shape))

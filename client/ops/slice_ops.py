@@ -339,9 +339,9 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any =
             at += static.rank
         masked = static[at : at + count]
         masked.assert_is_compatible_with(mask.shape)
-        dims = shape(tensor)
-        leading = apply_op("Prod", dims[at : at + count], [0])
-        tensor = reshape(tensor, concat([dims[:at], [leading], dims[at + count :]], 0))
+        leading = apply_op("Prod", shape(tensor)[at : at + count], [0])
+        dims = [shape(tensor)[:at], [leading], shape(tensor)[at + count :]]
+        tensor = reshape(tensor, concat(dims, 0))
         if static.rank is not None:
             tensor.set_shape(
                 static[:at].concatenate([masked.num_elements()]).concatenate(static[at + count :])

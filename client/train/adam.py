@@ -89,7 +89,8 @@ class AdamOptimizer(SingleOpOptimizer):
 
         m = averaged(self.get_slot(var, "m"), beta1, grad * (1 - beta1))
         v = averaged(self.get_slot(var, "v"), beta2, grad * grad * (1 - beta2))
-        step = rate * m / (sqrt(v) + operands["epsilon"])
+        root = sqrt(v)
+        step = rate * m / (root + operands["epsilon"])
         return group(var.assign_sub(step, use_locking=self._use_locking), m, v)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:

@@ -111,7 +111,7 @@ def write_checkpoint_state(
             f"Save path '{latest}' conflicts with path used for checkpoint state.  Please use a "
             "different save path."
         )
-    with translated():
+    with translated(path):
         durable_files.replace(path, text_format.MessageToString(state).encode())
 
 
@@ -186,7 +186,7 @@ def remove_checkpoint(
     if checkpoint_format_version != SaverDef.V2:
         _remove(checkpoint_prefix)
         return
-    with translated():
+    with translated(checkpoint_prefix):
         commit.settle(checkpoint_prefix)
     # Without its index it exists no more, whatever may go wrong with the rest.
     _remove(commit.index_path(checkpoint_prefix))

@@ -14,6 +14,7 @@ from flowray.client.framework.collection_protos import register_proto_function
 from flowray.client.framework.graph import Graph, GraphKeys, get_default_graph
 from flowray.client.session import Session
 from flowray.client.train import checkpoint_management
+from flowray.client.train.restore_errors import check_resources, explained
 from flowray.client.train.saveable import all_saveable_objects
 from flowray.client.train.saver_builder import BulkSaverBuilder
 from flowray.proto import errors, graph_pb2
@@ -261,7 +262,7 @@ class Saver:
             ValueError: there is no such checkpoint.
             NotFoundError: it lacks a variable.
             InvalidArgumentError: a variable has another dtype or shape there.
-            DataLossError: it is damaged.
+            DataLossError, OutOfRangeError: it is damaged, or cut off.
         """
         if self._is_empty:
             return
@@ -273,11 +274,11 @@ class Saver:
         logging.info("Restoring parameters from %s", prefix)
         definition = self._built_def
         try:
+            if self._var_list is not None and not self._reshape:
+                check_resources(prefix, self._var_list)
             sess.run(definition.restore_op_name, {definition.filename_tensor_name: prefix})
-        except errors.NotFoundError as error:
-            raise _explained(error, "a Variable name or other graph key that is missing") from error
-        except errors.InvalidArgumentError as error:
-            raise _explained(error, "a mismatch between the current graph and the graph") from error
+        except errors.OpError as error:
+            raise explained(error, prefix, self._var_list) from error
 
     # The list of checkpoints ----------------------------------------------------------------
 
@@ -361,15 +362,6 @@ def _renamed(definition: SaverDef, rename: Any) -> SaverDef:
     for field in ("filename_tensor_name", "save_tensor_name", "restore_op_name"):
         setattr(result, field, rename(getattr(definition, field)))
     return result
-
-
-def _explained(error: errors.OpError, reason: str) -> errors.OpError:
-    text = (
-        f"Restoring from checkpoint failed. This is most likely due to {reason} from the "
-        "checkpoint. Please ensure that you have not altered the graph expected based on the "
-        f"checkpoint. Original error:\n\n{error.message}"
-    )
-    return type(error)(error.node_def, error.op, text)  # type: ignore[call-arg]
 
 
 register_proto_function(

@@ -180,7 +180,7 @@ def merge(
             files[commit.data_path(destination, first + shard, shards)] = source
         _merge_entries(entries, reader, first)
     make_directory_of(destination)
-    with translated():
+    with translated(commit.index_path(destination)):
         commit.commit(destination, files, index_of(entries, shards))
         for prefix in prefixes:
             remove_if_exists(commit.index_path(prefix))

@@ -138,3 +138,36 @@ op(
     dense_keys=attr("list(string)", minimum=0), sparse_types=_TYPES, Tdense=_TYPES,
     dense_shapes=_SHAPES, host_only=True, shape=_parsed_single,
 )  # fmt: skip
+
+
+def _parsed_sequence(c: ShapeContext) -> list[Shape]:
+    with_rank(c.inputs[0], 0)
+    context = _outputs((), c.attr("Ncontext_sparse"), c.attr("context_dense_shapes"))
+    lists = _outputs((None,), c.attr("Nfeature_list_sparse"), c.attr("feature_list_dense_shapes"))
+    return context + lists
+
+
+_NO_TYPES = attr("list(type)", [], minimum=0, allowed=_VALUES)
+_NO_SHAPES = attr("list(shape)", [], minimum=0)
+_NONE = attr("int", 0, minimum=0)
+
+op(
+    "ParseSingleSequenceExample",
+    "serialized: string, feature_list_dense_missing_assumed_empty: string, "
+    "context_sparse_keys: Ncontext_sparse*string, context_dense_keys: Ncontext_dense*string, "
+    "feature_list_sparse_keys: Nfeature_list_sparse*string, "
+    "feature_list_dense_keys: Nfeature_list_dense*string, "
+    "context_dense_defaults: [Tcontext_dense], debug_name: string -> "
+    "context_sparse_indices: Ncontext_sparse*int64, "
+    "context_sparse_values: [context_sparse_types], "
+    "context_sparse_shapes: Ncontext_sparse*int64, context_dense_values: [Tcontext_dense], "
+    "feature_list_sparse_indices: Nfeature_list_sparse*int64, "
+    "feature_list_sparse_values: [feature_list_sparse_types], "
+    "feature_list_sparse_shapes: Nfeature_list_sparse*int64, "
+    "feature_list_dense_values: [feature_list_dense_types]",
+    Ncontext_sparse=_NONE, Ncontext_dense=_NONE, Nfeature_list_sparse=_NONE,
+    Nfeature_list_dense=_NONE, context_sparse_types=_NO_TYPES, Tcontext_dense=_NO_TYPES,
+    feature_list_dense_types=_NO_TYPES, context_dense_shapes=_NO_SHAPES,
+    feature_list_sparse_types=_NO_TYPES, feature_list_dense_shapes=_NO_SHAPES,
+    host_only=True, shape=_parsed_sequence,
+)  # fmt: skip

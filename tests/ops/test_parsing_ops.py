@@ -3,7 +3,14 @@
 import numpy as np
 
 from flowray.proto import dtypes, errors
-from flowray.proto.example_pb2 import BytesList, Example, Feature, FloatList, Int64List
+from flowray.proto.example_pb2 import (
+    BytesList,
+    Example,
+    Feature,
+    FloatList,
+    Int64List,
+    SequenceExample,
+)
 from tests.ops.harness import case, table_test
 
 BAD = errors.InvalidArgumentError
@@ -308,5 +315,89 @@ parse_v2(NO_STRINGS, id="none")
 parse_v2(s0(EMPTY), raises=BAD, match=f"^{MISSING}")
 parse_v2(s(EMPTY), raises=BAD, match=f"Name: <unknown>, {MISSING}")
 parse_v2(s(A).reshape(1, 1), raises=BAD, match=r"to be a scalar or vector, got shape: \[1,1\]")
+
+# tf.train.SequenceExample -------------------------------------------------------------------------
+
+
+def sequence(context: dict[str, Feature], **lists: list[Feature]) -> np.ndarray:
+    result = SequenceExample()
+    for name, value in context.items():
+        result.context.feature[name].CopyFrom(value)
+    for name, values in lists.items():
+        result.feature_lists.feature_list[name].feature.extend(values)
+    return s0(result.SerializeToString(deterministic=True))
+
+
+STEPS = sequence(
+    {"length": feature(3), "name": feature(b"n")},
+    words=[feature(b"a", b"b"), feature(b"x"), feature(b"c")],
+    tokens=[feature(1), feature(2), feature(3)],
+    points=[feature(1.0, 2.0), feature(3.0, 4.0)],
+    gaps=[feature(1), Feature(), feature(3)],
+)
+
+
+def parse_sequence(
+    record: np.ndarray,
+    context_sparse: tuple[tuple[str, str], ...] = (),
+    context_dense: tuple[tuple[str, tuple[int, ...], np.ndarray], ...] = (),
+    list_sparse: tuple[tuple[str, str], ...] = (),
+    list_dense: tuple[tuple[str, str, tuple[int, ...]], ...] = (),
+    may_lack: np.ndarray = NO_STRINGS,
+    **kwargs: object,
+) -> None:
+    case(
+        "ParseSingleSequenceExample",
+        [
+            record, may_lack, *(tuple(f[0] for f in group) for group in (
+                context_sparse, context_dense, list_sparse, list_dense
+            )),
+            tuple(default for _, _, default in context_dense), s0("record"),
+        ],
+        context_sparse_types=[NAMES[letter] for _, letter in context_sparse],
+        context_dense_shapes=[shape for _, shape, _ in context_dense],
+        feature_list_sparse_types=[NAMES[letter] for _, letter in list_sparse],
+        feature_list_dense_types=[NAMES[letter] for _, letter, _ in list_dense],
+        feature_list_dense_shapes=[shape for *_, shape in list_dense],
+        **kwargs,
+    )  # fmt: skip
+
+
+parse_sequence(
+    STEPS, (("name", "s"),), (("length", (), NO_INTS),), (("words", "s"),),
+    (("tokens", "i", ()), ("points", "f", (2,))),
+    expect=(
+        i64([0]), s("n"), i64(1), np.int64(3), i64([0, 0], [0, 1], [1, 0], [2, 0]),
+        s("a", "b", "x", "c"), i64(3, 2), i64(1, 2, 3), f32([1, 2], [3, 4]),
+    ),
+)  # fmt: skip
+parse_sequence(STEPS, (("none", "f"),), (("none", (2,), i64(7, 8)),), (("none", "i"),))
+parse_sequence(STEPS, list_dense=(("none", "i", (2,)),), may_lack=s("none", "other"),
+               expect=(np.zeros((0, 2), np.int64),))  # fmt: skip
+parse_sequence(STEPS, list_sparse=(("gaps", "i"),))
+parse_sequence(s0(b""), list_sparse=(("words", "s"),), id="empty")
+for _features, _match in (
+    (
+        {"list_dense": (("none", "i", ()),)},
+        "Feature list 'none' is required but could not be found",
+    ),
+    ({"list_dense": (("tokens", "f", ()),)}, "Feature list: tokens, Index: 0.  Data types don't"),
+    ({"list_dense": (("gaps", "i", ()),)}, "Feature list: gaps, Index: 1.  Data types don't match"),
+    ({"list_dense": (("tokens", "i", (2,)),)}, r"Key: tokens, Index: 0.  Number of int64 values"),
+    (
+        {"list_sparse": (("tokens", "f"),)},
+        "Feature List: tokens, Index: 0.  Data types don't match",
+    ),
+    ({"context_dense": (("none", (), NO_INTS),)}, "Context feature 'none' is required but could"),
+    ({"context_dense": (("length", (), NO_FLOATS),)}, "Context feature: length.  Data types don't"),
+    ({"context_dense": (("length", (2,), NO_INTS),)}, r"values size: 1 but output shape: \[2\]"),
+    ({"context_sparse": (("length", "f"),)}, "Context feature: length.  Data types don't match"),
+):
+    parse_sequence(STEPS, **_features, raises=BAD, match=f"Name: record, .*{_match}")
+_cut = s0(sequence({"length": feature(3)}).item()[:-1])
+parse_sequence(_cut, (("length", "i"),), raises=BAD, match="Could not parse example input, value")
+parse_sequence(
+    STEPS.reshape(1), (("length", "i"),), raises=BAD, match="Expected serialized to be a"
+)
 
 test_case = table_test()

@@ -6,22 +6,35 @@ work: the libraries release Python's lock.
 
 from __future__ import annotations
 
+import importlib
 import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flowray.proto import errors
+
 
 class ImageError(Exception):
     """The bytes are no image of this format; the text says what is wrong, if that is known."""
 
 
+def library(name: str) -> Any:
+    """A module that comes with the extra ``server``; imported when the first file needs it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise errors.unimplemented(
+            f"image files need the package {name.partition('.')[0]}, which comes with "
+            "flowray[server]"
+        ) from None
+
+
 @contextmanager
 def opened_by_pillow(data: bytes, file_format: str) -> Iterator[Any]:
     """The file as Pillow's Image; whatever goes wrong with it in the block is an ImageError."""
-    from PIL import Image
-
+    Image = library("PIL.Image")
     # Of broken files its parsers may raise any of these.
     broken = (EOFError, IndexError, OSError, SyntaxError, ValueError, struct.error)
     try:

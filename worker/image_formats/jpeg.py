@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flowray.worker.image_formats import ImageError
+from flowray.worker.image_formats import ImageError, library
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -23,8 +23,7 @@ _COMPONENTS = {"Gray": _GRAY, "RGB": _COLOR, "YCbCr": _COLOR, "CMYK": _INK, "YCC
 
 def shape(data: bytes) -> tuple[int, int, int]:
     """Height, width and number of components. ImageError if the header is none."""
-    import simplejpeg
-
+    simplejpeg = library("simplejpeg")
     try:
         height, width, color_space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
@@ -49,8 +48,7 @@ def decode(
         recover_truncated: whether a file that ends too early gives a picture with gray below.
         fast_dct: whether to take the faster, less exact of the two integer transforms.
     """
-    import simplejpeg
-
+    simplejpeg = library("simplejpeg")
     height, width, components = shape(data)
     if components == _INK and channels == _GRAY:
         raise ImageError("CMYK does not become gray")
@@ -142,8 +140,7 @@ def encode(
     Raises:
         ImageError: it is empty, or larger than a JPEG file can be.
     """
-    from PIL import Image
-
+    Image = library("PIL.Image")
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     options: dict[str, Any] = {"xmp": xmp_metadata} if xmp_metadata else {}
     file = io.BytesIO()

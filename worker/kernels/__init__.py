@@ -3,6 +3,7 @@
 from flowray.worker.kernels import (  # noqa: F401 - imported for their registrations
     array_ops,
     batch_dataset_ops,
+    box_ops,
     checkpoint_ops,
     control_flow_ops,
     conv_ops,
@@ -10,6 +11,7 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     file_dataset_ops,
     functional_ops,
     image_codec_ops,
+    image_ops,
     io_ops,
     iterator_ops,
     layout_ops,

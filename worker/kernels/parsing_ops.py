@@ -17,6 +17,7 @@ from flowray.worker import csv
 from flowray.worker.examples import DenseFeature, Record, SparseFeature, type_name
 from flowray.worker.kernels.registry import kernel
 from flowray.worker.kernels.string_ops import parse_number, strings, text
+from flowray.worker.sequence_examples import SequenceRecord
 
 Array = np.ndarray[Any, Any]
 
@@ -255,3 +256,40 @@ def parse_example_v2(
             for feature, splits in zip(ragged, ragged_split_types, strict=True)
         ]
     return (*parts, values, *_transposed(rows, 2))
+
+
+@kernel("ParseSingleSequenceExample")
+def parse_single_sequence_example(
+    xp: Any, serialized: Array, missing_assumed_empty: Array, context_sparse_keys: list[Array],
+    context_dense_keys: list[Array], list_sparse_keys: list[Array], list_dense_keys: list[Array],
+    context_dense_defaults: list[Array], debug_name: Array, *,
+    context_sparse_types: Sequence[DType], feature_list_dense_types: Sequence[DType],
+    context_dense_shapes: Sequence[Shape], feature_list_sparse_types: Sequence[DType],
+    feature_list_dense_shapes: Sequence[Shape],
+) -> Any:  # fmt: skip
+    """The context's features and, for each step, those of the lists."""
+    if serialized.ndim:
+        raise errors.invalid_argument(
+            f"Expected serialized to be a scalar, got shape: {format_shape(serialized.shape)}"
+        )
+    name = text(debug_name.item()) if debug_name.size else "<unknown>"
+    record = SequenceRecord(serialized.item(), name)
+
+    def each_of(keys: list[Array], *others: Sequence[Any]) -> Any:
+        return zip((text(key.item()) for key in keys), *others, strict=True)
+
+    may_lack = set(map(text, missing_assumed_empty.reshape(-1).tolist()))
+    context = [record.sparse(*f) for f in each_of(context_sparse_keys, context_sparse_types)]
+    defaults = context_dense_defaults
+    dense = [
+        record.dense(key, dtypes.as_dtype(default.dtype), shape, default)
+        for key, shape, default in each_of(context_dense_keys, context_dense_shapes, defaults)
+    ]
+    lists = [record.sparse_list(*f) for f in each_of(list_sparse_keys, feature_list_sparse_types)]
+    dense_lists = [
+        record.dense_list(key, dtype, shape, key in may_lack)
+        for key, dtype, shape in each_of(
+            list_dense_keys, feature_list_dense_types, feature_list_dense_shapes
+        )
+    ]
+    return (*_transposed(context, 3), dense, *_transposed(lists, 3), dense_lists)

@@ -193,6 +193,18 @@ def test_the_goal_program(tmp_path: Path) -> None:
         assert sorted(epoch) == [0, 2, 4, 6, 8, 10, 12]
 
 
+def test_what_checks_a_dataset_comes_along_into_a_one_shot_iterator() -> None:
+    size = tf.constant(3) * 2
+    with tf.control_dependencies([tf.Assert(size < 6, ["too large"])]):
+        dataset = D.from_tensors(tf.identity(size))
+    element = dataset.make_one_shot_iterator().get_next()
+    with (
+        tf.Session() as session,
+        pytest.raises(tf.errors.InvalidArgumentError, match="too large"),
+    ):
+        session.run(element)
+
+
 def test_an_iterator_belongs_to_its_session_unless_it_is_shared() -> None:
     element = D.range(9).make_one_shot_iterator().get_next()
     with tf.Session() as first, tf.Session() as second:

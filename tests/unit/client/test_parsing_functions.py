@@ -125,6 +125,36 @@ def test_raw_bytes_and_tensors() -> None:
         tf.decode_raw("x")
 
 
+def test_a_sequence_example() -> None:
+    def feature(*values: int) -> tf.train.Feature:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+    record = tf.train.SequenceExample(
+        context=tf.train.Features(feature={"length": feature(2)}),
+        feature_lists=tf.train.FeatureLists(
+            feature_list={"tokens": tf.train.FeatureList(feature=[feature(5), feature(6, 7)])}
+        ),
+    ).SerializeToString()
+    context, sequences = tf.io.parse_single_sequence_example(
+        tf.constant(record),
+        {"length": tf.FixedLenFeature([], tf.int64)},
+        {
+            "tokens": tf.VarLenFeature(tf.int64),
+            "none": tf.FixedLenSequenceFeature([], tf.float32, allow_missing=True),
+        },
+    )
+    assert sequences["none"].shape.as_list() == [None]
+    context, sequences = run([context, sequences])
+    assert context["length"] == 2
+    assert sequences["tokens"].values.tolist() == [5, 6, 7]
+    assert sequences["tokens"].dense_shape.tolist() == [2, 2]
+    assert sequences["none"].tolist() == []
+    with pytest.raises(ValueError, match="argument are None"):
+        tf.parse_single_sequence_example("")
+    with pytest.raises(ValueError, match="Unsupported FixedLenFeature"):
+        tf.parse_single_sequence_example("", None, {"x": tf.FixedLenFeature([], tf.int64)})
+
+
 def test_the_namespace_has_the_same_functions() -> None:
     assert tf.io.parse_example is tf.parse_example
     assert tf.io.decode_jpeg is tf.image.decode_jpeg

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flowray.master.service import LoopThread
 from flowray.master.worker_api import StageResult
 from flowray.master.worker_lane import SocketLane
 from flowray.proto import errors, graph_pb2
@@ -59,7 +60,7 @@ class FakeRuntime:
 class Line:
     """Both ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: LoopThread | None = None) -> None:
         self.runtime = FakeRuntime()
         server = LaneServer(self.runtime)  # type: ignore[arg-type]
         pairs = [socket.socketpair() for _ in range(2)]
@@ -68,7 +69,13 @@ class Line:
         for thread in self.threads:
             thread.start()
         self.deaths: SimpleQueue[str] = SimpleQueue()
-        self.lane = SocketLane(pairs[0][0], pairs[1][0], "it died", lambda: self.deaths.put("dead"))
+        self.lane = SocketLane(
+            pairs[0][0],
+            pairs[1][0],
+            "it died",
+            lambda: self.deaths.put("dead"),
+            None if loop is None else loop.loop,
+        )
 
     def start(
         self, handle: str, step: int = 1, inputs: Sequence[Any] = (), blocking: bool = False
@@ -85,9 +92,11 @@ class Line:
             far.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.fixture
-def line() -> Iterator[Line]:
-    line = Line()
+@pytest.fixture(params=["thread", "loop"])
+def line(request: pytest.FixtureRequest) -> Iterator[Line]:
+    """The answers are read by a thread of the lane, or by an event loop."""
+    loop = LoopThread() if request.param == "loop" else None
+    line = Line(loop)
     yield line
     line.runtime.release.set()
     line.lane.close()
@@ -96,6 +105,8 @@ def line() -> Iterator[Line]:
         assert not thread.is_alive()
     for far in line.far:
         far.close()
+    if loop is not None:
+        loop.stop()
 
 
 def test_outputs_come_back(line: Line) -> None:

@@ -58,3 +58,23 @@ def test_a_closed_stream_is_an_error_in_the_middle_of_a_frame_too() -> None:
             lane.read_frame(there)
         with pytest.raises(lane.LaneClosedError):
             lane.write_frame(there, lane.pack(1))
+
+
+def test_frames_come_in_pieces() -> None:
+    """A reader that does not wait puts together what comes, whatever the pieces."""
+    values = [np.full(n, n, np.int32) for n in (0, 1, 70_000, 3, 3, 200_000, 16_370, 16_371)]
+    stream = b"".join(bytes(part) for v in values for part in lane.pack(v))
+    for piece in (7, 1000, 65_536, len(stream)):
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        with here, there:
+            reader, found, at = lane.FrameReader(there), [], 0
+            while len(found) < len(values):
+                if at < len(stream):
+                    at += here.send(stream[at : at + piece])
+                found.extend(lane.unpack(frame) for frame in reader.frames())
+            for value, result in zip(values, found, strict=True):
+                np.testing.assert_array_equal(value, result)
+            here.shutdown(socket.SHUT_WR)
+            with pytest.raises(lane.LaneClosedError):
+                list(reader.frames())

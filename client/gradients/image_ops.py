@@ -1,0 +1,16 @@
+"""Colors of images: gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.gradients.registry import gradient, not_differentiable
+
+# As in TensorFlow 1, of which scripts rely on it that colors are where a gradient ends.
+not_differentiable("HSVToRGB", "RGBToHSV")
+
+
+@gradient("AdjustContrastv2", "AdjustHue", "AdjustSaturation")
+def without(op: Any, *grads: Any) -> None:
+    """TensorFlow refuses these; a gradient of None would silently be wrong."""
+    raise LookupError(f"No gradient defined for operation '{op.name}' (op type: {op.type})")

@@ -1,0 +1,37 @@
+"""Colors of images: definitions."""
+
+from __future__ import annotations
+
+from flowray.proto import dtypes
+from flowray.proto.dtypes import FLOATING
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.common_shapes import unchanged
+from flowray.proto.shapes import Shape, merge_dims, with_rank, with_rank_at_least
+
+_HALF_OR_FLOAT = attr("type", dtypes.float32, allowed={dtypes.float16, dtypes.float32})
+
+
+def _colors(c: ShapeContext) -> Shape:
+    images = with_rank_at_least(c.inputs[0], 1)
+    return None if images is None else (*images[:-1], merge_dims(images[-1], 3))
+
+
+for _name in ("RGBToHSV", "HSVToRGB"):
+    op(
+        _name, "images: T -> output: T",
+        T=attr("type", dtypes.float32, allowed=FLOATING), shape=_colors,
+    )  # fmt: skip
+
+
+def _adjusted(c: ShapeContext) -> Shape:
+    with_rank_at_least(c.inputs[0], 3)
+    with_rank(c.inputs[1], 0)
+    return unchanged(c)
+
+
+op(
+    "AdjustContrastv2", "images: T, contrast_factor: float32 -> output: T",
+    T=_HALF_OR_FLOAT, shape=_adjusted,
+)  # fmt: skip
+op("AdjustHue", "images: T, delta: float32 -> output: T", T=_HALF_OR_FLOAT, shape=_adjusted)
+op("AdjustSaturation", "images: T, scale: float32 -> output: T", T=_HALF_OR_FLOAT, shape=_adjusted)
