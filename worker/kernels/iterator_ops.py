@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from google.protobuf.message import DecodeError
 from flowray.proto import errors, tensor_pb2
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import Shape
+from flowray.worker.data import states
 from flowray.worker.data.dataset import as_variant, check_shapes, check_types, dataset_of
 from flowray.worker.data.elementwise import as_element
 from flowray.worker.data.resource import IteratorResource
@@ -124,7 +124,7 @@ def from_string_handle(
 @kernel("SerializeIterator")
 def serialize_iterator(xp: Any, resource_handle: Resource) -> Array:
     proto = tensor_pb2.VariantTensorDataProto(type_name="flowray.IteratorState")
-    proto.metadata = pickle.dumps(_opened(resource_handle).save())
+    proto.metadata = states.dump(_opened(resource_handle).save())
     return as_variant(proto)
 
 
@@ -133,7 +133,7 @@ def deserialize_iterator(xp: Any, resource_handle: Resource, serialized: Array) 
     proto: Any = serialized[()]
     if proto.type_name != "flowray.IteratorState":
         raise errors.invalid_argument("The given variant tensor holds no state of an iterator.")
-    _opened(resource_handle).restore(pickle.loads(proto.metadata))
+    _opened(resource_handle).restore(states.load(proto.metadata))
 
 
 # Optionals ----------------------------------------------------------------------------------------

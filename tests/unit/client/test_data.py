@@ -16,6 +16,7 @@ import pytest
 
 import flowray as tf
 from flowray.client.data import nest
+from flowray.client.framework.op_builder import apply_op
 from flowray.proto import py_functions
 
 D = tf.data.Dataset
@@ -340,6 +341,29 @@ def test_a_timeout_ends_a_blocked_get_next_and_loses_nothing() -> None:
             session.run(element, options=tf.RunOptions(timeout_in_ms=100))
         go_on.set()
         assert [session.run(element) for _ in range(3)] == [0, 1, 2]
+
+
+def test_the_state_of_an_iterator_goes_through_a_session() -> None:
+    def pipeline() -> tuple[Any, Any]:
+        iterator = D.range(20).shuffle(5, seed=3).batch(2).prefetch(1).make_initializable_iterator()
+        return iterator, iterator.get_next()
+
+    first, taken = pipeline()
+    second, later = pipeline()
+    saved = apply_op("SerializeIterator", first._iterator_resource)
+    state = tf.placeholder(tf.variant, [])
+    restore = apply_op("DeserializeIterator", second._iterator_resource, state)
+    with tf.Session() as session:
+        session.run([first.initializer, second.initializer])
+        session.run([taken, taken])
+        session.run(restore, {state: session.run(saved)})
+        for _ in range(9):
+            np.testing.assert_array_equal(session.run(later), session.run(taken))
+        with pytest.raises(tf.errors.OutOfRangeError):
+            session.run(later)
+        session.run(restore, {state: session.run(saved)})  # a state at the end
+        with pytest.raises(tf.errors.OutOfRangeError):
+            session.run(later)
 
 
 # Python functions ---------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import pytest
 
 from flowray.proto import dtypes, errors, op_registry
 from flowray.proto.records import RecordReader, RecordWriter
+from flowray.worker.data import states
 from flowray.worker.data.dataset import DatasetIterator, dataset_of
 from flowray.worker.data.resource import IteratorResource
 from flowray.worker.executor import Cancellation, Interpreter, running
@@ -348,13 +349,34 @@ def test_state_can_be_saved_and_restored(name: str) -> None:
             assert iterator.get_next() is not None
         state = iterator.save()
         if not holds_datasets:
-            state = pickle.loads(pickle.dumps(state))
+            state = states.load(states.dump(state))
         later = dataset_of(build()).iterator()
         later.restore(state)
         assert rest(later) == expected[taken:], taken
         assert rest(iterator) == expected[taken:], f"saving disturbed it after {taken}"
         later.close()
         iterator.close()
+
+
+def test_saved_failures_come_again_and_foreign_states_run_no_code() -> None:
+    failing = make("MapDataset", count(4), [], f=fails_at_2)
+    dataset = make("PrefetchDataset", failing, I(4))
+    iterator = dataset_of(dataset).iterator()
+    iterator.get_next()
+    time.sleep(0.05)
+    state = states.load(states.dump(iterator.save()))
+    later = dataset_of(dataset).iterator()
+    later.restore(state)
+    assert later.get_next()[0] == 10  # type: ignore[index]
+    with pytest.raises(errors.InvalidArgumentError, match="not 2"):
+        later.get_next()
+    assert rest(later) == [30]
+    iterator.close()
+    for foreign in (pickle.dumps(time.sleep), pickle.dumps([np.zeros(3), print]), b"nonsense", b""):
+        with pytest.raises(errors.InvalidArgumentError, match="holds no state of an iterator"):
+            states.load(foreign)
+    with pytest.raises(errors.UnimplementedError, match="cannot save this iterator"):
+        states.dump(dataset_of(dataset))
 
 
 def test_a_failing_function_costs_its_element_only() -> None:
