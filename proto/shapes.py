@@ -157,6 +157,13 @@ def merge_dims(a: int | None, b: int | None) -> int | None:
     return b if a is None else a
 
 
+def with_value(dim: int | None, value: int) -> int:
+    """The dimension, known to be ``value``. ValueError if it is another."""
+    if dim not in (None, value):
+        raise ValueError(f"Dimension must be {value} but is {dim}")
+    return value
+
+
 def to_proto(shape: Shape) -> TensorShapeProto:
     """The TensorShapeProto of a shape (-1 stands for an unknown dimension)."""
     proto = TensorShapeProto()

@@ -5,14 +5,21 @@ from __future__ import annotations
 from flowray.proto import dtypes
 from flowray.proto.dtypes import SIGNED
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape, merge_dims, with_rank
+from flowray.proto.shapes import (
+    Shape,
+    merge_dims,
+    with_rank,
+    with_value,
+)
 
 _HALF_OR_FLOAT = attr("type", dtypes.float32, allowed={dtypes.float16, dtypes.float32})
 
 
 def _drawn(c: ShapeContext) -> Shape:
     images, boxes = with_rank(c.inputs[0], 4), with_rank(c.inputs[1], 3)
-    merge_dims(boxes[2], 4)
+    if images[3] not in (None, 1, 3, 4):
+        raise ValueError("Channel depth should be either 1 (GRY), 3 (RGB), or 4 (RGBA)")
+    with_value(boxes[2], 4)
     if len(c.inputs) > 2:
         with_rank(c.inputs[2], 2)
     return (merge_dims(images[0], boxes[0]), *images[1:])
@@ -36,7 +43,7 @@ def _selected(c: ShapeContext) -> Shape:
     for threshold in c.inputs[2:]:
         with_rank(threshold, 0)
     merge_dims(boxes[0], scores[0])
-    merge_dims(boxes[1], 4)
+    with_value(boxes[1], 4)
     return (None,)
 
 
@@ -76,8 +83,8 @@ op(
 
 
 def _sampled(c: ShapeContext) -> list[Shape]:
-    merge_dims(with_rank(c.inputs[0], 1)[0], 3)
-    merge_dims(with_rank(c.inputs[1], 3)[2], 4)
+    with_value(with_rank(c.inputs[0], 1)[0], 3)
+    with_value(with_rank(c.inputs[1], 3)[2], 4)
     for threshold in c.inputs[2:]:
         with_rank(threshold, 0)
     return [(3,), (3,), (1, 1, 4)]

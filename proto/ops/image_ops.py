@@ -6,14 +6,19 @@ from flowray.proto import dtypes
 from flowray.proto.dtypes import FLOATING
 from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import unchanged
-from flowray.proto.shapes import Shape, merge_dims, with_rank, with_rank_at_least
+from flowray.proto.shapes import (
+    Shape,
+    with_rank,
+    with_rank_at_least,
+    with_value,
+)
 
 _HALF_OR_FLOAT = attr("type", dtypes.float32, allowed={dtypes.float16, dtypes.float32})
 
 
 def _colors(c: ShapeContext) -> Shape:
     images = with_rank_at_least(c.inputs[0], 1)
-    return None if images is None else (*images[:-1], merge_dims(images[-1], 3))
+    return None if images is None else (*images[:-1], with_value(images[-1], 3))
 
 
 for _name in ("RGBToHSV", "HSVToRGB"):

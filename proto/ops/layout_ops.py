@@ -18,6 +18,7 @@ from flowray.proto.shapes import (
     with_rank,
     with_rank_at_least,
     with_rank_at_most,
+    with_value,
 )
 
 # Repeating, padding, reversing --------------------------------------------------------------------
@@ -39,7 +40,7 @@ def padded(c: ShapeContext, sign: int = 1) -> Shape:
     """The shape of input 0 with the paddings of input 1 added (taken away: ``sign`` -1)."""
     shape, paddings = c.inputs[0], c.constant(1)
     pairs = with_rank(c.inputs[1], 2)
-    merge_dims(pairs[1], 2)
+    with_value(pairs[1], 2)
     if shape is None:
         return unknown_dims(pairs[0])
     if pairs[0] not in (None, len(shape)):
@@ -282,7 +283,7 @@ def _batch_shape(c: ShapeContext, *, into_batch: bool) -> Shape:
     shape, block, margins = c.inputs[0], c.constant(1), c.constant(2)
     count = with_rank(c.inputs[1], 1)[0]
     pairs = with_rank(c.inputs[2], 2)
-    merge_dims(pairs[1], 2)
+    with_value(pairs[1], 2)
     merge_dims(pairs[0], count)
     if count is None:
         return None

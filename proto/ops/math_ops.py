@@ -27,6 +27,7 @@ from flowray.proto.shapes import (
     merge_dims,
     with_rank,
     with_rank_at_least,
+    with_value,
 )
 
 _SIGNED_NUMERIC = FLOATING_OR_COMPLEX | SIGNED
@@ -181,9 +182,7 @@ def _cross_shape(c: ShapeContext) -> Shape:
         return None
     if len(shape) < 1:
         raise ValueError("Shape must be at least rank 1 but is rank 0")
-    if shape[-1] not in (None, 3):
-        raise ValueError(f"Dimension must be 3 but is {shape[-1]}")
-    return (*shape[:-1], 3)
+    return (*shape[:-1], with_value(shape[-1], 3))
 
 
 op("Cross", "a: T, b: T -> product: T", T=REAL, shape=_cross_shape)

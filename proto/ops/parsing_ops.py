@@ -34,7 +34,7 @@ def _columns(c: ShapeContext) -> list[Shape]:
         with_rank_at_most(shape, 1)
         if shape and shape[0] is not None and shape[0] > 1:
             raise ValueError(
-                "Shape of a default must be a length-0 or length-1 vector, or a scalar"
+                "Shape of a default must be a length-0 or length-1 vector, or a scalar."
             )
     return [records] * len(defaults)
 

@@ -14,6 +14,7 @@ from flowray.proto.shapes import (
     with_rank,
     with_rank_at_least,
     with_rank_at_most,
+    with_value,
 )
 
 _index_type = attr("type", dtypes.int32, allowed=INDEX)
@@ -187,7 +188,7 @@ def _bincount_shape(c: ShapeContext) -> Shape:
 
 
 def _histogram_shape(c: ShapeContext) -> Shape:
-    merge_dims(with_rank(c.inputs[1], 1)[0], 2)
+    with_value(with_rank(c.inputs[1], 1)[0], 2)
     with_rank(c.inputs[2], 0)
     bins = c.constant(2)
     if bins is not None and bins <= 0:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from flowray.proto import dtypes
 from flowray.proto.dtypes import FLOATING, SIGNED
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape, merge_dims, with_rank
+from flowray.proto.shapes import (
+    Shape,
+    merge_dims,
+    with_rank,
+    with_value,
+)
 
 _WIDE = frozenset({dtypes.float32, dtypes.float64})
 _PIXELS = FLOATING | SIGNED | {dtypes.uint8, dtypes.uint16}
@@ -13,8 +18,7 @@ _PIXELS = FLOATING | SIGNED | {dtypes.uint8, dtypes.uint16}
 
 def _size(c: ShapeContext, index: int) -> tuple[int | None, int | None]:
     """Height and width, which a vector input gives."""
-    if with_rank(c.inputs[index], 1)[0] not in (None, 2):
-        raise ValueError(f"Dimension must be 2 but is {with_rank(c.inputs[index], 1)[0]}")
+    with_value(with_rank(c.inputs[index], 1)[0], 2)
     shape = c.constant_shape(index)
     return (None, None) if shape is None else (shape[0], shape[1])
 
@@ -68,7 +72,7 @@ _CROPPED = _PIXELS - {dtypes.bfloat16}
 def _check_boxes(boxes: Shape, box_ind: Shape) -> int | None:
     """The number of boxes."""
     number, four = with_rank(boxes, 2)
-    merge_dims(four, 4)
+    with_value(four, 4)
     return merge_dims(number, with_rank(box_ind, 1)[0])
 
 
