@@ -389,6 +389,11 @@ from flowray.client.ops.string_ops import (
     string_to_number,
     substr,
 )
+from flowray.client.ops.sparse_ops import (
+    deserialize_many_sparse,
+    serialize_many_sparse,
+    serialize_sparse,
+)
 from flowray.client.ops.state_ops import (
     assign,
     assign_add,
@@ -624,6 +629,7 @@ __all__ = [  # noqa: RUF022
     "decode_csv",
     "decode_raw",
     "depth_to_space",
+    "deserialize_many_sparse",
     "device",
     "diag",
     "diag_part",
@@ -842,6 +848,8 @@ __all__ = [  # noqa: RUF022
     "segment_prod",
     "segment_sum",
     "sequence_mask",
+    "serialize_many_sparse",
+    "serialize_sparse",
     "serialize_tensor",
     "set_random_seed",
     "setdiff1d",

@@ -14,7 +14,11 @@ from flowray.client.data.iterator import (
     make_one_shot_iterator,
 )
 from flowray.client.data.options import Options
-from flowray.client.data.structure import DatasetStructure, TensorStructure
+from flowray.client.data.structure import (
+    DatasetStructure,
+    SparseTensorStructure,
+    TensorStructure,
+)
 from flowray.client.framework import random_seed
 from flowray.client.framework.constant_value import constant_value, constant_value_as_shape
 from flowray.client.framework.conversion import convert_to_tensor
@@ -112,7 +116,7 @@ class Dataset:
             rows = rows.merge_with(leaf.shape.with_rank_at_least(1)[:1])
         element = nest.map_structure(lambda leaf: leaf.unbatched(), batched)
         variant = apply_op(
-            "TensorSliceDataset", structure.to_tensors(value),
+            "TensorSliceDataset", structure.to_rows(value),
             output_shapes=structure.flat_attrs(element)["output_shapes"],
         )  # fmt: skip
         return Dataset(variant, element)
@@ -334,7 +338,12 @@ class Dataset:
     def unbatch(self) -> Dataset:
         """The rows of each element, one after the other."""
         element = nest.map_structure(lambda leaf: leaf.unbatched(), self._structure)
-        return self._derived("UnbatchDataset", element=element)
+        dataset = self
+        if any(isinstance(leaf, SparseTensorStructure) for leaf in nest.flatten(self._structure)):
+            dataset = self.map(
+                lambda *parts: tuple(structure.to_rows(parts[0] if len(parts) == 1 else parts))
+            )
+        return dataset._derived("UnbatchDataset", element=element)
 
     def window(
         self, size: Any, shift: Any = None, stride: Any = 1, drop_remainder: Any = False

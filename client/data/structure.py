@@ -6,13 +6,18 @@ it: itself, or a variant scalar.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowray.client.data import nest
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
+from flowray.client.ops.sparse_ops import (
+    deserialize_sparse,
+    serialize_many_sparse,
+    serialize_sparse,
+)
 from flowray.proto import dtypes, errors
 from flowray.proto.dtypes import DType, as_dtype
 from flowray.proto.shapes import Shape, TensorShape, as_shape
@@ -76,6 +81,46 @@ class TensorStructure:
         return f"TensorStructure({self.dtype!r}, {self.shape})"
 
 
+class SparseTensorStructure:
+    """A component that is a sparse tensor: a variant vector carries it, or several of a batch."""
+
+    flat_type = dtypes.variant
+    flat_shape: Shape = None
+
+    def __init__(self, dtype: Any, shape: Any) -> None:
+        self.dtype: DType = as_dtype(dtype).base_dtype
+        self.shape: TensorShape = as_shape(shape)
+
+    legacy_type = property(lambda self: self.dtype)
+    legacy_shape = property(lambda self: self.shape)
+    legacy_class = property(lambda self: SparseTensor)
+
+    def from_tensor(self, tensor: Tensor) -> SparseTensor:
+        result = deserialize_sparse(tensor, self.dtype, self.shape.rank)
+        result.set_shape(self.shape)
+        return result
+
+    def batched(self, rows: int | None) -> SparseTensorStructure:
+        return SparseTensorStructure(self.dtype, as_shape([rows]).concatenate(self.shape))
+
+    def unbatched(self) -> SparseTensorStructure:
+        if self.shape.rank is None:
+            return SparseTensorStructure(self.dtype, None)
+        if self.shape.rank == 0:
+            raise ValueError("Unbatching a sparse tensor is only supported for rank >= 1")
+        return SparseTensorStructure(self.dtype, self.shape[1:])
+
+    def is_compatible_with(self, other: Any) -> bool:
+        return (
+            isinstance(other, SparseTensorStructure)
+            and self.dtype == other.dtype
+            and self.shape.is_compatible_with(other.shape)
+        )
+
+    def __repr__(self) -> str:
+        return f"SparseTensorStructure({self.dtype!r}, {self.shape})"
+
+
 class _VariantStructure:
     """A component that a variant scalar carries; ``inner`` is the structure of what is in it."""
 
@@ -124,21 +169,17 @@ class OptionalStructure(_VariantStructure):
 
 
 def normalized(value: Any) -> Any:
-    """``value`` with its leaves made tensors; datasets and optionals stay.
+    """``value`` with its leaves made tensors or sparse tensors; datasets and optionals stay.
 
     Raises:
-        UnimplementedError: a leaf is a sparse tensor.
         TypeError, ValueError: a leaf has no tensor form.
     """
     leaves = []
     with name_scope("normalize_element"):
         for i, leaf in enumerate(nest.flatten(value)):
-            if isinstance(leaf, SparseTensor | SparseTensorValue):
-                raise errors.unimplemented(
-                    "flowray has no datasets of sparse tensors yet: make them dense in the "
-                    "function, or return indices, values and dense_shape"
-                )
-            if not hasattr(leaf, "_variant_tensor"):
+            if isinstance(leaf, SparseTensorValue):
+                leaf = SparseTensor.from_value(leaf)
+            elif not isinstance(leaf, SparseTensor) and not hasattr(leaf, "_variant_tensor"):
                 leaf = convert_to_tensor(leaf, name=f"component_{i}")
             leaves.append(leaf)
     return nest.pack_sequence_as(value, leaves)
@@ -154,6 +195,8 @@ def _leaf_structure(leaf: Any) -> Any:
 
     if isinstance(leaf, Tensor):
         return TensorStructure(leaf.dtype, leaf.get_shape())
+    if isinstance(leaf, SparseTensor):
+        return SparseTensorStructure(leaf.dtype, leaf.get_shape())
     if isinstance(leaf, Dataset):
         return DatasetStructure(leaf._structure)
     return OptionalStructure(leaf.value_structure)
@@ -161,7 +204,18 @@ def _leaf_structure(leaf: Any) -> Any:
 
 def to_tensors(value: Any) -> list[Tensor]:
     """The tensors that carry a normalized value."""
-    return [getattr(leaf, "_variant_tensor", leaf) for leaf in nest.flatten(value)]
+    return [_carrier(leaf, serialize_sparse) for leaf in nest.flatten(value)]
+
+
+def to_rows(value: Any) -> list[Tensor]:
+    """The tensors whose rows carry the rows of a normalized value."""
+    return [_carrier(leaf, serialize_many_sparse) for leaf in nest.flatten(value)]
+
+
+def _carrier(leaf: Any, serialize: Callable[..., Any]) -> Tensor:
+    if isinstance(leaf, SparseTensor):
+        return serialize(leaf, out_type=dtypes.variant)  # type: ignore[no-any-return]
+    return getattr(leaf, "_variant_tensor", leaf)  # type: ignore[no-any-return]
 
 
 def from_tensors(structure: Any, tensors: Sequence[Tensor]) -> Any:
@@ -204,17 +258,20 @@ def from_legacy(types: Any, shapes: Any = None, classes: Any = None) -> Any:
     """The structure that nested types, shapes (None: unknown) and classes (None: tensors) state.
 
     Raises:
-        UnimplementedError: a class is that of sparse tensors.
         TypeError, ValueError: the three differ in form.
     """
-    if classes is not None and any(cls is SparseTensor for cls in nest.flatten(classes)):
-        raise errors.unimplemented("flowray has no datasets of sparse tensors yet")
     flat_types = nest.flatten(types)
-    flat_shapes = [None] * len(flat_types) if shapes is None else nest.flatten_up_to(types, shapes)
-    leaves = [
-        dtype if isinstance(dtype, _VariantStructure) else TensorStructure(dtype, shape)
-        for dtype, shape in zip(flat_types, flat_shapes, strict=True)
-    ]
+    unknown = [None] * len(flat_types)
+    flat_shapes = unknown if shapes is None else nest.flatten_up_to(types, shapes)
+    flat_classes = unknown if classes is None else nest.flatten_up_to(types, classes)
+    leaves: list[Any] = []
+    for dtype, shape, cls in zip(flat_types, flat_shapes, flat_classes, strict=True):
+        if isinstance(dtype, _VariantStructure):
+            leaves.append(dtype)
+        elif cls is SparseTensor:
+            leaves.append(SparseTensorStructure(dtype, shape))
+        else:
+            leaves.append(TensorStructure(dtype, shape))
     return nest.pack_sequence_as(types, leaves)
 
 
@@ -234,8 +291,8 @@ def most_specific_compatible(first: Any, second: Any) -> Any:
     """The most specific structure that the elements of both have; of equal types."""
 
     def merged(a: Any, b: Any) -> Any:
-        if not isinstance(a, TensorStructure):
+        if isinstance(a, _VariantStructure):
             return a
-        return TensorStructure(a.dtype, a.shape.most_specific_compatible_shape(b.shape))
+        return type(a)(a.dtype, a.shape.most_specific_compatible_shape(b.shape))
 
     return nest.map_structure(merged, first, second)

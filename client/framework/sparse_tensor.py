@@ -16,7 +16,7 @@ from flowray.client.framework.graph import (
 )
 from flowray.proto import dtypes
 from flowray.proto.dtypes import DType
-from flowray.proto.shapes import TensorShape, as_shape, merge_dims, with_rank
+from flowray.proto.shapes import TensorShape, merge_dims, with_rank
 
 
 class SparseTensorValue(NamedTuple):
@@ -45,6 +45,7 @@ class SparseTensor:
             # A variable stays one, so that a session can feed it.
             self._values = convert_to_tensor(values, name="values", as_ref=True)
             self._dense_shape = convert_to_tensor(dense_shape, dtypes.int64, name="dense_shape")
+        self._stated_shape = TensorShape(None)
         number, rank = with_rank(self._indices.shape_tuple, 2)
         merge_dims(number, with_rank(self._values.shape_tuple, 1)[0])
         merge_dims(rank, with_rank(self._dense_shape.shape_tuple, 1)[0])
@@ -72,11 +73,15 @@ class SparseTensor:
 
     @property
     def shape(self) -> TensorShape:
-        """The static shape of the dense tensor, as far as the graph tells it."""
+        """The static shape of the dense tensor, as far as it is known."""
         return self.get_shape()
 
     def get_shape(self) -> TensorShape:
-        return as_shape(constant_value_as_shape(self._dense_shape))
+        return self._stated_shape.merge_with(constant_value_as_shape(self._dense_shape))
+
+    def set_shape(self, shape: Any) -> None:
+        """Merges ``shape`` into the static shape; ValueError if they are incompatible."""
+        self._stated_shape = self.get_shape().merge_with(shape)
 
     @property
     def dtype(self) -> DType:

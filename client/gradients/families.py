@@ -23,6 +23,7 @@ from flowray.client.gradients import (  # noqa: F401 - imported for their regist
     resource_ops,
     script_ops,
     slice_ops,
+    sparse_ops,
     state_ops,
     string_ops,
     summary_ops,

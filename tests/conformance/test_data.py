@@ -98,6 +98,30 @@ def growing(tf: Any) -> Any:
     )
 
 
+def sparse(tf: Any) -> Any:
+    slices = tf.data.Dataset.from_tensor_slices(
+        tf.SparseTensor([[0, 1], [2, 0], [2, 1]], [1.0, 2.0, 3.0], [4, 2])
+    )
+    return slices.map(lambda s: (s, tf.shape(s.values)[0])).filter(lambda s, n: n > 0)
+
+
+def parsed(tf: Any) -> Any:
+    feature = flowray.train.Feature
+
+    def example(*words: bytes) -> bytes:
+        features = {"w": feature(bytes_list=flowray.train.BytesList(value=words))}
+        return flowray.train.Example(
+            features=flowray.train.Features(feature=features)
+        ).SerializeToString()
+
+    records = [example(b"a"), example(), example(b"b", b"c")]
+    return (
+        tf.data.Dataset.from_tensor_slices(records)
+        .map(lambda r: tf.parse_single_example(r, {"w": tf.VarLenFeature(tf.string)}))
+        .batch(2)
+    )
+
+
 PIPELINES: dict[str, Callable[[Any], Any]] = {
     "range": lambda tf: tf.data.Dataset.range(2, 11, 3),
     "range down": lambda tf: tf.data.Dataset.range(3, -2, -2),
@@ -167,6 +191,10 @@ PIPELINES: dict[str, Callable[[Any], Any]] = {
     "python": lambda tf: tf.data.Dataset.range(3).map(
         lambda x: tf.py_func(lambda v: v + np.int64(1), [x], tf.int64)
     ),
+    "sparse": sparse,
+    "sparse, batched": lambda tf: sparse(tf).batch(2),
+    "sparse, unbatched": lambda tf: sparse(tf).batch(3).apply(tf.data.experimental.unbatch()),
+    "parsed": parsed,
     # Errors
     "failing map": lambda tf: tf.data.Dataset.range(5).map(reciprocal(tf)),
     "failing parallel map": lambda tf: tf.data.Dataset.range(5).map(
@@ -215,6 +243,8 @@ TEXTS = {
 
 def plain(value: Any) -> Any:
     """A fetched structure as comparable values: dtype, shape and content of every array."""
+    if hasattr(value, "dense_shape"):
+        return [plain(part) for part in (value.indices, value.values, value.dense_shape)]
     if isinstance(value, dict):
         return {key: plain(part) for key, part in sorted(value.items())}
     if isinstance(value, tuple | list):
@@ -315,7 +345,7 @@ def run_their_graph(graph: Any, initializer: Any, element: Any) -> list[Any]:
     transport = InProcessTransport(flowray.ConfigProto())
     graph_def = graph_pb2.GraphDef.FromString(graph.as_graph_def().SerializeToString())
     handle = transport.create_session(graph_def, flowray.ConfigProto())
-    names = [tensor.name for tensor in tensorflow.nest.flatten(element)]
+    names = [tensor.name for tensor in tensorflow.nest.flatten(element, expand_composites=True)]
     try:
         transport.run_step(handle, [], [], [], [initializer.name], None)
         return outcomes(

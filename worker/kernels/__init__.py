@@ -27,6 +27,7 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     resource_ops,
     script_ops,
     slice_ops,
+    sparse_ops,
     state_ops,
     string_ops,
     summary_ops,

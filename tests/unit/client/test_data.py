@@ -138,12 +138,29 @@ def test_what_cannot_be_built() -> None:
         shared.make_initializer(numbers.batch(2))
 
 
-def test_sparse_tensors_are_refused_by_name() -> None:
-    sparse = tf.SparseTensor([[0]], [1], [2])
-    with pytest.raises(tf.errors.UnimplementedError, match="sparse"):
-        D.from_tensors(sparse)
-    with pytest.raises(tf.errors.UnimplementedError, match="sparse"):
-        D.range(2).map(lambda x: sparse)
+def test_sparse_tensors_are_elements_like_others() -> None:
+    sparse = tf.SparseTensor([[0, 1], [2, 0]], ["a", "b"], [3, 4])
+    dataset = D.from_tensor_slices({"s": sparse, "n": [1, 2, 3]})
+    assert dataset.output_classes == {"n": tf.Tensor, "s": tf.SparseTensor}
+    assert dataset.output_types == {"n": tf.int32, "s": tf.string}
+    assert dataset.output_shapes["s"].as_list() == [4]
+    rows = values(dataset)
+    assert [row["s"].values.tolist() for row in rows] == [[b"a"], [], [b"b"]]
+    assert [row["s"].dense_shape.tolist() for row in rows] == [[4]] * 3
+    (batch,) = values(dataset.batch(3))
+    assert batch["s"].indices.tolist() == [[0, 1], [2, 0]]
+    assert batch["s"].dense_shape.tolist() == [3, 4]
+    again = values(dataset.batch(3).unbatch())
+    assert [row["s"].values.tolist() for row in again] == [[b"a"], [], [b"b"]]
+    shared = tf.data.Iterator.from_structure(
+        dataset.output_types, dataset.output_shapes, output_classes=dataset.output_classes
+    )
+    start, element = shared.make_initializer(dataset), shared.get_next()
+    with tf.Session() as session:
+        session.run(start)
+        assert session.run(element["s"]).values.tolist() == [b"a"]
+    with pytest.raises(TypeError, match="Padded batching"):
+        dataset.padded_batch(2)
 
 
 def test_many_calls_of_get_next_are_warned_of() -> None:

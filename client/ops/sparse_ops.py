@@ -1,0 +1,63 @@
+"""Sparse tensors: the user's functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.framework.graph import Tensor
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
+from flowray.proto import dtypes
+
+
+def _parts(sp_input: Any) -> tuple[Any, Any, Any]:
+    if isinstance(sp_input, SparseTensorValue):
+        sp_input = SparseTensor.from_value(sp_input)
+    if not isinstance(sp_input, SparseTensor):
+        raise TypeError("Input must be a SparseTensor.")
+    return sp_input.indices, sp_input.values, sp_input.dense_shape
+
+
+def serialize_sparse(sp_input: Any, name: str | None = None, out_type: Any = dtypes.string) -> Any:
+    """[3]: indices, values and dense shape of a sparse tensor in one tensor.
+
+    Args:
+        out_type: what the three become: strings or variants.
+    """
+    return apply_op("SerializeSparse", *_parts(sp_input), out_type=out_type, name=name)
+
+
+def serialize_many_sparse(
+    sp_input: Any, name: str | None = None, out_type: Any = dtypes.string
+) -> Any:
+    """[rows, 3]: ``serialize_sparse`` of every row of a sparse tensor of rank 2 or more."""
+    return apply_op("SerializeManySparse", *_parts(sp_input), out_type=out_type, name=name)
+
+
+def deserialize_sparse(
+    serialized_sparse: Any, dtype: Any, rank: int | None = None, name: str | None = None
+) -> SparseTensor:
+    """The sparse tensor that ``serialize_sparse`` made into a tensor; of several, all in one.
+
+    Args:
+        serialized_sparse: [..., 3]. Other dimensions come before those of the sparse tensors.
+        dtype: of the values.
+        rank: of the result, where it is known.
+    """
+    return _sparse(apply_op("DeserializeSparse", serialized_sparse, dtype=dtype, name=name), rank)
+
+
+def deserialize_many_sparse(
+    serialized_sparse: Any, dtype: Any, rank: int | None = None, name: str | None = None
+) -> SparseTensor:
+    """Of [rows, 3] strings, the sparse tensor with these rows, each of rank ``rank``."""
+    parts = apply_op("DeserializeManySparse", serialized_sparse, dtype=dtype, name=name)
+    return _sparse(parts, None if rank is None else rank + 1)
+
+
+def _sparse(parts: Any, rank: int | None) -> SparseTensor:
+    indices, values, shape = parts
+    assert isinstance(indices, Tensor)
+    indices.set_shape([None, rank])
+    shape.set_shape([rank])
+    return SparseTensor(indices, values, shape)

@@ -1,0 +1,56 @@
+"""Sparse tensors in one tensor: definitions."""
+
+from __future__ import annotations
+
+from flowray.proto import dtypes
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.shapes import Shape, merge_dims, with_rank, with_rank_at_least
+
+_CARRIER = attr("type", dtypes.string, allowed=[dtypes.string, dtypes.variant])
+_SPARSE = "sparse_indices: int64, sparse_values: T, sparse_shape: int64"
+
+
+def _check_sparse(c: ShapeContext) -> None:
+    for shape, rank in zip(c.inputs, (2, 1, 1), strict=True):
+        with_rank(shape, rank)
+
+
+def _serialize_shape(c: ShapeContext) -> Shape:
+    _check_sparse(c)
+    return (3,)
+
+
+def _serialize_many_shape(c: ShapeContext) -> Shape:
+    _check_sparse(c)
+    return (None, 3)
+
+
+def _deserialize_shape(c: ShapeContext) -> list[Shape]:
+    serialized = with_rank_at_least(c.inputs[0], 1)
+    if serialized is not None:
+        merge_dims(serialized[-1], 3)
+    return [(None, None), (None,), (None,)]
+
+
+def _deserialize_many_shape(c: ShapeContext) -> list[Shape]:
+    merge_dims(with_rank(c.inputs[0], 2)[1], 3)
+    return [(None, None), (None,), (None,)]
+
+
+op(
+    "SerializeSparse", f"{_SPARSE} -> serialized_sparse: out_type", out_type=_CARRIER,
+    host_only=True, shape=_serialize_shape,
+)  # fmt: skip
+op(
+    "SerializeManySparse", f"{_SPARSE} -> serialized_sparse: out_type", out_type=_CARRIER,
+    host_only=True, shape=_serialize_many_shape,
+)  # fmt: skip
+_PARTS = "sparse_indices: int64, sparse_values: dtype, sparse_shape: int64"
+op(
+    "DeserializeSparse", f"serialized_sparse: Tserialized -> {_PARTS}", Tserialized=_CARRIER,
+    host_only=True, shape=_deserialize_shape,
+)  # fmt: skip
+op(
+    "DeserializeManySparse", f"serialized_sparse: string -> {_PARTS}",
+    host_only=True, shape=_deserialize_many_shape,
+)  # fmt: skip

@@ -1,0 +1,95 @@
+"""Cases of the ops that hold sparse tensors in one tensor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flowray.proto import dtypes, errors, tensors
+from tests.ops.harness import case, table_test
+
+INDICES = np.array([[0, 1], [2, 0], [2, 2]])
+VALUES = np.array([1, 2, 3], np.float32)
+SHAPE = np.array([3, 4])
+NO_INDICES, NO_VALUES = np.zeros([0, 1], np.int64), np.zeros(0, np.float32)
+
+
+def packed(indices: np.ndarray, values: np.ndarray, shape: np.ndarray) -> list[bytes]:
+    return [tensors.encode(part).SerializeToString() for part in (indices, values, shape)]
+
+
+WHOLE = np.array(packed(INDICES, VALUES, SHAPE), object)
+ROWS = np.array(
+    [
+        packed(INDICES[:1, 1:], VALUES[:1], SHAPE[1:]),
+        packed(NO_INDICES, NO_VALUES, SHAPE[1:]),
+        packed(INDICES[1:, 1:], VALUES[1:], SHAPE[1:]),
+    ],
+    object,
+)
+LONG = np.array(packed(np.array([[5]]), np.float32([9]), np.array([6])), object)
+STRINGS = np.array(packed(np.array([[0]]), np.array([b"x"], object), np.array([2])), object)
+
+case("SerializeSparse", [INDICES, VALUES, SHAPE], expect=WHOLE)
+case("SerializeSparse", [np.array([[0]]), np.array([b"x"], object), np.array([2])], expect=STRINGS)
+case(
+    "SerializeSparse", [INDICES, VALUES[:2], SHAPE],
+    raises=errors.InvalidArgumentError, match="Number of values must match first dimension",
+    conformance=False,  # TensorFlow notices when somebody uses it
+)  # fmt: skip
+case(
+    "SerializeSparse", [INDICES, VALUES, SHAPE[:1]],
+    raises=errors.InvalidArgumentError, match="Number of dimensions must match second dimension",
+    conformance=False,  # likewise
+)  # fmt: skip
+
+case("SerializeManySparse", [INDICES, VALUES, SHAPE], expect=ROWS)
+case(
+    "SerializeManySparse", [np.zeros([0, 2], np.int64), NO_VALUES, np.array([0, 4])],
+    expect=np.zeros([0, 3], object),
+)  # fmt: skip
+case(
+    "SerializeManySparse", [INDICES[:, :1], VALUES, SHAPE[:1]],
+    raises=errors.InvalidArgumentError, match="Rank of input SparseTensor should be > 1",
+)  # fmt: skip
+case(
+    "SerializeManySparse", [INDICES[::-1].copy(), VALUES, SHAPE],
+    raises=errors.InvalidArgumentError, match="out of order",
+)  # fmt: skip
+
+case("DeserializeSparse", [WHOLE], dtype=dtypes.float32, expect=(INDICES, VALUES, SHAPE))
+case("DeserializeSparse", [ROWS], dtype=dtypes.float32, expect=(INDICES, VALUES, SHAPE))
+case(
+    "DeserializeSparse", [np.stack([ROWS, ROWS])], dtype=dtypes.float32,
+    expect=(
+        np.concatenate([np.insert(INDICES, 0, i, axis=1) for i in range(2)]),
+        np.concatenate([VALUES, VALUES]), np.array([2, 3, 4]),
+    ),
+)  # fmt: skip
+case(
+    "DeserializeSparse", [np.stack([ROWS[0], LONG])], dtype=dtypes.float32,
+    expect=(np.array([[0, 1], [1, 5]]), np.float32([1, 9]), np.array([2, 6])),
+)  # fmt: skip
+case(
+    "DeserializeSparse", [STRINGS], dtype=dtypes.string,
+    expect=(np.array([[0]]), np.array([b"x"], object), np.array([2])),
+)  # fmt: skip
+case(
+    "DeserializeSparse", [WHOLE], dtype=dtypes.int32,
+    raises=errors.InvalidArgumentError, match="Requested SparseTensor of type int32 but",
+)  # fmt: skip
+case(
+    "DeserializeSparse", [np.stack([WHOLE, LONG])], dtype=dtypes.float32,
+    raises=errors.InvalidArgumentError, match=r"rank of SparseTensor\[1\] is: 1",
+)  # fmt: skip
+case(
+    "DeserializeSparse", [np.concatenate([WHOLE, WHOLE])], dtype=dtypes.float32,
+    raises=errors.InvalidArgumentError, match="3 as the last dimension",
+)  # fmt: skip
+
+case("DeserializeManySparse", [ROWS], dtype=dtypes.float32, expect=(INDICES, VALUES, SHAPE))
+case(
+    "DeserializeManySparse", [ROWS[:, :2].copy()], dtype=dtypes.float32,
+    raises=errors.InvalidArgumentError, match="3 as the last dimension",
+)  # fmt: skip
+
+test_case = table_test()

@@ -1,0 +1,146 @@
+"""Sparse tensors in one tensor: kernels.
+
+It holds three elements: the indices, the values and the dense shape, each a tensor in an element of
+a variant tensor, or a TensorProto in a string.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from flowray.proto import dtypes, errors, tensor_pb2, tensors
+from flowray.proto.dtypes import DType, as_dtype
+from flowray.proto.shapes import format_shape
+from flowray.worker.data.dataset import type_name
+from flowray.worker.kernels.registry import kernel
+
+Array = np.ndarray[Any, Any]
+Sparse = tuple[Array, Array, Array]
+
+
+def _check(indices: Array, values: Array, shape: Array) -> None:
+    """InvalidArgumentError unless the three make a sparse tensor."""
+    for name, array, rank in (("indices", indices, 2), ("values", values, 1), ("shape", shape, 1)):
+        if array.ndim != rank:
+            what = "matrix" if rank == 2 else "vector"
+            raise errors.invalid_argument(
+                f"Input {name} should be a {what} but received shape {format_shape(array.shape)}"
+            )
+    if len(indices) != len(values):
+        raise errors.invalid_argument(
+            f"Number of values must match first dimension of indices. Got {len(values)} values, "
+            f"indices shape: {format_shape(indices.shape)}"
+        )
+    if indices.shape[1] != len(shape):
+        raise errors.invalid_argument(
+            f"Number of dimensions must match second dimension of indices. Got {len(shape)} "
+            f"dimensions, indices shape: {format_shape(indices.shape)}"
+        )
+
+
+def _pack(parts: Sparse, out_type: DType) -> Array:
+    result = np.empty(3, object)
+    for i, part in enumerate(parts):
+        as_is = out_type == dtypes.variant
+        result[i] = part if as_is else tensors.encode(part).SerializeToString()
+    return result
+
+
+@kernel("SerializeSparse")
+def serialize_sparse(
+    xp: Any, indices: Array, values: Array, shape: Array, *, out_type: DType
+) -> Array:
+    _check(indices, values, shape)
+    return _pack((indices, values, shape), out_type)
+
+
+@kernel("SerializeManySparse")
+def serialize_many_sparse(
+    xp: Any, indices: Array, values: Array, shape: Array, *, out_type: DType
+) -> Array:
+    """[rows, 3]: the rows, each a sparse tensor of the other dimensions."""
+    _check(indices, values, shape)
+    if len(shape) < 2:
+        raise errors.invalid_argument(
+            f"Rank of input SparseTensor should be > 1, but saw rank: {len(shape)}"
+        )
+    rows = indices[:, 0]
+    if np.any(rows[1:] < rows[:-1]):
+        raise errors.invalid_argument("indices are out of order: the rows must come one by one")
+    if len(rows) and not (rows[0] >= 0 and rows[-1] < shape[0]):
+        raise errors.invalid_argument(
+            f"Received unexpected column 0 value in input SparseTensor: {rows[-1]} < 0 or >= N (= "
+            f"{shape[0]})"
+        )
+    bounds = np.searchsorted(rows, np.arange(shape[0] + 1))
+    result = np.empty((int(shape[0]), 3), object)
+    for i, (start, end) in enumerate(itertools.pairwise(bounds)):
+        row = indices[start:end, 1:], values[start:end], shape[1:]
+        result[i] = _pack(row, out_type)
+    return result
+
+
+@kernel("DeserializeSparse")
+def deserialize_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> Sparse:
+    """Of [..., 3]: what is before the last dimension comes before those of the sparse tensors."""
+    serialized = serialized_sparse
+    if serialized.ndim == 0 or serialized.shape[-1] != 3:
+        raise errors.invalid_argument(
+            "Serialized sparse should have 3 as the last dimension "
+            f"{format_shape(serialized.shape)}"
+        )
+    pieces = [_unpack(row, i, dtype) for i, row in enumerate(serialized.reshape(-1, 3))]
+    if serialized.ndim == 1:
+        return pieces[0]
+    return _stacked(pieces, serialized.shape[:-1], dtype)
+
+
+@kernel("DeserializeManySparse")
+def deserialize_many_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> Sparse:
+    return deserialize_sparse(xp, serialized_sparse, dtype=dtype)
+
+
+def _unpack(row: Array, number: int, dtype: DType) -> Sparse:
+    indices, values, shape = (_tensor(part) for part in row)
+    given = dtypes.string if values.dtype == object else as_dtype(values.dtype)
+    if given != dtype:
+        raise errors.invalid_argument(
+            f"Requested SparseTensor of type {type_name(dtype)} but SparseTensor[{number}]."
+            f"values.dtype() == {type_name(given)}"
+        )
+    _check(indices, values, shape)
+    return indices, values, shape
+
+
+def _tensor(part: Any) -> Array:
+    if isinstance(part, np.ndarray):
+        return part
+    try:
+        return tensors.decode(tensor_pb2.TensorProto.FromString(part))
+    except (DecodeError, TypeError):
+        raise errors.invalid_argument("Could not parse serialized_sparse") from None
+
+
+def _stacked(pieces: list[Sparse], batch: tuple[int, ...], dtype: DType) -> Sparse:
+    """The pieces along new first dimensions ``batch``, in shapes as large as the largest."""
+    if not pieces:
+        raise errors.invalid_argument("Must have at least 1 serialized SparseTensor, found 0")
+    rank = len(pieces[0][2])
+    for i, (_, _, shape) in enumerate(pieces):
+        if len(shape) != rank:
+            raise errors.invalid_argument(
+                "Inconsistent shape across SparseTensors: rank prior to SparseTensor"
+                f"[{i}] was: {rank} but rank of SparseTensor[{i}] is: {len(shape)}"
+            )
+    places = np.stack(np.unravel_index(np.arange(len(pieces)), batch), axis=1)
+    counts = [len(values) for _, values, _ in pieces]
+    indices = np.concatenate(
+        [np.repeat(places, counts, axis=0), np.concatenate([p[0] for p in pieces])], axis=1
+    )
+    values = np.concatenate([p[1] for p in pieces])
+    largest = np.max(np.stack([p[2] for p in pieces]), axis=0)
+    return indices, values, np.concatenate([np.array(batch, np.int64), largest])
