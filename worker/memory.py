@@ -14,9 +14,11 @@ logger = logging.getLogger("flowray.worker")
 _TRIM_THRESHOLD: Final = -1
 _TOP_PAD: Final = -2
 _MMAP_THRESHOLD: Final = -3
+_MMAP_MAX: Final = -4
 _LARGEST_MMAP_THRESHOLD: Final = 32 << 20
 
 _KEPT: Final = 512 << 20
+_ALL: Final = 2**31 - 1
 
 
 @functools.cache
@@ -26,6 +28,22 @@ def keep_freed_memory() -> None:
     By itself glibc gives large blocks back to the system at once, so that every new array is made
     of fresh pages: getting those costs several times what is then computed in them.
     """
+    _mallopt(
+        (_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, 16 << 20)
+    )
+
+
+@functools.cache
+def keep_all_freed_memory() -> None:
+    """The same without limits, for a process that runs XLA programs.
+
+    These allocate their temporary buffers in every run, however large; fresh pages for them were a
+    quarter of a small network's training step.
+    """
+    _mallopt((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _ALL))
+
+
+def _mallopt(*settings: tuple[int, int]) -> None:
     if sys.platform != "linux":
         return
     try:
@@ -33,10 +51,6 @@ def keep_freed_memory() -> None:
     except (OSError, AttributeError):  # another C library, which has its own ways
         logger.debug("this C library has no mallopt")
         return
-    for parameter, value in (
-        (_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
-        (_TRIM_THRESHOLD, _KEPT),
-        (_TOP_PAD, 16 << 20),
-    ):
+    for parameter, value in settings:
         if not mallopt(parameter, value):
             logger.debug("mallopt does not take %d for %d", value, parameter)

@@ -6,12 +6,12 @@ at module level: ``xla.jax()`` and ``xla.numpy()`` do.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
-import sys
 from pathlib import Path
 from typing import Any
+
+from flowray.worker.memory import keep_all_freed_memory
 
 CACHE_VARIABLE = "FLOWRAY_CACHE_DIR"
 """The environment variable that names the folder of compiled programs ("" for none)."""
@@ -20,7 +20,7 @@ CACHE_VARIABLE = "FLOWRAY_CACHE_DIR"
 @functools.cache
 def jax() -> Any:
     """The ``jax`` module, set up: 64-bit types (results keep TensorFlow's dtypes), a disk cache."""
-    _keep_large_buffers()
+    keep_all_freed_memory()
     import jax as module
 
     module.config.update("jax_enable_x64", True)
@@ -33,22 +33,6 @@ def jax() -> Any:
         module.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         module.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return module
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-
-
-def _keep_large_buffers() -> None:
-    """Makes glibc reuse large blocks instead of mapping each one anew.
-
-    XLA allocates its temporary buffers in every run; mapped ones cost a page fault per 4 KB, a
-    quarter of a small network's training step.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):  # glibc; musl has no such choice
-            libc.mallopt(_M_MMAP_MAX, 0)
-            libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @functools.cache
