@@ -49,7 +49,7 @@ class InProcessWorker:
         self._runtime.cancel(step_id)
 
     def end_step(self, step_id: int) -> None:
-        """Nothing stays behind: tensors leave with the result."""
+        self._runtime.end_step(step_id)
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:
         self._runtime.end_session(session, handles)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from flowray.master.passes.graph import Graph, TensorId, type_name
+from flowray.master.passes.graph import Graph, TensorId
+from flowray.master.passes.loops import with_while_nodes
 from flowray.master.passes.partition import by_device
 from flowray.master.passes.prune import prune
 from flowray.master.passes.reads import order_reads
 from flowray.master.passes.stages import StageGraph, cut, value_of
 from flowray.proto import dtypes, errors, graph_pb2, shapes
-from flowray.proto.dtypes import DType
+from flowray.proto.dtypes import DType, type_name
 from flowray.proto.shapes import Shape
 from flowray.proto.stage import Stage
 
@@ -99,10 +100,12 @@ def make_plan(
     """The plan of a step over a placed graph. Stage handles begin with ``prefix``.
 
     Raises:
-        InvalidArgumentError, NotFoundError: see ``passes.prune``.
+        InvalidArgumentError, NotFoundError, UnimplementedError: see ``passes.prune`` and
+            ``passes.loops``.
     """
     pruned = prune(graph, feeds, fetches, targets)
-    ordered, places = order_reads(pruned, devices, feeds)
+    functional, places = with_while_nodes(pruned, devices, feeds, fetches, targets)
+    ordered, places = order_reads(functional, places, feeds)
     cuts = cut(ordered, places, feeds, fetches, targets)
     stages = tuple(
         Stage(
@@ -113,6 +116,7 @@ def make_plan(
             outputs=tuple(map(str, part.outputs)),
             ref_outputs=frozenset(map(str, part.ref_outputs)),
             blocks=part.blocks,
+            keeps=part.keeps,
             state_scope=state_scope,
             given=part.given,
             guarded=part.guarded,

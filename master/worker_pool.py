@@ -83,7 +83,7 @@ class ActorWorker:
         self._stages: dict[str, Stage] = {}
         # The incarnation that a session began with: its state on this task is there or nowhere.
         self._sessions: dict[str, _Incarnation] = {}
-        self._cancelled: set[int] = set()
+        self._remembered: set[int] = set()
         options: dict[str, Any] = {
             "num_cpus": 0,
             "num_gpus": spec.gpus,
@@ -231,6 +231,8 @@ class ActorWorker:
     ) -> None:
         now = self._incarnation()
         stage = self._stages[handle]
+        if stage.keeps:
+            self._remembered.add(step_id)
         if now.lane.dead or self._sessions[stage.session] is now:
             now.lane.run(stage.blocks, (handle, step_id, list(inputs), trace), done)
         else:
@@ -241,13 +243,12 @@ class ActorWorker:
             done(StageResult(error=errors.aborted(text)))
 
     def cancel(self, step_id: int) -> None:
-        self._cancelled.add(step_id)
+        self._remembered.add(step_id)
         self._incarnation().lane.cancel(step_id)
 
     def end_step(self, step_id: int) -> None:
-        # Only of a cancelled step does the process remember anything.
-        if step_id in self._cancelled:
-            self._cancelled.discard(step_id)
+        if step_id in self._remembered:
+            self._remembered.discard(step_id)
             self._incarnation().lane.tell("end_step", step_id)
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:

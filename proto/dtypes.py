@@ -368,3 +368,12 @@ def as_dtype(type_value: Any) -> DType:
         except TypeError:
             pass
     raise TypeError(f"Cannot convert value {type_value!r} to a TensorFlow DType.")
+
+
+_RUNTIME_NAMES: Final = {"float32": "float", "float64": "double", "float16": "half"}
+
+
+def type_name(dtype: DType) -> str:
+    """The name that TensorFlow's runtime uses in messages: "float", "int32_ref"."""
+    base = _RUNTIME_NAMES.get(dtype.base_dtype.name, dtype.base_dtype.name)
+    return f"{base}_ref" if dtype._is_ref_dtype else base

@@ -12,7 +12,7 @@ The signature is TensorFlow's OpDef written as a function type. An argument's ty
 ``T``                 the dtype named by the type attribute ``T``
 ``N*T``               a list of ``N`` tensors of dtype ``T`` (``N`` an int attribute)
 ``[Tin]``             a list of tensors whose dtypes are the list(type) attribute ``Tin``
-``Ref(T)``            a reference to a variable of dtype ``T``
+``Ref(T)``            a reference to a variable of dtype ``T``; ``Ref(N*T)`` is a list of them
 ====================  ===================================================================
 
 Keyword arguments are attributes: a set of dtypes makes a required type attribute with those allowed
@@ -301,7 +301,8 @@ def registered_ops() -> Mapping[str, OpDef]:
 
 _ARG = re.compile(
     r"""(?P<name>\w+)\s*:\s*
-        (?: Ref\((?P<ref>\w+)\) | \[(?P<list>\w+)\] | (?:(?P<number>\w+)\s*\*\s*)?(?P<type>\w+) )
+        (?: \[(?P<list>\w+)\]
+          | (?P<ref>Ref\()? (?:(?P<number>\w+)\s*\*\s*)? (?P<type>\w+) (?(ref)\)) )
         \s*$""",
     re.VERBOSE,
 )
@@ -317,7 +318,7 @@ def _parse_args(op_name: str, text: str) -> tuple[ArgDef, ...]:
         if match["list"] is not None:
             args.append(ArgDef(name, type_list_attr=match["list"]))
             continue
-        type_name = match["ref"] or match["type"]
+        type_name = match["type"]
         fixed = dtypes.BY_NAME.get(type_name)
         args.append(
             ArgDef(

@@ -34,6 +34,9 @@ class Stage:
     handles of the state store."""
     blocks: bool = False
     """Whether it may wait for something outside the step (a queue, an iterator)."""
+    keeps: bool = False
+    """Whether later stages of the step may use resources that it made (stacks, tensor arrays): the
+    worker keeps them until the step ends."""
     state_scope: str = ""
     """Where its named state lives: "" is shared by all sessions of the task; the session's handle
     with ConfigProto.isolate_session_state."""

@@ -107,6 +107,7 @@ class LaneServer:
 
     def _end_step(self, step_id: int) -> None:
         self._cancelled.discard(step_id)
+        self._runtime.end_step(step_id)
 
     def _end_session(self, session: str, handles: Sequence[str]) -> None:
         self._runtime.end_session(session, handles)

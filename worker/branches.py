@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from flowray.proto.conditions import MERGES
 
 if TYPE_CHECKING:
-    from flowray.worker.program import Guard, Instruction, Slot
+    from flowray.worker.instruction import Guard, Instruction, Slot
 
 _EXPENSIVE = (
     "Conv", "DepthwiseConv", "MatMul", "BatchMatMul", "Einsum", "While", "StatelessWhile", "Qr",
@@ -47,6 +47,7 @@ def choose(instructions: Sequence[Instruction], compilable: list[bool], select: 
                 cut.add(slot)
     for index, instruction in enumerate(instructions):
         instruction.masks = tuple(g for g in instruction.guards if g[0] not in cut)
+        instruction.choice = None
         if instruction.switched in cut:
             compilable[index] = False
         if instruction.op.name in MERGES:

@@ -18,6 +18,13 @@ from flowray.proto import errors
 ErrorFunction = Callable[..., errors.OpError]
 
 
+class RunAgainError(errors.AbortedError):
+    """A compiled program had no room for what it met: the interpreter has to run instead."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(None, None, message)
+
+
 class CheckCollector:
     """The checks of one traced segment: ``(node, ok, make_error, values)`` each."""
 

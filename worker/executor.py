@@ -20,7 +20,8 @@ from flowray.proto.conditions import DEAD
 from flowray.worker.state import Resource
 
 if TYPE_CHECKING:
-    from flowray.worker.program import Guard, Instruction, Program
+    from flowray.worker.instruction import Guard, Instruction
+    from flowray.worker.program import Program
     from flowray.worker.tracing import Recorder
 
 logger = logging.getLogger("flowray.worker")

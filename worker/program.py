@@ -6,168 +6,28 @@ variables are put into their slots at load time, so that they cost a run nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from flowray.proto import dtypes, errors, functions, graph_pb2, op_registry
-from flowray.proto.conditions import DEAD, MERGES, SWITCHES, ConditionAnalysis, Conditions
+from flowray.proto.conditions import MERGES, SWITCHES, ConditionAnalysis, Conditions
 from flowray.proto.conditions import NONE as NO_CONDITIONS
-from flowray.proto.device_names import DeviceSpec
 from flowray.proto.dtypes import DType
 from flowray.proto.stage import Stage
-from flowray.worker import branches, rewrites
-from flowray.worker.executor import at_node, hold
+from flowray.worker import rewrites
+from flowray.worker.executor import at_node
 from flowray.worker.function import Function, FunctionLibrary
+from flowray.worker.instruction import Arg, Guard, Instruction, Slot, Unit
 from flowray.worker.kernels import registry as kernels
 from flowray.worker.state import KernelContext, Resource, StateStore, StoredVariable, Variable
+from flowray.worker.units import Cutter
 
-Slot = int
-Guard = tuple[Slot, bool]
-"""That the predicate in a slot has this value."""
-Arg = Slot | tuple[Slot, ...]
-
-# Their output's value is known from the shape of the input alone, which every trace knows.
-_SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 _VARIABLE_OPS = {"VariableV2": "ref", "Variable": "ref", "VarHandleOp": "resource"}
 _PASS_ON = frozenset({"Identity", *SWITCHES})
 _NOT_ON_XLA = frozenset({dtypes.string, dtypes.variant})
-
-
-@dataclass(slots=True)
-class Instruction:
-    """One node: which kernel to call with which slots, and where its results go."""
-
-    node: str
-    op: op_registry.OpDef
-    device: str
-    function: Callable[..., Any]
-    attrs: dict[str, Any]
-    args: tuple[Arg, ...]
-    reads: tuple[Slot, ...]
-    """Slots with a reference whose value, not the reference, is the argument."""
-    outputs: tuple[Slot, ...]
-    list_outputs: bool
-    """Whether the kernel returns lists that are to be flattened into ``outputs``."""
-    state: Variable | None = None
-    functions: tuple[Function, ...] = ()
-    """Those among the attributes."""
-    on_xla: bool = True
-    """Whether XLA has the dtypes of the inputs and outputs."""
-    guards: tuple[Guard, ...] = ()
-    """It runs only if these hold; otherwise its outputs are dead."""
-    switched: Slot | None = None
-    """Of a Switch: its predicate, where that was first computed."""
-    alternatives: tuple[tuple[Guard, ...], ...] = ()
-    """Of a Merge: what guards each of its inputs."""
-    choice: tuple[Guard, Guard] | None = None
-    """Of a Merge that a trace makes a selection: what tells its two inputs apart."""
-    masks: tuple[Guard, ...] = ()
-    """Those of ``guards`` that do not keep a trace from running it: what it writes is masked."""
-    after: list[int] = field(default_factory=list)
-    """Instructions that must run before this one, by index."""
-    call: Callable[..., Any] = field(init=False)
-    plain: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        function, attrs = self.function, dict(self.attrs)
-        if self.state is not None:
-            attrs["state"] = self.state
-        self.call = (
-            (lambda *args: function(np, *args, **attrs)) if attrs else (lambda *a: function(np, *a))
-        )
-        self.plain = not self.reads and all(isinstance(a, int) for a in self.args)
-
-    @property
-    def is_compilable(self) -> bool:
-        """Whether XLA can compile it, given that its resources are known by then."""
-        definition = self.op
-        if definition.host_only or definition.dynamic_shape or definition.blocks:
-            return False
-        if not self.outputs and not self.args:
-            return True  # NoOp
-        return self.on_xla and all(f.is_compilable for f in self.functions)
-
-    @property
-    def is_traceable(self) -> bool:
-        """Whether a trace can run it in a function, where no unit decides about branches."""
-        return (
-            self.is_compilable
-            and len(self.masks) == len(self.guards)
-            and (not self.alternatives or self.choice is not None)
-        )
-
-    def own_resources(self) -> Iterable[Resource]:
-        """The resources that it has besides its inputs: its state, those of its functions."""
-        if self.state is not None:
-            yield self.state
-        for function in self.functions:
-            yield from function.resources()
-
-    def input_slots(self) -> Iterable[Slot]:
-        for arg in self.args:
-            if isinstance(arg, tuple):
-                yield from arg
-            else:
-                yield arg
-        yield from self.predicates()
-
-    def predicates(self) -> Iterable[Slot]:
-        """The slots that decide whether it runs, and which input a Merge takes."""
-        for guards in (self.guards, *self.alternatives):
-            for slot, _ in guards:
-                yield slot
-
-    def arguments(self, slots: Sequence[Any]) -> list[Any]:
-        """The positional arguments of the kernel, references read where values are wanted."""
-        if self.plain:
-            return [slots[a] for a in self.args]  # type: ignore[index]
-        if self.alternatives:
-            (inputs,) = self.args
-            pairs = zip(_slots_of(inputs), self.alternatives, strict=True)
-            return [[self.value(slots, s) if hold(g, slots) else DEAD for s, g in pairs]]
-        return [
-            [self.value(slots, s) for s in arg]
-            if isinstance(arg, tuple)
-            else self.value(slots, arg)
-            for arg in self.args
-        ]
-
-    def value(self, slots: Sequence[Any], slot: Slot) -> Any:
-        """What is in ``slot``; the value of a variable where that is the argument."""
-        value = slots[slot]
-        return value.read() if slot in self.reads else value
-
-    def store(self, result: Any, slots: list[Any]) -> None:
-        """Puts what the kernel returned into the output slots."""
-        outputs = self.outputs
-        if len(outputs) == 1 and not self.list_outputs:
-            slots[outputs[0]] = result[0] if type(result) is tuple else result
-        elif outputs:
-            values = result if isinstance(result, tuple) else (result,)
-            if self.list_outputs:
-                values = tuple(
-                    v for item in values for v in (item if isinstance(item, list) else (item,))
-                )
-            for slot, value in zip(outputs, values, strict=True):
-                slots[slot] = value
-
-
-@dataclass(slots=True)
-class Unit:
-    """Instructions that run together: on the host one by one, or as one XLA program."""
-
-    compilable: bool
-    device: str
-    instructions: list[Instruction]
-    inputs: tuple[Slot, ...]
-    """Slots that come from outside the unit, constants and variables included."""
-    outputs: tuple[Slot, ...]
-    """Slots that later units or the stage's caller read."""
-    guards: tuple[Guard, ...] = ()
-    """All its instructions run, or none does, as these tell. (Traced, masks are none of them.)"""
 
 
 @dataclass(slots=True)
@@ -188,20 +48,25 @@ class Program:
     """For each output, what decides whether it is alive."""
 
 
-def load(stage: Stage, store: StateStore, *, select: bool = True) -> Program:
+def load(
+    stage: Stage, store: StateStore, *, select: bool = True, hosted: Collection[str] = ()
+) -> Program:
     """Loads ``stage``; raises OpError with the node's name for whatever is wrong with it.
 
-    ``select`` allows XLA programs that compute both branches of a condition and select.
+    Args:
+        select: whether XLA programs may compute both branches of a condition and select.
+        hosted: the stage's nodes that XLA is known not to compile.
     """
-    return _Loader(stage, store, select).load()
-
-
-_Way = tuple[bool, str, tuple[Guard, ...]]
-"""How an instruction runs: compiled or on the host, on which device, under which guards."""
+    return _Loader(stage, store, select, hosted=hosted).load()
 
 
 class _Loader:
-    """Loads a stage, or the body of a function that it calls (``within`` is its name then)."""
+    """Loads a stage, or the body of a function that it calls.
+
+    Args:
+        within: the function's name; "" for a stage.
+        handles: the function's arguments that are resources.
+    """
 
     def __init__(
         self,
@@ -210,11 +75,14 @@ class _Loader:
         select: bool,
         library: FunctionLibrary | None = None,
         within: str = "",
+        handles: Iterable[str] = (),
+        hosted: Collection[str] = (),
     ) -> None:
         self._stage = stage
         self._store = store
         self._select = select
         self._within = within
+        self._hosted = hosted
         self._library = library or FunctionLibrary(
             {f.signature.name: f for f in stage.graph.library.function}, self._load_body
         )
@@ -225,8 +93,7 @@ class _Loader:
         self._producer: dict[Slot, int] = {}
         self._instruction_of: dict[str, int] = {}
         self._node_types: dict[str, list[DType]] = {}
-        self._handle_inputs: set[str] = set()
-        self._handle_slots: set[Slot] = set()
+        self._handle_inputs = set(handles)
         self._conditions = ConditionAnalysis(
             {name: stage.given.get(name, NO_CONDITIONS) for name in stage.inputs}
         )
@@ -241,12 +108,9 @@ class _Loader:
                     step(node, fed)
                 except errors.OpError as error:
                     raise at_node(error, node.name) from None
-        self._handle_slots = {self._slots[name] for name in self._handle_inputs}
-        units = self._units()
         outputs = tuple(self._slot(name) for name in stage.outputs)
         guards = tuple(self._guards(self._conditions.of_tensor(name)) for name in stage.outputs)
-        deciding = (slot for some in guards for slot, _ in some)
-        self._set_unit_outputs(units, (*outputs, *deciding))
+        units = self._cutter().cut({*outputs, *(slot for some in guards for slot, _ in some)})
         return Program(
             stage,
             self._base,
@@ -263,13 +127,32 @@ class _Loader:
             guards,
         )
 
+    def _cutter(self) -> Cutter:
+        given, made = set[Slot](), set[Slot]()
+        if not self._within:  # what a function gets, and whether it leaves, its caller knows
+            given = {self._slots[name] for name in self._handle_inputs}
+            made = {
+                self._slots[name]
+                for name, dtype in self._types.items()
+                if dtype == dtypes.resource and self._base[self._slots[name]] is None
+            }
+        return Cutter(
+            self._instructions, self._base, self._producer, given, made - given, self._select,
+            self._hosted,
+        )  # fmt: skip
+
     def _load_body(self, name: str, body: functions.FunctionBody) -> Program:
         body = rewrites.scale_after_resizing(body)
         stage = replace(
             self._stage, graph=body.graph, inputs=body.inputs, outputs=body.outputs,
             ref_outputs=frozenset(), given={}, guarded={},
         )  # fmt: skip
-        return _Loader(stage, self._store, self._select, self._library, name).load()
+        handles = [
+            argument
+            for argument, dtype in zip(body.inputs, body.input_types, strict=True)
+            if dtype == dtypes.resource or dtype._is_ref_dtype
+        ]
+        return _Loader(stage, self._store, self._select, self._library, name, handles).load()
 
     def _new_slot(self, name: str) -> Slot:
         self._slots[name] = len(self._base)
@@ -445,91 +328,6 @@ class _Loader:
         """Unique in the session: the name of a node in a function is only so within that."""
         return f"{self._within}/{node.name}" if self._within else node.name
 
-    # Units ----------------------------------------------------------------------------------
-
-    def _units(self) -> list[Unit]:
-        """Cuts the instructions into as few units as possible, along the edges between them.
-
-        An instruction's phase is one more than that of anything it needs that runs in another way
-        (host or compiled, or on another device); those of one phase and one way make a unit, which
-        is convex because every path that leaves the unit's way leads to a later phase.
-        """
-        instructions = self._instructions
-        self._order_state()
-        static = self._static_slots()
-        phases: list[int] = []
-        ways: list[_Way] = []
-        compilable = [self._is_compilable(i) for i in instructions]
-        if any(i.guards or i.alternatives for i in instructions):
-            branches.choose(instructions, compilable, self._select)
-        for instruction, can_compile in zip(instructions, compilable, strict=True):
-            unmasked = [g for g in instruction.guards if g not in instruction.masks]
-            way = (can_compile, instruction.device, tuple(unmasked))
-            phase = 0
-            for index in instruction.after:
-                phase = max(phase, phases[index] + (ways[index] != way))
-            if way[0]:
-                for position in instruction.op.static_inputs:
-                    for slot in _slots_of(instruction.args[position]):
-                        if slot in self._producer and slot not in static:
-                            # Its value must be there before XLA can compile this instruction.
-                            phase = max(phase, phases[self._producer[slot]] + 1)
-            phases.append(phase)
-            ways.append(way)
-        groups: dict[tuple[int, _Way], list[Instruction]] = {}
-        for phase, way, instruction in zip(phases, ways, instructions, strict=True):
-            groups.setdefault((phase, way), []).append(instruction)
-        return [
-            Unit(way[0], way[1], members, _inputs_of(members), (), way[2])
-            for (_, way), members in sorted(groups.items(), key=lambda item: item[0][0])
-        ]
-
-    def _order_state(self) -> None:
-        """Keeps the stage's order among the instructions that touch a variable one of them writes.
-
-        The graph need not order them; the master did, and units must not undo it.
-        """
-        last_write: dict[int, int] = {}
-        reads_since: dict[int, list[int]] = {}
-        for index, instruction in enumerate(self._instructions):
-            for slot in dict.fromkeys(instruction.input_slots()):
-                resource = self._base[slot]
-                if not isinstance(resource, Resource):
-                    continue
-                key = id(resource)
-                if key in last_write:
-                    instruction.after.append(last_write[key])
-                if slot not in instruction.reads and not instruction.op.reads_only:
-                    instruction.after.extend(reads_since.pop(key, []))
-                    last_write[key] = index
-                else:
-                    reads_since.setdefault(key, []).append(index)
-
-    def _static_slots(self) -> set[Slot]:
-        """Slots whose values are numpy arrays while XLA traces."""
-        static = {slot for slot, value in enumerate(self._base) if isinstance(value, np.ndarray)}
-        for instruction in self._instructions:
-            if instruction.op.name in _SHAPE_OPS or (
-                not instruction.op.stateful
-                and not instruction.reads
-                and instruction.args
-                and all(slot in static for slot in instruction.input_slots())
-            ):
-                static.update(instruction.outputs)
-        return static
-
-    def _is_compilable(self, instruction: Instruction) -> bool:
-        if self._handle_slots.intersection(instruction.input_slots()):
-            return False  # which variable it is shows only when the stage runs
-        return instruction.is_compilable
-
-    def _set_unit_outputs(self, units: list[Unit], outputs: Iterable[Slot]) -> None:
-        needed = set(outputs)
-        for unit in reversed(units):
-            made = {slot for i in unit.instructions for slot in i.outputs}
-            unit.outputs = tuple(sorted(made & needed))
-            needed.update(unit.inputs)
-
 
 def _functions_among(values: Iterable[Any]) -> Iterable[Function]:
     for value in values:
@@ -537,21 +335,6 @@ def _functions_among(values: Iterable[Any]) -> Iterable[Function]:
             yield value
         elif isinstance(value, list):
             yield from (item for item in value if isinstance(item, Function))
-
-
-def _slots_of(arg: Arg) -> tuple[Slot, ...]:
-    return arg if isinstance(arg, tuple) else (arg,)
-
-
-def _inputs_of(instructions: Sequence[Instruction]) -> tuple[Slot, ...]:
-    made: set[Slot] = set()
-    used: dict[Slot, None] = {}
-    for instruction in instructions:
-        for slot in instruction.input_slots():
-            if slot not in made:
-                used[slot] = None
-        made.update(instruction.outputs)
-    return tuple(used)
 
 
 def _group(
@@ -576,8 +359,3 @@ def _group(
 
 def _with_index(name: str) -> str:
     return name if ":" in name else name + ":0"
-
-
-def device_type(device: str) -> str:
-    """ "CPU" or "GPU"; a node without a device runs on the CPU."""
-    return DeviceSpec.from_string(device).device_type or "CPU" if device else "CPU"

@@ -22,11 +22,14 @@ from flowray.proto.device_names import DeviceSpec
 from flowray.proto.stage import Stage
 from flowray.worker import program as programs
 from flowray.worker import tracing, xla
+from flowray.worker.checks import RunAgainError
 from flowray.worker.executor import Cancellation, Interpreter, as_host_value, hold, running
+from flowray.worker.instruction import Unit
 from flowray.worker.memory import keep_freed_memory
-from flowray.worker.program import Program, Unit
+from flowray.worker.program import Program
 from flowray.worker.segment import Compiled, Segment
 from flowray.worker.state import Resource, StateStore
+from flowray.worker.step_resources import StepResource
 
 logger = logging.getLogger("flowray.worker")
 
@@ -59,6 +62,8 @@ class RuntimeOptions:
 class _LoadedStage:
     program: Program | None
     segments: list[tuple[Unit, Segment | None]] = field(default_factory=list)
+    select: bool = True
+    hosted: frozenset[str] = frozenset()
     error: errors.OpError | None = None
 
 
@@ -88,6 +93,8 @@ class Runtime:
         self.state = StateStore(default_container=job)
         self._stages: dict[str, _LoadedStage] = {}
         self._steps: dict[int, _Step] = {}
+        self._kept: dict[int, dict[str, StepResource]] = {}
+        """What stages of a step left for later ones of it, by the step's id."""
         self._lock = threading.Lock()
         self._incarnation = int.from_bytes(np.random.default_rng().bytes(8), "little")
 
@@ -110,9 +117,11 @@ class Runtime:
         """Loads ``stage``. What is wrong with it is raised by ``run``, as TensorFlow does."""
         self._load(stage)
 
-    def _load(self, stage: Stage, *, select: bool = True) -> None:
+    def _load(
+        self, stage: Stage, *, select: bool = True, hosted: frozenset[str] = frozenset()
+    ) -> None:
         try:
-            program = programs.load(stage, self.state, select=select)
+            program = programs.load(stage, self.state, select=select, hosted=hosted)
         except errors.OpError as error:
             loaded = _LoadedStage(None, error=error)
         else:
@@ -122,8 +131,21 @@ class Runtime:
                     (unit, Segment(unit, program.base, self.state) if unit.compilable else None)
                     for unit in program.units
                 ],
+                select,
+                hosted,
             )
         self._stages[stage.handle] = loaded
+
+    def _load_otherwise(self, loaded: _LoadedStage) -> None:
+        """Loads a stage again if that lets more of it be compiled."""
+        segments = [segment for _, segment in loaded.segments if segment is not None]
+        assert loaded.program is not None
+        if any(segment.needs_cuts for segment in segments) and loaded.select:
+            self._load(loaded.program.stage, select=False, hosted=loaded.hosted)
+            return
+        refused = loaded.hosted.union(s.refused for s in segments if s.refused)
+        if len(refused) > len(loaded.hosted):
+            self._load(loaded.program.stage, select=loaded.select, hosted=refused)
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:
         """Forgets a session's stages and its private state."""
@@ -143,6 +165,10 @@ class Runtime:
         step = self._steps.get(step_id)
         if step is not None:
             step.cancel()
+
+    def end_step(self, step_id: int) -> None:
+        """Drops what stages of a step left for others."""
+        self._kept.pop(step_id, None)
 
     def run(
         self, handle: str, step_id: int, inputs: Sequence[Any], *, trace: bool = False
@@ -180,7 +206,7 @@ class Runtime:
                 value.flags.writeable = False
             slots[slot] = value
         if any(program.input_is_handle):
-            self._open_handles(program, slots)
+            self._open_handles(program, slots, step_id)
         step = self._begin(step_id)
         recorder = tracing.Recorder() if trace else None
         interpreter = Interpreter(step, recorder)
@@ -194,10 +220,10 @@ class Runtime:
             for slot, guards in zip(program.outputs, program.output_guards, strict=True):
                 if not hold(guards, slots):
                     slots[slot] = DEAD
-        if any(segment is not None and segment.needs_cuts for _, segment in loaded.segments):
-            self._load(program.stage, select=False)
+        if any(segment is not None and not segment.compilable for _, segment in loaded.segments):
+            self._load_otherwise(loaded)
         outputs = [
-            self._handle(slots[slot]) if as_handle else _leave(slots[slot])
+            self._handle(slots[slot], step_id) if as_handle else _leave(slots[slot])
             for slot, as_handle in zip(program.outputs, program.as_handle, strict=True)
         ]
         return outputs, recorder.stats() if recorder is not None else []
@@ -228,8 +254,12 @@ class Runtime:
         if interpreter.recorder is None and segment is not None and segment.compilable:
             compiled = self._program_for(segment, slots)
             if compiled is not None:
-                segment.execute(compiled, slots)
-                return
+                try:
+                    segment.execute(compiled, slots)
+                except RunAgainError:
+                    segment.forget(segment.key(slots))
+                else:
+                    return
         for slot in unit.inputs:
             slots[slot] = as_host_value(slots[slot])
         start = time.perf_counter()
@@ -256,17 +286,25 @@ class Runtime:
 
     # Resource handles -----------------------------------------------------------------------
 
-    def _open_handles(self, program: Program, slots: list[Any]) -> None:
+    def _open_handles(self, program: Program, slots: list[Any], step_id: int) -> None:
         for slot, is_handle in zip(program.inputs, program.input_is_handle, strict=True):
             if is_handle:
                 handle = np.asarray(slots[slot], dtype=object).reshape(())[()]
                 if not isinstance(handle, tensor_pb2.ResourceHandleProto):
                     raise errors.invalid_argument("Trying to access a handle that is no resource")
-                slots[slot] = self.state.by_handle(handle, program.stage.state_scope)
+                slots[slot] = self._resource(handle, step_id, program.stage.state_scope)
 
-    def _handle(self, value: Any) -> Any:
+    def _resource(
+        self, handle: tensor_pb2.ResourceHandleProto, step_id: int, scope: str
+    ) -> Resource:
+        kept = self._kept.get(step_id, {})
+        return kept.get(handle.name) or self.state.by_handle(handle, scope)
+
+    def _handle(self, value: Any, step_id: int) -> Any:
         if not isinstance(value, Resource):
             return _leave(value)
+        if isinstance(value, StepResource):
+            self._kept.setdefault(step_id, {})[value.name] = value
         handle = np.empty((), object)
         handle[()] = tensor_pb2.ResourceHandleProto(
             device=f"{self.task}/device:CPU:0",

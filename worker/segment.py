@@ -16,12 +16,14 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.conditions import DEAD
+from flowray.proto.device_names import DeviceSpec
 from flowray.worker import checks, xla
-from flowray.worker.checks import CheckCollector, collecting
+from flowray.worker.checks import CheckCollector, RunAgainError, collecting
 from flowray.worker.executor import at_node, running
-from flowray.worker.program import Guard, Instruction, Program, Slot, Unit, device_type
+from flowray.worker.instruction import Guard, Instruction, Slot, Unit
+from flowray.worker.program import Program
 from flowray.worker.state import Resource, StateStore, StoredVariable, Variable
-from flowray.worker.structured import NotCompilableError
+from flowray.worker.structured import LazyState, NotCompilableError
 
 logger = logging.getLogger("flowray.worker")
 
@@ -82,6 +84,8 @@ class Segment:
         self.masked = any(i.masks or i.choice for i in unit.instructions)
         self.needs_cuts = False
         """Whether the stage should be cut at its conditions for this to be compiled."""
+        self.refused = ""
+        """The node, if one is to blame, without which the rest of the unit could be compiled."""
         self.runs = 0
         self.interpreted_seconds = math.inf
         """The quickest interpreted run."""
@@ -104,6 +108,11 @@ class Segment:
     def has_dead_input(self, slots: Sequence[Any]) -> bool:
         """Whether a branch that was not taken, interpreted, left its mark: then so is this unit."""
         return any(slots[s] is DEAD for s in (*self._dynamic, *self._static))
+
+    def forget(self, key: Key) -> None:
+        """Drops the program for ``key``, so that it gets compiled anew."""
+        with self._lock:
+            self._programs.pop(key, None)
 
     def program(self, key: Key) -> Compiled | None:
         """The program for ``key`` if it is compiled."""
@@ -141,6 +150,8 @@ class Segment:
         except (NotCompilableError, errors.OpError) as error:
             self.compilable = False
             self.needs_cuts = self.masked
+            if isinstance(error, NotCompilableError):
+                self.refused = error.node
             logger.info("stays interpreted: %s: %s", what, error)
         except Exception:
             # Whatever XLA finds wrong, the interpreter still computes the segment.
@@ -176,7 +187,7 @@ class Segment:
         jax.eval_shape(run, stored, [], dynamic, large)
         donatable = [i for i in written if stored[i] is not None]
         read_only = [i for i in range(size) if i not in donatable]
-        device = xla.device(device_type(self._device))
+        device = xla.device(_device_type(self._device))
         with jax.default_device(device):
             compiled = (
                 jax.jit(run, donate_argnums=(1,), keep_unused=True)
@@ -229,9 +240,16 @@ class Segment:
         all_ok, details = flags
         if np.asarray(all_ok):
             return
-        for (node, make_error), (ok, values) in zip(program.checks, details, strict=True):
-            if not np.asarray(ok):
-                raise at_node(make_error(*(np.asarray(v) for v in values)), node)
+        failed = [
+            (node, make_error(*map(np.asarray, values)))
+            for (node, make_error), (ok, values) in zip(program.checks, details, strict=True)
+            if not np.asarray(ok)
+        ]
+        for _, error in failed:
+            if isinstance(error, RunAgainError):  # what came after it is no longer true
+                raise error
+        node, error = failed[0]
+        raise at_node(error, node)
 
 
 class _Trace:
@@ -252,7 +270,7 @@ class _Trace:
         self.static_outputs: dict[Slot, Any] = {}
         self.traced_outputs: list[Slot] = []
         self.checks: list[Any] = []
-        self.proxies: dict[int, Variable] = {}
+        self.proxies: dict[int, Any] = {}
 
     def trace(self, slots: dict[Slot, Any], stored: list[Any]) -> Any:
         """Runs the whole unit; gives its outputs, the variables' new values and the checks."""
@@ -291,7 +309,7 @@ class _Trace:
                 self.static_outputs[slot] = value
             elif isinstance(value, np.ndarray | np.generic):
                 self.static_outputs[slot] = np.asarray(value)
-            elif isinstance(value, Variable):
+            elif isinstance(value, Resource):
                 self.static_outputs[slot] = next(
                     v for v in self._variables if proxies[id(v)] is value
                 )
@@ -311,33 +329,39 @@ class _Trace:
         """As ``Executor.run``: on tracers, or on numpy where all values are known."""
         for instruction in instructions:
             checks.current().node = instruction.node
-            if not instruction.masks:
+            try:
+                self._run_one(instruction, slots)
+            except NotCompilableError as error:
+                error.node = instruction.node  # the outermost one, in the end
+                raise
+
+    def _run_one(self, instruction: Instruction, slots: Any) -> None:
+        mask = _mask(instruction.masks, slots) if instruction.masks else None
+        if mask is DEAD:
+            for slot in instruction.outputs:
+                slots[slot] = DEAD
+        elif mask is None:
+            self._step(instruction, slots)
+        else:
+            with self._effects_under(mask):
                 self._step(instruction, slots)
-                continue
-            mask = _mask(instruction.masks, slots)
-            if mask is DEAD:
-                for slot in instruction.outputs:
-                    slots[slot] = DEAD
-            elif mask is None:
-                self._step(instruction, slots)
-            else:
-                with self._effects_under(mask):
-                    self._step(instruction, slots)
 
     @contextmanager
     def _effects_under(self, mask: Any) -> Iterator[None]:
         """What is done here counts only if ``mask`` is true: new values of variables, checks."""
-        jnp, collector = xla.numpy(), checks.current()
+        jax, jnp, collector = xla.jax(), xla.numpy(), checks.current()
         before = {key: variable._value for key, variable in self.proxies.items()}
         count = len(collector.checks)
         yield
         for key, variable in self.proxies.items():
-            old, new = before[key], variable._value
-            if new is old:
+            old, new = before.get(key), variable._value
+            if new is old or (key not in before and variable.belongs_to is None):
                 continue
-            if old is None or old.shape != new.shape:
+            if old is None and isinstance(variable, LazyState):
+                old = jax.tree.map(jnp.zeros_like, new)
+            if _shapes(old) != _shapes(new):
                 raise SelectionError(f"a branch initializes variable {variable.name}")
-            variable.assign(jnp.where(mask, new, old))
+            variable.assign(jax.tree.map(lambda a, b: jnp.where(mask, a, b), new, old))
         collector.checks[count:] = [
             (node, jnp.logical_or(jnp.logical_not(mask), ok), *rest)
             for node, ok, *rest in collector.checks[count:]
@@ -354,6 +378,10 @@ class _Trace:
                     f"input {position} of {instruction.op.name} '{instruction.node}' is not known "
                     "when the segment is compiled"
                 )
+        if instruction.op.dynamic_shape and not all(map(_is_static_or_list, arguments)):
+            raise NotCompilableError(
+                f"the output shape of {instruction.op.name} '{instruction.node}' depends on data"
+            )
         attrs = instruction.attrs
         if instruction.state is not None:
             attrs = {**attrs, "state": self.proxies[id(instruction.state)]}
@@ -405,6 +433,11 @@ def _selected(merge: Instruction, values: Any) -> tuple[Any, Any]:
     return jnp.where(takes_first, first, second), jnp.where(takes_first, 0, 1).astype(np.int32)
 
 
+def _shapes(value: Any) -> Any:
+    """The shapes of an array, or of a tree of them; None for no value."""
+    return None if value is None else xla.jax().tree.map(lambda leaf: leaf.shape, value)
+
+
 def _is_static(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic)
 
@@ -426,6 +459,11 @@ def _static_inputs(unit: Unit) -> set[Slot]:
             arg = instruction.args[position]
             wanted.update(arg if isinstance(arg, tuple) else (arg,))
     return wanted & set(unit.inputs)
+
+
+def _device_type(device: str) -> str:
+    """ "CPU" or "GPU"; a node without a device runs on the CPU."""
+    return DeviceSpec.from_string(device).device_type or "CPU" if device else "CPU"
 
 
 def _aval(value: Any) -> Any:

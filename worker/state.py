@@ -133,6 +133,8 @@ class StateStore:
     def __init__(self, default_container: str) -> None:
         self.lock = threading.RLock()
         """Held while device values are read or replaced."""
+        self.stack_sizes: dict[str, int] = {}
+        """How many values were on a stack at most, by session and node: the room that it needs."""
         self._default = default_container
         self._resources: dict[tuple[str, str, str], Resource] = {}
         self._private_names = itertools.count()

@@ -7,7 +7,7 @@ what their functions take and return.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,19 @@ from flowray.worker.state import Resource, Variable
 class NotCompilableError(Exception):
     """What runs cannot be traced; it stays interpreted."""
 
+    node = ""
+    """The node of the segment that it was raised in; ``_Trace.run`` sets it."""
+
+
+class LazyState:
+    """A variable of a trace that has no value before something is written to it.
+
+    Zeros are as good as none, once it is known what shape they have. ``belongs_to`` is what it
+    lives as long as; None for a resource that lives as long as the function that makes it.
+    """
+
+    belongs_to: Any = None
+
 
 @dataclass(slots=True)
 class _Outcome:
@@ -27,7 +40,7 @@ class _Outcome:
 
     outputs: list[Any]
     written: dict[int, Any]
-    """The new values of variables, by the number of their proxy."""
+    """The new values of variables, by the number of their proxy: arrays, or trees of them."""
     checks: list[tuple[str, Any, ErrorFunction, tuple[Any, ...]]]
 
 
@@ -39,24 +52,35 @@ def _proxies() -> list[Variable]:
 
 def _call(function: Function, arguments: Sequence[Any]) -> _Outcome:
     """Calls ``function`` and undoes what it did to the trace."""
-    jnp, proxies = xla.numpy(), _proxies()
-    before = [variable._value for variable in proxies]
+    trace: Any = executor.current()
+    jnp, outer = xla.numpy(), {key: variable._value for key, variable in trace.proxies.items()}
     try:
         with collecting(CheckCollector()) as collector:
             outputs = function(*arguments)
         if any(isinstance(output, Resource) for output in outputs):
             raise NotCompilableError(f"function {function.name} returns a resource")
+        _leave(trace.proxies, outer)
         written = {
             i: variable._value
-            for i, (variable, old) in enumerate(zip(proxies, before, strict=True))
-            if variable._value is not old
+            for i, (key, variable) in enumerate(trace.proxies.items())
+            if variable._value is not outer.get(key)
         }
-        if any(before[i] is None for i in written):
-            raise NotCompilableError(f"function {function.name} initializes a variable")
+        for i, variable in enumerate(_proxies()):
+            is_new = i in written and outer.get(id(variable)) is None
+            if is_new and not isinstance(variable, LazyState):
+                raise NotCompilableError(f"function {function.name} initializes a variable")
     finally:
-        for variable, old in zip(proxies, before, strict=True):
-            variable._value = old
+        _leave(trace.proxies, outer)
+        for key, variable in trace.proxies.items():
+            variable._value = outer.get(key)
     return _Outcome([jnp.asarray(o) for o in outputs], written, collector.checks)
+
+
+def _leave(proxies: dict[int, Any], outer: Container[int]) -> None:
+    """Drops the resources that a function made for itself."""
+    for key, variable in list(proxies.items()):
+        if key not in outer and id(getattr(variable, "belongs_to", None)) not in proxies:
+            del proxies[key]
 
 
 def _outline(function: Function, arguments: Sequence[Any]) -> _Outcome:
@@ -91,11 +115,12 @@ def choose(index: Any, branches: Sequence[Function], inputs: Sequence[Any]) -> A
             )
     proxies = _proxies()
     written = sorted({i for outline in outlines for i in outline.written})
+    begin = [_begin(proxies[i], outlines, i) for i in written]
 
     def taking(chosen: int) -> Callable[[], Any]:
         def run() -> Any:
             outcome = _call(branches[chosen], inputs)
-            values = [outcome.written.get(i, proxies[i]._value) for i in written]
+            values = [outcome.written.get(i, v) for i, v in zip(written, begin, strict=True)]
             flags = [
                 _flags(outcome if number == chosen else None, outline)
                 for number, outline in enumerate(outlines)
@@ -118,7 +143,7 @@ def while_loop(condition: Function, body: Function, inputs: Sequence[Any]) -> li
         NotCompilableError: a loop variable changes its shape or dtype, or a function does what
             cannot be part of an XLA program.
     """
-    jax, jnp, proxies = xla.jax(), xla.numpy(), _proxies()
+    jax, jnp = xla.jax(), xla.numpy()
     # Resources go round unchanged, and XLA must not see them.
     carried = [i for i, value in enumerate(inputs) if not isinstance(value, Resource)]
     start = [jnp.asarray(inputs[i]) for i in carried]
@@ -135,7 +160,7 @@ def while_loop(condition: Function, body: Function, inputs: Sequence[Any]) -> li
         raise NotCompilableError(f"the condition {condition.name} has effects")
     if _signature([outline.outputs[i] for i in carried]) != _signature(start):
         raise NotCompilableError(f"the loop variables of {body.name} change their shapes")
-    written = sorted(outline.written)
+    proxies, written = _proxies(), sorted(outline.written)
 
     def holds(carry: Any) -> Any:
         loop, values, _ = carry
@@ -150,7 +175,7 @@ def while_loop(condition: Function, body: Function, inputs: Sequence[Any]) -> li
         after = [outcome.written.get(i, v) for i, v in zip(written, values, strict=True)]
         return [outcome.outputs[i] for i in carried], after, _first(flags, outcome)
 
-    begin = [jnp.asarray(proxies[i]._value) for i in written]
+    begin = [_begin(proxies[i], [outline], i) for i in written]
     loop, values, flags = jax.lax.while_loop(holds, step, (start, begin, _flags(None, outline)))
     _write(written, values, proxies)
     _report(outline, flags)
@@ -197,6 +222,15 @@ class _holding:  # noqa: N801 - a context manager
     def __exit__(self, *_: Any) -> None:
         for (variable, _), old in zip(self._pairs, self._before, strict=True):
             variable._value = old
+
+
+def _begin(variable: Variable, outlines: Sequence[_Outcome], number: int) -> Any:
+    """The value of proxy ``number`` before functions that ``outlines`` tell about are called."""
+    jax, jnp = xla.jax(), xla.numpy()
+    if variable._value is not None:
+        return jax.tree.map(jnp.asarray, variable._value)
+    after = next(o.written[number] for o in outlines if number in o.written)
+    return jax.tree.map(lambda aval: jnp.zeros(aval.shape, aval.dtype), after)
 
 
 def _write(numbers: Sequence[int], values: Sequence[Any], proxies: Sequence[Variable]) -> None:

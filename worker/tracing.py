@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import config_pb2, dtypes, shapes
-from flowray.worker.program import Instruction
+from flowray.worker.instruction import Instruction
 
 
 class Recorder:

@@ -43,7 +43,7 @@ def _zeros_of_branch(data: Tensor, pred: Tensor, branch: int) -> Tensor:
     return apply_op("Fill", shape, zero)  # type: ignore[no-any-return]
 
 
-@gradient("Merge")
+@gradient("Merge", "RefMerge")
 def merge_(op: Operation, grad: Any, _: Any) -> Any:
     """The gradient goes to the input that was alive."""
     condition = _switch_before(op.inputs[0].op)

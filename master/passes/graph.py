@@ -65,9 +65,11 @@ class Node:
 
     def writes_variable(self) -> bool:
         """Whether it changes a variable, or another resource."""
-        return not self.op.reads_only and any(
-            a.is_ref or a.dtype is dtypes.resource for a in self.op.inputs
-        )
+        if self.op.reads_only:
+            return False
+        if self.op.stateful and any(a.type_list_attr for a in self.op.inputs):  # it calls functions
+            return any(t is dtypes.resource or t._is_ref_dtype for t in self.input_types)
+        return any(a.is_ref or a.dtype is dtypes.resource for a in self.op.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +142,3 @@ def topological(
             if waiting[j] == 0:
                 heapq.heappush(ready, (priority(listed[j]), j))
     return order, [node for i, node in enumerate(listed) if waiting[i] > 0]
-
-
-_TYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
-
-
-def type_name(dtype: DType) -> str:
-    """The name that TensorFlow's runtime uses in messages: "float", "int32_ref"."""
-    base = _TYPE_NAMES.get(dtype.base_dtype.name, dtype.base_dtype.name)
-    return f"{base}_ref" if dtype._is_ref_dtype else base

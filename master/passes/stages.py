@@ -35,6 +35,7 @@ class StageGraph:
     outputs: tuple[TensorId, ...] = ()
     ref_outputs: frozenset[TensorId] = frozenset()
     blocks: bool = False
+    keeps: bool = False
     after: tuple[int, ...] = ()
     """The stages that must be done before, by data or control."""
     given: Mapping[str, Conditions] = field(default_factory=dict)
@@ -248,6 +249,7 @@ class _Cutter:
                     (*(value_of(t) if t in references else t for t in made), *handed),
                     frozenset(handed),
                     any(node.op.blocks for node in order) or _may_block(called),
+                    any(map(self._is_made_resource, made)),
                     tuple(sorted(after - {i})),
                     *decided[i],
                 )
@@ -277,6 +279,11 @@ class _Cutter:
             if waits:
                 guarded[name] = waits
         return given, guarded
+
+    def _is_made_resource(self, tensor: TensorId) -> bool:
+        """Whether it may be a resource that lives as long as the step; these have inputs."""
+        node = self._nodes[tensor.node]
+        return node.output_types[tensor.slot] is dtypes.resource and bool(node.inputs)
 
     def _is_local(self, tensor: TensorId, reader: str, stage_of: Mapping[str, int]) -> bool:
         return (

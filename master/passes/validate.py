@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
-from flowray.master.passes.graph import Graph, Node, TensorId, topological, type_name
+from flowray.master.passes.graph import Graph, Node, TensorId, topological
 from flowray.proto import errors, functions, graph_pb2, op_registry, types_pb2
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.attr_values import to_attr_value
+from flowray.proto.dtypes import type_name
 from flowray.proto.op_registry import REQUIRED, OpDef
 
 GRAPH_DEF_VERSION: Final = 2474

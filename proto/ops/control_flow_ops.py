@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.ops.common_shapes import no_outputs
+from flowray.proto.ops.common_shapes import no_outputs, scalar, unchanged
 from flowray.proto.shapes import Shape, most_specific_compatible
 
 op("NoOp", "->", shape=no_outputs)
@@ -34,3 +36,15 @@ op(
     reads_only=True, allows_uninitialized_input=True, shape=_switch_shapes,
 )  # fmt: skip
 op("Merge", "inputs: N*T -> output: T, value_index: int32", shape=_merge_shapes)
+op("RefMerge", "inputs: Ref(N*T) -> output: Ref(T), value_index: int32", shape=_merge_shapes)
+
+# The frames of loops; ``flowray.master.passes.loops`` makes functions of them.
+_FRAME: dict[str, Any] = {
+    "frame_name": attr("string"), "is_constant": False, "parallel_iterations": 10,
+}  # fmt: skip
+op("Enter", "data: T -> output: T", **_FRAME, shape=unchanged)
+op("RefEnter", "data: Ref(T) -> output: Ref(T)", **_FRAME, reads_only=True, shape=unchanged)
+for _name in ("Exit", "NextIteration"):
+    op(_name, "data: T -> output: T", shape=unchanged)
+    op(f"Ref{_name}", "data: Ref(T) -> output: Ref(T)", reads_only=True, shape=unchanged)
+op("LoopCond", "input: bool -> output: bool", shape=scalar)

@@ -28,6 +28,8 @@ GRADIENTS = frozenset(gradients._registry)
 
 _VARIABLE = "worker/program.py puts the variable into its slot when it loads a stage"
 _DEAD = "its outputs can be dead, which no row can say; tests/unit/client/test_cond.py runs it"
+_LOOP = "master/passes/loops.py makes a While of the loop that it is a part of"
+_STEP = "no row has a stack or an array; tests/unit/worker/test_step_resources.py runs it"
 _WRITER = "no row can open a writer; tests/unit/client/test_summary.py runs it"
 _PYTHON = "no row can register a Python function; tests/unit/client/test_data.py runs it"
 _FUNCTION = "no row has a function; tests/unit/client/test_function.py and test_cond.py run it"
@@ -67,11 +69,23 @@ ITERATORS = """
     OptionalNone SerializeIterator
 """
 
-NO_KERNEL = {"VarHandleOp": _VARIABLE, "Variable": _VARIABLE, "VariableV2": _VARIABLE}
+LOOPS = ["Enter", "Exit", "LoopCond", "NextIteration", "RefEnter", "RefExit", "RefNextIteration"]
+
+STEP_STATE = """
+    StackCloseV2 StackPopV2 StackPushV2 StackV2 TensorArrayCloseV3 TensorArrayConcatV3
+    TensorArrayGatherV3 TensorArrayGradV3 TensorArrayGradWithShape TensorArrayReadV3
+    TensorArrayScatterV3 TensorArraySizeV3 TensorArraySplitV3 TensorArrayV3 TensorArrayWriteV3
+"""
+
+NO_KERNEL = {
+    **dict.fromkeys(["VarHandleOp", "Variable", "VariableV2"], _VARIABLE),
+    **dict.fromkeys(LOOPS, _LOOP),
+}
 
 NO_CASE = {
     **NO_KERNEL,
-    **dict.fromkeys(["Switch", "Merge", "RefSwitch"], _DEAD),
+    **dict.fromkeys(["Switch", "Merge", "RefSwitch", "RefMerge"], _DEAD),
+    **dict.fromkeys(STEP_STATE.split(), _STEP),
     **dict.fromkeys(
         ["SummaryWriter", "CreateSummaryFileWriter", "ImportEvent", "FlushSummaryWriter",
          "CloseSummaryWriter"], _WRITER,
@@ -96,7 +110,7 @@ PENDING = {
     "case in tests/ops": dict.fromkeys(["While", "StatelessWhile"], _LOOPS),
     "gradient": dict.fromkeys(
         ["If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile",
-         "PartitionedCall", "StatefulPartitionedCall"], _LOOPS,
+         "PartitionedCall", "StatefulPartitionedCall", *LOOPS, *STEP_STATE.split()], _LOOPS,
     ),
 }  # fmt: skip
 """What ops may lack for now; to be emptied."""

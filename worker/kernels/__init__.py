@@ -28,9 +28,11 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     script_ops,
     slice_ops,
     sparse_ops,
+    stack_ops,
     state_ops,
     string_ops,
     summary_ops,
     summary_writer_ops,
+    tensor_array_ops,
     training_ops,
 )

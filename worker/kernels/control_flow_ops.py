@@ -41,7 +41,7 @@ def switch(xp: Any, data: Any, pred: Any) -> tuple[Any, Any]:
     return (DEAD, data) if pred else (data, DEAD)
 
 
-@kernel("Merge")
+@kernel("Merge", "RefMerge")
 def merge(xp: Any, inputs: list[Any]) -> tuple[Any, Any]:
     """The first input that is alive. (Where a trace does not know which, it selects itself.)"""
     for index, value in enumerate(inputs):

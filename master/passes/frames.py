@@ -1,0 +1,88 @@
+"""Which nodes run in which loop of TensorFlow 1: its *frames*.
+
+``Enter`` brings a value into the frame that its attribute names, a child of the frame where its
+input is; ``Exit`` brings one out. All other nodes are in the frame of what they come after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from flowray.master.passes.graph import Node, TensorId
+from flowray.proto import errors
+
+ENTERS: Final = frozenset({"Enter", "RefEnter"})
+EXITS: Final = frozenset({"Exit", "RefExit"})
+NEXT_ITERATIONS: Final = frozenset({"NextIteration", "RefNextIteration"})
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A loop, or (``ROOT``) what is in none."""
+
+    name: str
+    parent: Frame | None = None
+
+    @property
+    def depth(self) -> int:
+        return 0 if self.parent is None else 1 + self.parent.depth
+
+
+ROOT: Final = Frame("")
+
+
+def frames_of(nodes: Mapping[str, Node], feeds: frozenset[TensorId]) -> dict[str, Frame]:
+    """The frame in which each node runs. ``nodes`` are in topological order; fed values are in none.
+
+    Raises:
+        InvalidArgumentError: a node has inputs from different frames, or leaves one that it is not
+            in (TensorFlow's text).
+    """  # noqa: E501
+    frames: dict[str, Frame] = {}
+    for name, node in nodes.items():
+        before = [t.node for t in node.inputs if t not in feeds and t.node not in node.back_inputs]
+        before += node.control_inputs
+        around = _common(node, (n for n in before if n in nodes), nodes, frames)
+        if node.op.name in ENTERS:
+            around = Frame(node.definition.attr["frame_name"].s.decode(errors="replace"), around)
+        elif node.op.name in EXITS and around.parent is None:
+            raise errors.invalid_argument(
+                "Invalid Exit op: Cannot find a corresponding Enter op.", node=name
+            )
+        frames[name] = around
+    for node in nodes.values():
+        _common(node, sorted(node.back_inputs), nodes, frames, frames[node.name])
+    return frames
+
+
+def frame_after(node: Node, frames: Mapping[str, Frame]) -> Frame:
+    """The frame that the outputs of ``node`` are in."""
+    frame = frames[node.name]
+    if node.op.name not in EXITS:
+        return frame
+    assert frame.parent is not None
+    return frame.parent
+
+
+def _common(
+    node: Node,
+    before: Iterable[str],
+    nodes: Mapping[str, Node],
+    frames: Mapping[str, Frame],
+    wanted: Frame | None = None,
+) -> Frame:
+    first, found = node.name, wanted
+    for name in before:
+        frame = frame_after(nodes[name], frames)
+        if found is None:
+            first, found = name, frame
+        elif frame != found:
+            raise errors.invalid_argument(
+                f"{{{{node {node.name}}}}} has inputs from different frames. The input "
+                f"{{{{node {first}}}}} is in frame '{found.name}'. The input {{{{node {name}}}}} "
+                f"is in frame '{frame.name}'.",
+                node=node.name,
+            )
+    return ROOT if found is None else found

@@ -1,0 +1,31 @@
+"""Stacks, which live as long as a step: definitions. Gradients of loops keep values in them."""
+
+from __future__ import annotations
+
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.common_shapes import no_outputs, scalar
+from flowray.proto.shapes import Shape
+
+
+def _pushed(c: ShapeContext) -> Shape:
+    return c.inputs[1]
+
+
+def _popped(c: ShapeContext) -> Shape:
+    """The graph does not tell what was pushed."""
+    return None
+
+
+op(
+    "StackV2", "max_size: int32 -> handle: resource", elem_type=attr("type"), stack_name="",
+    stateful=True, static_inputs=(0,), shape=scalar,
+)  # fmt: skip
+op(
+    "StackPushV2", "handle: resource, elem: T -> output: T", swap_memory=False, stateful=True,
+    shape=_pushed, hints=("swap_memory",),
+)  # fmt: skip
+op(
+    "StackPopV2", "handle: resource -> elem: elem_type", elem_type=attr("type"), stateful=True,
+    shape=_popped,
+)  # fmt: skip
+op("StackCloseV2", "handle: resource ->", stateful=True, shape=no_outputs)

@@ -1,0 +1,108 @@
+"""Arrays of tensors, which live as long as a step: definitions.
+
+What the ops of an array do is ordered by *flow*, a float scalar without a meaning that each takes
+from the one before. Shape functions know nothing of what was written; the client sets what it knows.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.common_shapes import no_outputs, scalar
+from flowray.proto.shapes import Shape, merge_dims, with_rank, with_rank_at_least
+
+
+def _made(c: ShapeContext) -> list[Shape]:
+    with_rank(c.inputs[0], 0)
+    return [(), ()]
+
+
+def _gradient(c: ShapeContext) -> list[Shape]:
+    return [(), ()]
+
+
+def _flow_after_write(c: ShapeContext) -> Shape:
+    with_rank(c.inputs[1], 0)
+    return ()
+
+
+def _read(c: ShapeContext) -> Shape:
+    with_rank(c.inputs[1], 0)
+    return None
+
+
+def _gathered(c: ShapeContext) -> Shape:
+    """As many elements of the stated shape as there are indices."""
+    indices = with_rank(c.inputs[1], 1)
+    element: Shape = c.attr("element_shape")
+    if element is None:
+        return None
+    return (None if indices is None else indices[0], *element)
+
+
+def _scattered(c: ShapeContext) -> Shape:
+    indices, value = with_rank(c.inputs[1], 1), with_rank_at_least(c.inputs[2], 1)
+    if indices is not None and value is not None:
+        merge_dims(indices[0], value[0])
+    return ()
+
+
+def _concatenated(c: ShapeContext) -> list[Shape]:
+    rest: Shape = c.attr("element_shape_except0")
+    return [None if rest is None else (None, *rest), (None,)]
+
+
+def _split(c: ShapeContext) -> Shape:
+    with_rank(c.inputs[2], 1)
+    return ()
+
+
+op(
+    "TensorArrayV3", "size: int32 -> handle: resource, flow: float32", dtype=attr("type"),
+    element_shape=attr("shape", None), dynamic_size=False, clear_after_read=True,
+    identical_element_shapes=False, tensor_array_name="", stateful=True, static_inputs=(0,),
+    shape=_made,
+)  # fmt: skip
+op(
+    "TensorArrayGradV3",
+    "handle: resource, flow_in: float32 -> grad_handle: resource, flow_out: float32",
+    source=attr("string"), stateful=True, shape=_gradient,
+)  # fmt: skip
+op(
+    "TensorArrayGradWithShape",
+    "handle: resource, flow_in: float32, shape_to_prepend: int32 "
+    "-> grad_handle: resource, flow_out: float32",
+    source=attr("string"), stateful=True, static_inputs=(2,), shape=_gradient,
+)  # fmt: skip
+op(
+    "TensorArrayWriteV3",
+    "handle: resource, index: int32, value: T, flow_in: float32 -> flow_out: float32",
+    stateful=True, shape=_flow_after_write,
+)  # fmt: skip
+op(
+    "TensorArrayReadV3", "handle: resource, index: int32, flow_in: float32 -> value: dtype",
+    dtype=attr("type"), stateful=True, shape=_read,
+)  # fmt: skip
+op(
+    "TensorArrayGatherV3", "handle: resource, indices: int32, flow_in: float32 -> value: dtype",
+    dtype=attr("type"), element_shape=attr("shape", None), stateful=True, shape=_gathered,
+)  # fmt: skip
+op(
+    "TensorArrayScatterV3",
+    "handle: resource, indices: int32, value: T, flow_in: float32 -> flow_out: float32",
+    stateful=True, shape=_scattered,
+)  # fmt: skip
+op(
+    "TensorArrayConcatV3",
+    "handle: resource, flow_in: float32 -> value: dtype, lengths: int64", dtype=attr("type"),
+    element_shape_except0=attr("shape", None), stateful=True, shape=_concatenated,
+)  # fmt: skip
+op(
+    "TensorArraySplitV3",
+    "handle: resource, value: T, lengths: int64, flow_in: float32 -> flow_out: float32",
+    stateful=True, static_inputs=(2,), shape=_split,
+)  # fmt: skip
+op(
+    "TensorArraySizeV3", "handle: resource, flow_in: float32 -> size: int32", stateful=True,
+    shape=scalar,
+)  # fmt: skip
+op("TensorArrayCloseV3", "handle: resource ->", stateful=True, shape=no_outputs)

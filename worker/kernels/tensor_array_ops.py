@@ -1,0 +1,138 @@
+"""Arrays of tensors, which live as long as a step: kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flowray.proto import errors
+from flowray.proto.dtypes import DType, as_dtype
+from flowray.proto.shapes import Shape, format_shape
+from flowray.worker import traced_resources
+from flowray.worker.kernels.registry import kernel
+from flowray.worker.step_resources import ArrayLike, TensorArray, check_dtype
+from flowray.worker.structured import NotCompilableError
+from flowray.worker.traced_resources import TracedArray
+
+
+@kernel("TensorArrayV3")
+def tensor_array(
+    xp: Any, size: Any, *, dtype: DType, element_shape: Shape, dynamic_size: bool,
+    clear_after_read: bool, identical_element_shapes: bool, tensor_array_name: bytes,
+) -> tuple[Any, Any]:  # fmt: skip
+    if size.shape:
+        raise errors.invalid_argument(
+            f"TensorArray size must be scalar, but had shape: {format_shape(size.shape)}"
+        )
+    if size < 0:
+        raise errors.invalid_argument("Size should be >= 0.")
+    name = tensor_array_name.decode()
+    if xp is np:
+        array = TensorArray(
+            name, dtype, int(size), element_shape, dynamic=dynamic_size,
+            clear_after_read=clear_after_read, identical=identical_element_shapes,
+        )  # fmt: skip
+        return array, _FLOW
+    if dynamic_size:
+        raise NotCompilableError(f"tensor array {name} may grow")
+    traced = TracedArray(name, dtype, int(size), element_shape, clear_after_read=clear_after_read)
+    return traced_resources.adopt(traced), _FLOW
+
+
+_FLOW = np.float32(0)
+
+
+@kernel("TensorArrayGradV3")
+def gradient(xp: Any, handle: ArrayLike, flow_in: Any, *, source: bytes) -> tuple[Any, Any]:
+    return handle.gradient(source), flow_in
+
+
+@kernel("TensorArrayGradWithShape")
+def gradient_with_shape(
+    xp: Any, handle: ArrayLike, flow_in: Any, shape_to_prepend: Any, *, source: bytes
+) -> tuple[Any, Any]:
+    return handle.gradient(source, tuple(shape_to_prepend.tolist())), flow_in
+
+
+@kernel("TensorArrayWriteV3")
+def write(xp: Any, handle: ArrayLike, index: Any, value: Any, flow_in: Any) -> Any:
+    _check_scalar(index)
+    check_dtype(handle.dtype, as_dtype(value.dtype), "is trying to write")
+    handle.write(index, value)
+    return flow_in
+
+
+@kernel("TensorArrayReadV3")
+def read(xp: Any, handle: ArrayLike, index: Any, flow_in: Any, *, dtype: DType) -> Any:
+    _check_scalar(index)
+    check_dtype(handle.dtype, dtype, "requested")
+    return handle.read(index)
+
+
+def _check_scalar(index: Any) -> None:
+    if index.shape:
+        raise errors.invalid_argument(
+            f"TensorArray index must be scalar, but had shape: {format_shape(index.shape)}"
+        )
+
+
+@kernel("TensorArrayGatherV3")
+def gather(
+    xp: Any, handle: ArrayLike, indices: Any, flow_in: Any, *, dtype: DType, element_shape: Shape
+) -> Any:
+    if len(indices.shape) != 1:
+        raise errors.invalid_argument(
+            f"Expected indices to be a vector, but received shape: {format_shape(indices.shape)}"
+        )
+    check_dtype(handle.dtype, dtype, "requested")
+    return handle.gather(indices, element_shape)
+
+
+@kernel("TensorArrayScatterV3")
+def scatter(xp: Any, handle: ArrayLike, indices: Any, value: Any, flow_in: Any) -> Any:
+    if len(indices.shape) != 1:
+        raise errors.invalid_argument(
+            f"Expected indices to be a vector, but received shape: {format_shape(indices.shape)}"
+        )
+    if not value.shape:
+        raise errors.invalid_argument(
+            "Expected value to be at least a vector, but received shape: []"
+        )
+    if indices.shape[0] != value.shape[0]:
+        raise errors.invalid_argument(
+            "Expected len(indices) == values.shape[0], but saw: "
+            f"{indices.shape[0]} vs. {value.shape[0]}"
+        )
+    check_dtype(handle.dtype, as_dtype(value.dtype), "is trying to write")
+    handle.scatter(indices, value)
+    return flow_in
+
+
+@kernel("TensorArrayConcatV3")
+def concat(
+    xp: Any, handle: ArrayLike, flow_in: Any, *, dtype: DType, element_shape_except0: Shape
+) -> tuple[Any, Any]:
+    check_dtype(handle.dtype, dtype, "requested")
+    return handle.concat(element_shape_except0)
+
+
+@kernel("TensorArraySplitV3")
+def split(xp: Any, handle: ArrayLike, value: Any, lengths: Any, flow_in: Any) -> Any:
+    if len(lengths.shape) != 1:
+        raise errors.invalid_argument(
+            f"Expected lengths to be a vector, received shape: {format_shape(lengths.shape)}"
+        )
+    check_dtype(handle.dtype, as_dtype(value.dtype), "is trying to write")
+    handle.split(value, lengths)
+    return flow_in
+
+
+@kernel("TensorArraySizeV3")
+def size(xp: Any, handle: ArrayLike, flow_in: Any) -> Any:
+    return np.int32(handle.size)
+
+
+@kernel("TensorArrayCloseV3")
+def close(xp: Any, handle: TensorArray | TracedArray) -> None:
+    handle.close()
