@@ -135,13 +135,38 @@ def max_pool_grad_grad_v2(op: Any, grad: Any) -> Any:
     )
 
 
-@gradient("AvgPool")
+@gradient("MaxPool3D")
+def max_pool_3d(op: Any, grad: Any) -> Any:
+    return apply_op("MaxPool3DGrad", op.inputs[0], op.outputs[0], grad, **_pool_attrs(op))
+
+
+@gradient("MaxPool3DGrad")
+def max_pool_3d_grad(op: Any, grad: Any) -> Any:
+    x, y, _ = op.inputs
+    return (
+        apply_op("ZerosLike", x),
+        apply_op("ZerosLike", y),
+        apply_op("MaxPool3DGradGrad", x, y, grad, **_pool_attrs(op)),
+    )
+
+
+@gradient("MaxPool3DGradGrad")
+def max_pool_3d_grad_grad(op: Any, grad: Any) -> Any:
+    x, y, _ = op.inputs
+    return (
+        apply_op("ZerosLike", x),
+        apply_op("ZerosLike", y),
+        apply_op("MaxPool3DGrad", x, y, grad, **_pool_attrs(op)),
+    )
+
+
+@gradient("AvgPool", "AvgPool3D")
 def avg_pool(op: Any, grad: Any) -> Any:
     shape = apply_op("Shape", op.inputs[0])
-    return apply_op("AvgPoolGrad", shape, grad, **_pool_attrs(op))
+    return apply_op(f"{op.type}Grad", shape, grad, **_pool_attrs(op))
 
 
-@gradient("AvgPoolGrad")
+@gradient("AvgPoolGrad", "AvgPool3DGrad")
 def avg_pool_grad(op: Any, grad: Any) -> Any:
     shape = apply_op("StopGradient", op.inputs[0])
-    return shape, apply_op("AvgPool", grad, **_pool_attrs(op))
+    return shape, apply_op(op.type.removesuffix("Grad"), grad, **_pool_attrs(op))

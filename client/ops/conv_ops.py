@@ -8,7 +8,9 @@ from typing import Any
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops import array_ops
 from flowray.client.ops.reduction_ops import deprecated_argument
+from flowray.proto import dtypes
 from flowray.proto.shapes import merge_dims
 
 
@@ -179,7 +181,19 @@ def depthwise_conv2d(
     rate = deprecated_argument("dilations", dilations, "rate", rate)
     with name_scope(name, "depthwise", [input, filter]) as scope:
         data_format = data_format or "NHWC"
+        filter = convert_to_tensor(filter, name="filter_in")
+        _unread_nodes(filter, rate)
         return _depthwise(input, filter, strides, padding, rate, data_format, scope)
+
+
+def _unread_nodes(filter: Any, rate: Any) -> None:
+    """What TensorFlow makes before it finds that there is no dilation, and leaves in the graph.
+
+    The seeds of random ops that come after go by the number of nodes.
+    """
+    array_ops.shape(filter)
+    rates = expanded(rate, 2, "NHWC", "rate")[1:3]
+    convert_to_tensor(rates, dtypes.int32, name="dilation_rate")
 
 
 def _depthwise(
@@ -235,6 +249,8 @@ def separable_conv2d(
         shape = pointwise_filter.shape.with_rank(4)
         for dim in shape[:2]:
             merge_dims(dim.value, 1)
+        depthwise_filter = convert_to_tensor(depthwise_filter, name="depthwise_filter")
+        _unread_nodes(depthwise_filter, rate)
         depthwise = _depthwise(
             input, depthwise_filter, strides, padding, rate, data_format, "depthwise"
         )
@@ -317,6 +333,64 @@ def conv3d(
     """
     return apply_op(
         "Conv3D", input, deprecated_argument("filters", filters, "filter", filter),
+        strides=expanded(strides, 3, data_format, "strides"), padding=padding,
+        data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
+        name=name,
+    )  # fmt: skip
+
+
+def conv3d_transpose(
+    value: Any = None,
+    filter: Any = None,
+    output_shape: Any = None,
+    strides: Any = None,
+    padding: str = "SAME",
+    data_format: str = "NDHWC",
+    name: str | None = None,
+    input: Any = None,
+    filters: Any = None,
+    dilations: Any = None,
+) -> Any:
+    """The transpose of ``conv3d``: its gradient with respect to the input.
+
+    Args:
+        value: ``[batch, depth, height, width, in_channels]``, or as ``data_format`` says.
+        filter: ``[depth, height, width, output_channels, in_channels]``.
+        output_shape: the shape of the result.
+        strides: as of ``conv3d``.
+    """
+    filter = deprecated_argument("filters", filters, "filter", filter)
+    value = deprecated_argument("input", input, "value", value)
+    with name_scope(name, "conv3d_transpose", [value, filter, output_shape]) as scope:
+        value = convert_to_tensor(value, name="value")
+        filter = convert_to_tensor(filter, name="filter")
+        channels = value.shape[1 if data_format == "NCDHW" else 4]
+        if not channels.is_compatible_with(filter.shape[4]):
+            raise ValueError(
+                "input channels does not match filter's input channels, "
+                f"{channels} != {filter.shape[4]}"
+            )
+        return apply_op(
+            "Conv3DBackpropInputV2", convert_to_tensor(output_shape, name="output_shape"), filter,
+            value, strides=expanded(strides, 3, data_format, "strides"), padding=padding,
+            data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
+            name=scope,
+        )  # fmt: skip
+
+
+def conv3d_backprop_filter_v2(
+    input: Any,
+    filter_sizes: Any,
+    out_backprop: Any,
+    strides: Any,
+    padding: str,
+    data_format: str = "NDHWC",
+    dilations: Any = (1, 1, 1, 1, 1),
+    name: str | None = None,
+) -> Any:
+    """The gradient of ``conv3d`` with respect to its filter, of shape ``filter_sizes``."""
+    return apply_op(
+        "Conv3DBackpropFilterV2", input, filter_sizes, out_backprop,
         strides=expanded(strides, 3, data_format, "strides"), padding=padding,
         data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
         name=name,
@@ -425,6 +499,42 @@ def avg_pool(
 
 
 avg_pool2d = avg_pool
+
+
+def max_pool3d(
+    input: Any,
+    ksize: Any,
+    strides: Any,
+    padding: str,
+    data_format: str = "NDHWC",
+    name: str | None = None,
+) -> Any:
+    """``max_pool`` over three spatial dimensions."""
+    return _pool3d("MaxPool3D", input, ksize, strides, padding, data_format, name)
+
+
+def avg_pool3d(
+    input: Any,
+    ksize: Any,
+    strides: Any,
+    padding: str,
+    data_format: str = "NDHWC",
+    name: str | None = None,
+) -> Any:
+    """``avg_pool`` over three spatial dimensions."""
+    return _pool3d("AvgPool3D", input, ksize, strides, padding, data_format, name)
+
+
+def _pool3d(
+    op_type: str, input: Any, ksize: Any, strides: Any, padding: str, data_format: str | None,
+    name: str | None,
+) -> Any:  # fmt: skip
+    data_format = data_format or "NDHWC"
+    return apply_op(
+        op_type, input, ksize=expanded(ksize, 3, data_format, "ksize"),
+        strides=expanded(strides, 3, data_format, "strides"), padding=padding,
+        data_format=data_format, name=name,
+    )  # fmt: skip
 
 
 def pool(

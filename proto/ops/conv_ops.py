@@ -223,6 +223,7 @@ _WINDOW_2D = {"ksize": attr("list(int)", minimum=4), "strides": attr("list(int)"
 _WINDOW_3D = {"ksize": attr("list(int)", minimum=5), "strides": attr("list(int)", minimum=5)}
 _FLOAT_DEFAULT = attr("type", float32, allowed=_MAX_POOL_TYPES)
 _REAL_DEFAULT = attr("type", float32, allowed=REAL)
+_POOL_3D_TYPES = frozenset({float16, bfloat16, float32})
 
 op(
     "MaxPool", "input: T -> output: T", T=_FLOAT_DEFAULT, **_WINDOW_2D, padding=_ANY_PADDING,
@@ -261,5 +262,29 @@ op(
 op(
     "AvgPoolGrad", "orig_input_shape: int32, grad: T -> output: T", T=FLOATING, **_WINDOW_2D,
     padding=_SAME_OR_VALID, data_format=_FORMAT_2D, shape=lambda c: sizes_shape(c, 0, 4),
+    static_inputs=[0],
+)  # fmt: skip
+op(
+    "MaxPool3D", "input: T -> output: T", T=attr("type", allowed=_POOL_3D_TYPES), **_WINDOW_3D,
+    padding=_SAME_OR_VALID, data_format=_FORMAT_3D, shape=lambda c: pool_shape(c, 5),
+)  # fmt: skip
+op(
+    "MaxPool3DGrad", "orig_input: TInput, orig_output: TInput, grad: T -> output: T",
+    T=attr("type", float32, allowed=_POOL_3D_TYPES),
+    TInput=attr("type", float32, allowed=_POOL_3D_TYPES), **_WINDOW_3D, padding=_SAME_OR_VALID,
+    data_format=_FORMAT_3D, shape=lambda c: pool_grad_shape(c, 5),
+)  # fmt: skip
+op(
+    "MaxPool3DGradGrad", "orig_input: T, orig_output: T, grad: T -> output: T", T=REAL,
+    **_WINDOW_3D, padding=_SAME_OR_VALID, data_format=_FORMAT_3D,
+    shape=lambda c: merge_all([with_rank(c.inputs[1], 5), pool_shape(c, 5)]),
+)  # fmt: skip
+op(
+    "AvgPool3D", "input: T -> output: T", T=FLOATING, **_WINDOW_3D, padding=_SAME_OR_VALID,
+    data_format=_FORMAT_3D, shape=lambda c: pool_shape(c, 5),
+)  # fmt: skip
+op(
+    "AvgPool3DGrad", "orig_input_shape: int32, grad: T -> output: T", T=FLOATING, **_WINDOW_3D,
+    padding=_SAME_OR_VALID, data_format=_FORMAT_3D, shape=lambda c: sizes_shape(c, 0, 5),
     static_inputs=[0],
 )  # fmt: skip

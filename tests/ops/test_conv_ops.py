@@ -250,21 +250,23 @@ case("Conv3D", [X, W], strides=[1] * 5, padding="SAME", raises=BAD, conformance=
 
 def windows_of(x: ARRAY, k: Any, s: Any, padding: Any) -> Any:
     """For each output place, the input places of its window in row-major order."""
-    pads = padding if isinstance(padding, list) else [padding] * 2
-    rows, columns = (places(x.shape[1 + i], k[i], s[i], pads[i]) for i in (0, 1))
-    for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns)):
+    pads = padding if isinstance(padding, list) else [padding] * len(k)
+    axes = [places(x.shape[1 + i], k[i], s[i], pads[i]) for i in range(len(k))]
+    for at in itertools.product(*(range(len(axis)) for axis in axes)):
         inside = [
-            (a, b) for a in row for b in column if 0 <= a < x.shape[1] and 0 <= b < x.shape[2]
+            place
+            for place in itertools.product(*(axis[i] for axis, i in zip(axes, at, strict=True)))
+            if all(0 <= p < size for p, size in zip(place, x.shape[1:-1], strict=True))
         ]
-        yield (i, j), inside, (len(rows), len(columns))
+        yield at, inside, tuple(map(len, axes))
 
 
 def pool(function: Any, x: ARRAY, k: Any, s: Any, padding: Any) -> ARRAY:
     out = None
-    for (i, j), inside, size in windows_of(x, k, s, padding):
+    for at, inside, size in windows_of(x, k, s, padding):
         if out is None:
             out = np.zeros((x.shape[0], *size, x.shape[-1]), x.dtype)
-        out[:, i, j] = function(np.stack([x[:, a, b] for a, b in inside]), axis=0)
+        out[(slice(None), *at)] = function(np.stack([x[(slice(None), *p)] for p in inside]), axis=0)
     assert out is not None
     return out
 
@@ -272,20 +274,31 @@ def pool(function: Any, x: ARRAY, k: Any, s: Any, padding: Any) -> ARRAY:
 def max_pool_grads(x: ARRAY, g: ARRAY, gg: ARRAY, *args: Any) -> tuple[ARRAY, ARRAY]:
     """MaxPoolGrad of g and MaxPoolGradGrad of gg: to and from the first maximum."""
     to_x, second = np.zeros_like(x), np.zeros_like(g)
-    for (i, j), inside, _ in windows_of(x, *args):
-        first = np.stack([x[:, a, b] for a, b in inside]).argmax(0)
+    for at, inside, _ in windows_of(x, *args):
+        first = np.stack([x[(slice(None), *p)] for p in inside]).argmax(0)
         for n, c in np.ndindex(*first.shape):
-            a, b = inside[first[n, c]]
-            to_x[n, a, b, c] += g[n, i, j, c]
-            second[n, i, j, c] = gg[n, a, b, c]
+            place = inside[first[n, c]]
+            to_x[(n, *place, c)] += g[(n, *at, c)]
+            second[(n, *at, c)] = gg[(n, *place, c)]
     return to_x, second
+
+
+def to_all_maxima(x: ARRAY, y: ARRAY, g: ARRAY, *args: Any) -> ARRAY:
+    """MaxPool3DGrad: every maximum of a window gets its gradient."""
+    result = np.zeros_like(x)
+    for at, inside, _ in windows_of(x, *args):
+        at = (slice(None), *at)
+        for place in inside:
+            place = (slice(None), *place)
+            result[place] += np.where(x[place] == y[at], g[at], 0)
+    return result
 
 
 def avg_pool_grad(x: ARRAY, g: ARRAY, *args: Any) -> ARRAY:
     result = np.zeros_like(x)
-    for (i, j), inside, _ in windows_of(x, *args):
-        for a, b in inside:
-            result[:, a, b] += g[:, i, j] / len(inside)
+    for at, inside, _ in windows_of(x, *args):
+        for place in inside:
+            result[(slice(None), *place)] += g[(slice(None), *at)] / len(inside)
     return result
 
 
@@ -391,5 +404,72 @@ case("AvgPoolGrad", [np.array([4, 4, 2], np.int32), _MAX], **HALVES, raises=BAD,
      match="out_backprop must be 1-dimensional and 4 elements", conformance=False)  # fmt: skip
 case("AvgPool", [DEPTH], ksize=[1, 1, 1, 2], strides=[1, 1, 1, 2], padding="VALID",
      raises=errors.UnimplementedError, match="Non-spatial pooling", conformance=False)  # fmt: skip
+
+# Pools over three dimensions ----------------------------------------------------------------------
+
+_POOLS_3D = [
+    ((2, 2, 4, 6, 2), (2, 2, 2), (2, 2, 2), "VALID"),  # tiles
+    ((1, 5, 3, 4, 2), (2, 2, 2), (2, 2, 2), "SAME"),
+    ((1, 4, 5, 3, 1), (3, 2, 1), (1, 2, 1), "SAME"),  # overlapping
+    ((1, 3, 4, 5, 2), (2, 3, 2), (1, 1, 2), "VALID"),
+]
+for _number, (_shape, _k, _s, _padding) in enumerate(_POOLS_3D):
+    _x = numbers(*_shape)
+    _args = (_k, _s, _padding)
+    _y = pool(np.max, _x, *_args)
+    _g, _gg = numbers(*_y.shape, seed=1), numbers(*_shape, seed=2)
+    _to_x, (_, _second) = to_all_maxima(_x, _y, _g, *_args), max_pool_grads(_x, _g, _gg, *_args)
+    _mean, _share = pool(np.mean, _x, *_args), avg_pool_grad(_x, _g, *_args)
+    _how = {"padding": _padding, "ksize": four(_k), "strides": four(_s)}
+    _id = f"grid{_number}"
+    case("MaxPool3D", [_x], **_how, expect=_y, id=_id)
+    case("MaxPool3DGrad", [_x, _y, _g], **_how, expect=_to_x, id=_id)
+    case("MaxPool3DGradGrad", [_x, _y, _gg], **_how, expect=_second, id=_id)
+    case("AvgPool3D", [_x], **_how, expect=_mean, id=_id)
+    case("AvgPool3DGrad", [np.array(_shape, np.int32), _g], **_how, expect=_share, id=_id)
+    if _number == 0:
+        _how = {"padding": _padding, "ksize": four(_k, True), "strides": four(_s, True),
+                "data_format": "NCDHW"}  # fmt: skip
+        case("MaxPool3D", [to_first(_x)], **_how, expect=to_first(_y), id="NCDHW")
+        case("MaxPool3DGrad", [to_first(_x), to_first(_y), to_first(_g)], **_how,
+             expect=to_first(_to_x), id="NCDHW", conformance=False)  # fmt: skip
+        case("MaxPool3DGradGrad", [to_first(_x), to_first(_y), to_first(_gg)], **_how,
+             expect=to_first(_second), id="NCDHW", conformance=False)  # fmt: skip
+        case("AvgPool3D", [to_first(_x)], **_how, expect=to_first(_mean), id="NCDHW")
+        case("AvgPool3DGrad", [np.array(to_first(_x).shape, np.int32), to_first(_g)], **_how,
+             expect=to_first(_share), id="NCDHW")  # fmt: skip
+
+# TensorFlow has no CPU kernels for some of these types and formats.
+CUBE = numbers(1, 2, 2, 2, 2)
+EIGHTH = {"ksize": [1, 2, 2, 2, 1], "strides": [1, 2, 2, 2, 1], "padding": "VALID"}
+_WHOLE = ((2, 2, 2), (2, 2, 2), "VALID")
+_MAX3, _MEAN3 = pool(np.max, CUBE, *_WHOLE), pool(np.mean, CUBE, *_WHOLE)
+for _dtype in (np.float16, BF16):
+    case("MaxPool3D", [CUBE.astype(_dtype)], **EIGHTH, expect=_MAX3.astype(_dtype),
+         id=np.dtype(_dtype).name, conformance=False)  # fmt: skip
+for _dtype in (np.float16, BF16, np.float64):
+    case("AvgPool3D", [CUBE.astype(_dtype)], **EIGHTH, expect=_MEAN3.astype(_dtype),
+         id=np.dtype(_dtype).name, conformance=False)  # fmt: skip
+case("MaxPool3DGrad", [CUBE.astype(np.float16), _MAX3.astype(np.float16), _MAX3], **EIGHTH,
+     conformance=False, id="two-types",
+     expect=to_all_maxima(CUBE, _MAX3, _MAX3, *_WHOLE))  # fmt: skip
+case("MaxPool3DGradGrad", [CUBE.astype(np.int32), _MAX3.astype(np.int32), CUBE.astype(np.int32)],
+     **EIGHTH, expect=_MAX3.astype(np.int32), id="int32", conformance=False)  # fmt: skip
+# TensorFlow's oneDNN kernels crash over no elements, too many dimensions and bad shapes of inputs.
+case("MaxPool3D", [numbers(0, 2, 2, 2, 1)], **EIGHTH, expect=numbers(0, 1, 1, 1, 1), id="empty",
+     conformance=False)  # fmt: skip
+case("AvgPool3D", [numbers(0, 2, 2, 2, 1)], **EIGHTH, expect=numbers(0, 1, 1, 1, 1), id="empty",
+     conformance=False)  # fmt: skip
+case("MaxPool3D", [CUBE[0]], **EIGHTH, raises=BAD, match="Input must be 5", conformance=False)
+case("MaxPool3D", [CUBE], **{**EIGHTH, "ksize": [1, 2, 2, 2, 2]},
+     raises=errors.UnimplementedError, match="not yet supported on the depth dim")  # fmt: skip
+case("MaxPool3DGrad", [CUBE, _MAX3, CUBE], **EIGHTH, raises=BAD,
+     match=r"Expected grad shape to be \[1,1,1,1,2\], but got \[1,2,2,2,2\]")  # fmt: skip
+case("MaxPool3DGradGrad", [CUBE, CUBE, CUBE], **EIGHTH, raises=BAD,
+     match=r"Expected orig_output shape to be \[1,1,1,1,2\], but got \[1,2,2,2,2\]")  # fmt: skip
+case("AvgPool3DGrad", [np.array([2, 2, 2, 2], np.int32), _MEAN3], **EIGHTH, raises=BAD,
+     match="out_backprop must be 1-dimensional and 5 elements", conformance=False)  # fmt: skip
+case("AvgPool3DGrad", [np.array([1, 2, 2, 2, 2], np.int32), CUBE], **EIGHTH, raises=BAD,
+     match=r"Expected grad shape to be \[1,1,1,1,2\]", conformance=False)  # fmt: skip
 
 test_case = table_test()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -360,6 +361,8 @@ def _max_pool(
 def _max_pool_depth(x: Any, ksize: Sequence[int], strides: Sequence[int], depth: int) -> Any:
     """The maximum over groups of neighboring channels."""
     size = ksize[depth]
+    if x.ndim == 5:
+        raise errors.unimplemented("Pooling is not yet supported on the depth dimension.")
     if any(k != 1 for a, k in enumerate(ksize) if a != depth):
         raise errors.unimplemented(
             "MaxPooling supports exactly one of pooling across depth or pooling across "
@@ -476,31 +479,29 @@ def _check_spatial_only(ksize: Sequence[int], data_format: bytes) -> None:
         raise errors.unimplemented("Non-spatial pooling is not yet supported.")
 
 
-@kernel("AvgPool")
-def avg_pool(
-    xp: Any, value: Any, *, ksize: list[int], strides: list[int], padding: bytes,
-    data_format: bytes,
-) -> Any:  # fmt: skip
+def _avg_pool(
+    xp: Any, x: Any, ksize: list[int], strides: list[int], padding: bytes, data_format: bytes
+) -> Any:
     _check_spatial_only(ksize, data_format)
-    source, windows = _pool("Input", value.shape, ksize, strides, padding, data_format)
+    source, windows = _pool("Input", x.shape, ksize, strides, padding, data_format)
     shape = (source[0], *(w.output for w in windows), source[-1])
     if 0 in shape:
-        result = xp.zeros(shape, value.dtype)
+        result = xp.zeros(shape, x.dtype)
     else:
-        x = widened(_channels_last(value, data_format))
-        result = _backend(xp).avg_pool(x, windows)
-    return _restored(xp, result, data_format, value.dtype)
+        result = _backend(xp).avg_pool(widened(_channels_last(x, data_format)), windows)
+    return _restored(xp, result, data_format, x.dtype)
 
 
-@kernel("AvgPoolGrad")
-def avg_pool_grad(
-    xp: Any, orig_input_shape: Any, grad: Any, *, ksize: list[int], strides: list[int],
-    padding: bytes, data_format: bytes,
+def _avg_pool_gradient(
+    xp: Any, sizes: Any, grad: Any, ksize: list[int], strides: list[int], padding: bytes,
+    data_format: bytes,
 ) -> Any:  # fmt: skip
-    if orig_input_shape.shape != (4,):
-        raise errors.invalid_argument("out_backprop must be 1-dimensional and 4 elements")
+    if sizes.shape != (len(ksize),):
+        raise errors.invalid_argument(
+            f"out_backprop must be 1-dimensional and {len(ksize)} elements"
+        )
     _check_spatial_only(ksize, data_format)
-    shape = [int(size) for size in orig_input_shape]
+    shape = [int(size) for size in sizes]
     source, windows = _pool("out_backprop", shape, ksize, strides, padding, data_format)
     output = assemble(data_format, source[0], [w.output for w in windows], source[-1])
     if grad.shape != output:
@@ -513,3 +514,61 @@ def avg_pool_grad(
         g = widened(_channels_last(grad, data_format))
         result = _backend(xp).avg_pool_grad(source, g, windows)
     return _restored(xp, result, data_format, grad.dtype)
+
+
+@kernel("AvgPool")
+def avg_pool(
+    xp: Any, value: Any, *, ksize: list[int], strides: list[int], padding: bytes,
+    data_format: bytes,
+) -> Any:  # fmt: skip
+    return _avg_pool(xp, value, ksize, strides, padding, data_format)
+
+
+@kernel("AvgPoolGrad", "AvgPool3DGrad")
+def avg_pool_grad(
+    xp: Any, orig_input_shape: Any, grad: Any, *, ksize: list[int], strides: list[int],
+    padding: bytes, data_format: bytes,
+) -> Any:  # fmt: skip
+    return _avg_pool_gradient(xp, orig_input_shape, grad, ksize, strides, padding, data_format)
+
+
+# Three dimensions ---------------------------------------------------------------------------------
+
+
+@kernel("MaxPool3D")
+def max_pool_3d(
+    xp: Any, input: Any, *, ksize: list[int], strides: list[int], padding: bytes,
+    data_format: bytes,
+) -> Any:  # fmt: skip
+    return _max_pool(xp, input, ksize, strides, padding, data_format)
+
+
+@kernel("MaxPool3DGrad")
+def max_pool_3d_grad(
+    xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
+    strides: list[int], padding: bytes, data_format: bytes,
+) -> Any:  # fmt: skip
+    """Unlike in two dimensions, TensorFlow gives every maximum of a window its gradient."""
+    function = functools.partial(_backend(xp).max_pool_grad, to_all=True)
+    return _max_pool_gradient(
+        xp, function, orig_input, orig_output, grad, ksize, strides, padding, data_format
+    )
+
+
+@kernel("MaxPool3DGradGrad")
+def max_pool_3d_grad_grad(
+    xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
+    strides: list[int], padding: bytes, data_format: bytes,
+) -> Any:  # fmt: skip
+    return _max_pool_gradient(
+        xp, _backend(xp).max_pool_grad_grad, orig_input, orig_output, grad, ksize, strides,
+        padding, data_format, second=True,
+    )  # fmt: skip
+
+
+@kernel("AvgPool3D")
+def avg_pool_3d(
+    xp: Any, input: Any, *, ksize: list[int], strides: list[int], padding: bytes,
+    data_format: bytes,
+) -> Any:  # fmt: skip
+    return _avg_pool(xp, input, ksize, strides, padding, data_format)

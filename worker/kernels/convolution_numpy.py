@@ -97,16 +97,17 @@ def max_pool(x: Array, windows: Windows) -> Array:
     return result
 
 
-def max_pool_grad(x: Array, y: Array, g: Array, windows: Windows) -> Array:
-    """The gradient goes to the first maximum of each window in row-major order."""
+def max_pool_grad(x: Array, y: Array, g: Array, windows: Windows, to_all: bool = False) -> Array:
+    """The gradient goes to the first maximum of each window in row-major order, or to all."""
     padded = _padded(x, windows, _lowest(x.dtype))
     result = _padded_zeros(x.shape, windows, g.dtype)
     free = np.ones(y.shape, bool)
     zero = g.dtype.type(0)
     for tap in _taps(windows):
-        first = free & (_at(padded, tap, windows) == y)
-        free &= ~first
-        _at(result, tap, windows)[...] += np.where(first, g, zero)
+        chosen = free & (_at(padded, tap, windows) == y)
+        if not to_all:
+            free &= ~chosen
+        _at(result, tap, windows)[...] += np.where(chosen, g, zero)
     return _unpadded(result, windows)
 
 

@@ -159,10 +159,10 @@ def max_pool(x: Any, windows: Windows) -> Any:
     return reduced(x)
 
 
-def max_pool_grad(x: Any, y: Any, g: Any, windows: Windows) -> Any:
+def max_pool_grad(x: Any, y: Any, g: Any, windows: Windows, to_all: bool = False) -> Any:
     jnp = xla.numpy()
     zero = jnp.zeros((), g.dtype)
-    masks = _first_maxima(x, y, windows)
+    masks = (_all_maxima if to_all else _first_maxima)(x, y, windows)
     if all(_tiles(w) for w in windows):
         parts = jnp.stack([jnp.where(mask, g, zero) for _, mask in masks])
         return _from_tiles(parts, x.shape, windows)
@@ -275,12 +275,17 @@ def _spread(part: Any, tap: tuple[int, ...], windows: Windows) -> Any:
     return _lax().pad(part, np.zeros((), part.dtype), [(0, 0, 0), *gaps, (0, 0, 0)])
 
 
+def _all_maxima(x: Any, y: Any, windows: Windows) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """For each tap, which windows have a maximum there."""
+    padded = _padded(x, windows, _lowest(x.dtype))
+    for tap in _taps(windows):
+        yield tap, _at(padded, tap, windows) == y
+
+
 def _first_maxima(x: Any, y: Any, windows: Windows) -> Iterator[tuple[tuple[int, ...], Any]]:
     """For each tap, which windows have their first maximum (row-major) there."""
-    padded = _padded(x, windows, _lowest(x.dtype))
     taken = None
-    for tap in _taps(windows):
-        equal = _at(padded, tap, windows) == y
+    for tap, equal in _all_maxima(x, y, windows):
         first = equal if taken is None else equal & ~taken
         taken = equal if taken is None else taken | equal
         yield tap, first
