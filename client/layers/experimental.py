@@ -1,0 +1,17 @@
+"""``tf.layers.experimental``: named, but not there."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from flowray.proto import errors
+
+
+def keras_style_scope() -> AbstractContextManager[None]:
+    """UnimplementedError: layers have their variables in variable scopes."""
+    raise errors.unimplemented("flowray has no tf.layers.experimental.keras_style_scope yet")
+
+
+def set_keras_style() -> None:
+    """UnimplementedError: layers have their variables in variable scopes."""
+    raise errors.unimplemented("flowray has no tf.layers.experimental.set_keras_style yet")
