@@ -1,283 +1,38 @@
-"""Graph, Operation and Tensor: the data structure that every TF1 program builds.
+"""Graph: the data structure that every TF1 program builds, and the scopes of the default one.
 
 The behaviour (names, scopes, control dependencies, colocation, collections) is TensorFlow 1.15's.
-A node is held as its NodeDef proto, so that serializing a graph copies nothing but protos.
 """
 
 from __future__ import annotations
 
-import linecache
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowray.client.framework import shape_inference
+from flowray.client.framework.graph_keys import GraphKeys
+from flowray.client.framework.operation import (
+    Operation,
+    Tensor,
+    input_name,
+    override_operator,
+)
 from flowray.client.framework.stacks import DefaultStack
 from flowray.proto import attr_values, dtypes, graph_pb2, op_registry, types_pb2
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.device_names import DeviceSpec
 from flowray.proto.device_names import merge as merge_devices
 from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape, TensorShape, as_shape, format_shape, is_compatible, merge
-
-if TYPE_CHECKING:
-    from flowray.client.session import Session
+from flowray.proto.shapes import Shape, format_shape, is_compatible, merge
 
 GRAPH_DEF_PRODUCER = 134
 """The GraphDef version that TensorFlow 1.15 writes."""
 
 _VALID_OP_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 _VALID_SCOPE_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
-_PACKAGE_PREFIX = __name__.split(".", 1)[0] + "."
-
-
-class Tensor:
-    """A symbolic handle to one output of an ``Operation``."""
-
-    __array_priority__ = 100  # numpy's operators give way to ours
-    __slots__ = ("__dict__", "__weakref__", "_consumers", "_dtype", "_op", "_shape", "_value_index")
-
-    def __init__(self, op: Operation, value_index: int, dtype: DType, shape: Shape) -> None:
-        self._op = op
-        self._value_index = value_index
-        self._dtype = dtype
-        self._shape = shape
-        self._consumers: list[Operation] = []
-
-    @property
-    def op(self) -> Operation:
-        return self._op
-
-    @property
-    def dtype(self) -> DType:
-        return self._dtype
-
-    @property
-    def graph(self) -> Graph:
-        return self._op.graph
-
-    @property
-    def name(self) -> str:
-        return f"{self._op.name}:{self._value_index}"
-
-    @property
-    def device(self) -> str:
-        return self._op.device
-
-    @property
-    def value_index(self) -> int:
-        return self._value_index
-
-    @property
-    def shape(self) -> TensorShape:
-        return TensorShape(self._shape)
-
-    @property
-    def shape_tuple(self) -> Shape:
-        """The static shape as a plain tuple (None for what is unknown)."""
-        return self._shape
-
-    def get_shape(self) -> TensorShape:
-        return TensorShape(self._shape)
-
-    def set_shape(self, shape: Any) -> None:
-        """Merges ``shape`` into the static shape; ValueError if they are incompatible."""
-        self._shape = merge(self._shape, as_shape(shape).as_tuple())
-
-    def consumers(self) -> list[Operation]:
-        return list(self._consumers)
-
-    def eval(self, feed_dict: Any = None, session: Session | None = None) -> Any:
-        """This tensor's value in ``session``, or in the default session."""
-        return _session_for(self.graph, session, "evaluate tensor", "eval").run(self, feed_dict)
-
-    def _shape_as_list(self) -> list[int | None] | None:
-        return None if self._shape is None else list(self._shape)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        raise TypeError(
-            "Tensor objects are only iterable when eager execution is enabled. "
-            "To iterate over this tensor use tf.map_fn."
-        )
-
-    def __bool__(self) -> bool:
-        raise TypeError(
-            "Using a `tf.Tensor` as a Python `bool` is not allowed. Use `if t is not None:` "
-            "instead of `if t:` to test if a tensor is defined, and use TensorFlow ops such as "
-            "tf.cond to execute subgraphs conditioned on the value of a tensor."
-        )
-
-    def __array__(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError(
-            f"Cannot convert a symbolic Tensor ({self.name}) to a numpy array."
-        )
-
-    def __len__(self) -> int:
-        raise TypeError(
-            f"len is not well defined for symbolic Tensors. ({self.name}) "
-            "Please call `x.shape` rather than `len(x)` for shape information."
-        )
-
-    # As in TensorFlow 1.15, == and hash go by identity.
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __copy__(self) -> Tensor:
-        result = Tensor(self._op, self._value_index, self._dtype, self._shape)
-        result._consumers = self._consumers
-        return result
-
-    def __str__(self) -> str:
-        shape = "" if self._shape is None else f", shape={self.get_shape()}"
-        device = f", device={self.device}" if self.device else ""
-        return f'Tensor("{self.name}"{shape}, dtype={self._dtype.name}{device})'
-
-    def __repr__(self) -> str:
-        return f"<tf.Tensor '{self.name}' shape={self.get_shape()} dtype={self._dtype.name}>"
-
-
-class Operation:
-    """A node of a graph: an op with its attributes, inputs and outputs."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        node_def: graph_pb2.NodeDef,
-        inputs: Sequence[Tensor],
-        control_inputs: Sequence[Operation],
-        attrs: dict[str, Any],
-        output_types: Sequence[DType],
-        input_types: Sequence[DType],
-        op_def: op_registry.OpDef | None,
-    ) -> None:
-        self._graph = graph
-        self._node_def = node_def
-        self._inputs = list(inputs)
-        self._control_inputs = list(control_inputs)
-        self._attrs = attrs
-        self._op_def = op_def
-        self._input_types = list(input_types)
-        self._id = graph._next_id()
-        self._control_flow_context = graph._get_control_flow_context()
-        self._user_frame = _user_frame()
-        self._outputs = [Tensor(self, i, dtype, None) for i, dtype in enumerate(output_types)]
-        for tensor in inputs:
-            tensor._consumers.append(self)
-
-    @property
-    def graph(self) -> Graph:
-        return self._graph
-
-    @property
-    def name(self) -> str:
-        return self._node_def.name
-
-    @property
-    def type(self) -> str:
-        return self._node_def.op
-
-    @property
-    def device(self) -> str:
-        return self._node_def.device
-
-    @property
-    def node_def(self) -> graph_pb2.NodeDef:
-        return self._node_def
-
-    @property
-    def op_def(self) -> op_registry.OpDef | None:
-        return self._op_def
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        return list(self._inputs)
-
-    @property
-    def control_inputs(self) -> list[Operation]:
-        return list(self._control_inputs)
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        return list(self._outputs)
-
-    @property
-    def traceback(self) -> list[tuple[str, int, str, str]]:
-        """Where the user's code made this op: ``[(file, line, function, source line)]``."""
-        file, line, function = self._user_frame
-        return [(file, line, function, linecache.getline(file, line).strip())]
-
-    def values(self) -> tuple[Tensor, ...]:
-        return tuple(self._outputs)
-
-    def colocation_groups(self) -> list[bytes]:
-        """The groups this op belongs to; its own ``loc:@name`` if none was asked for."""
-        default = [b"loc:@" + self.name.encode()]
-        if "_class" not in self._node_def.attr:
-            return default
-        groups = [s for s in self._node_def.attr["_class"].list.s if s.startswith(b"loc:@")]
-        return groups or default
-
-    def get_attr(self, name: str) -> Any:
-        """The value of an attribute as Python (a DType, int, bytes, ...); ValueError if absent."""
-        if name in self._attrs:
-            value = self._attrs[name]
-            return as_shape(value) if self._attr_kind(name) == "shape" else value
-        if name in self._node_def.attr:
-            proto = self._node_def.attr[name]
-            for kind in ("type", "int", "float", "bool", "string", "shape", "func", "tensor"):
-                value = attr_values.from_attr_value(proto, kind)
-                if value is not None:
-                    return value
-            for item in ("string", "int", "float", "bool", "type", "shape"):
-                value = attr_values.from_attr_value(proto, f"list({item})")
-                if value:
-                    return value
-            return []
-        raise ValueError(f"Operation '{self.name}' has no attr named '{name}'.")
-
-    def _attr_kind(self, name: str) -> str:
-        if self._op_def is not None and name in self._op_def.attrs:
-            return self._op_def.attrs[name].kind
-        return ""
-
-    def run(self, feed_dict: Any = None, session: Session | None = None) -> None:
-        """Runs this operation in ``session``, or in the default session."""
-        _session_for(self.graph, session, "execute operation", "run").run(self, feed_dict)
-
-    def _set_device(self, device: str | DeviceSpec) -> None:
-        self._node_def.device = device if isinstance(device, str) else device.to_string()
-
-    def _set_attr(self, name: str, value: graph_pb2.AttrValue) -> None:
-        self._node_def.attr[name].CopyFrom(value)
-
-    def _add_control_input(self, op: Operation) -> None:
-        self._add_control_inputs([op])
-
-    def _add_control_inputs(self, ops: Iterable[Operation]) -> None:
-        for op in ops:
-            self._graph._check_own(op)
-            if op not in self._control_inputs:
-                self._control_inputs.append(op)
-                self._node_def.input.append("^" + op.name)
-
-    def _update_input(self, index: int, tensor: Tensor) -> None:
-        self._graph._check_own(tensor)
-        self._inputs[index]._consumers.remove(self)
-        self._inputs[index] = tensor
-        tensor._consumers.append(self)
-        self._node_def.input[index] = _input_name(tensor)
-
-    def __str__(self) -> str:
-        return str(self._node_def)
-
-    def __repr__(self) -> str:
-        return f"<tf.Operation '{self.name}' type={self.type}>"
 
 
 class Graph:
@@ -343,7 +98,7 @@ class Graph:
                 raise ValueError(f"'{name}' is not a valid node name")
             control_inputs = self._control_dependencies_for(inputs)
             node = graph_pb2.NodeDef(name=name, op=op_type)
-            node.input.extend(_input_name(tensor) for tensor in inputs)
+            node.input.extend(input_name(tensor) for tensor in inputs)
             node.input.extend("^" + op.name for op in control_inputs)
             for key, value in attrs.items():
                 attr_proto = attr_values.to_attr_value(value, definition.attrs[key].kind)
@@ -868,43 +623,6 @@ def get_collection_ref(key: Any) -> list[Any]:
     return get_default_graph().get_collection_ref(key)
 
 
-class GraphKeys:
-    """Standard names of collections, as in TensorFlow."""
-
-    GLOBAL_VARIABLES = "variables"
-    LOCAL_VARIABLES = "local_variables"
-    METRIC_VARIABLES = "metric_variables"
-    MODEL_VARIABLES = "model_variables"
-    TRAINABLE_VARIABLES = "trainable_variables"
-    SUMMARIES = "summaries"
-    QUEUE_RUNNERS = "queue_runners"
-    TABLE_INITIALIZERS = "table_initializer"
-    ASSET_FILEPATHS = "asset_filepaths"
-    MOVING_AVERAGE_VARIABLES = "moving_average_variables"
-    REGULARIZATION_LOSSES = "regularization_losses"
-    CONCATENATED_VARIABLES = "concatenated_variables"
-    SAVERS = "savers"
-    WEIGHTS = "weights"
-    BIASES = "biases"
-    ACTIVATIONS = "activations"
-    UPDATE_OPS = "update_ops"
-    LOSSES = "losses"
-    SAVEABLE_OBJECTS = "saveable_objects"
-    RESOURCES = "resources"
-    LOCAL_RESOURCES = "local_resources"
-    TRAINABLE_RESOURCE_VARIABLES = "trainable_resource_variables"
-    INIT_OP = "init_op"
-    LOCAL_INIT_OP = "local_init_op"
-    READY_OP = "ready_op"
-    READY_FOR_LOCAL_INIT_OP = "ready_for_local_init_op"
-    SUMMARY_OP = "summary_op"
-    GLOBAL_STEP = "global_step"
-    EVAL_STEP = "eval_step"
-    TRAIN_OP = "train_op"
-    COND_CONTEXT = "cond_context"
-    WHILE_CONTEXT = "while_context"
-
-
 # Helpers ------------------------------------------------------------------------------------------
 
 
@@ -941,39 +659,6 @@ def _graph_of(values: Iterable[Any]) -> Graph:
     return get_default_graph()
 
 
-def _input_name(tensor: Tensor) -> str:
-    index = tensor._value_index
-    return tensor._op.name if index == 0 else f"{tensor._op.name}:{index}"
-
-
-def _user_frame() -> tuple[str, int, str]:
-    """File, line and function of the innermost frame outside flowray."""
-    frame: Any = sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
-        _PACKAGE_PREFIX
-    ):
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
-
-
-def _session_for(graph: Graph, session: Session | None, what: str, method: str) -> Session:
-    if session is None:
-        from flowray.client.session import get_default_session
-
-        session = get_default_session()
-        if session is None:
-            raise ValueError(
-                f"Cannot {what} using `{method}()`: No default session is registered. Use "
-                f"`with sess.as_default()` or pass an explicit session to `{method}(session=sess)`"
-            )
-    if session.graph is not graph:
-        raise ValueError(
-            f"Cannot use the given session to {what}: the graph is different from the session's "
-            "graph."
-        )
-    return session
-
-
 def check_shape_merge(tensor: Tensor, shape: Shape) -> None:
     """Merges an inferred shape into ``tensor``; ValueError with both if they conflict."""
     if not is_compatible(tensor._shape, shape):
@@ -982,16 +667,6 @@ def check_shape_merge(tensor: Tensor, shape: Shape) -> None:
             f"{format_shape(tensor._shape)}"
         )
     tensor._shape = merge(tensor._shape, shape)
-
-
-OperatorFunction = Callable[[Any, Any], Tensor]
-
-
-def override_operator(operator: str, function: OperatorFunction) -> None:
-    """Gives ``Tensor`` a Python operator; the op families call this for what they define."""
-    if operator in Tensor.__dict__ and operator not in ("__eq__", "__ne__"):
-        raise ValueError(f"operator {operator} cannot be overwritten again")
-    setattr(Tensor, operator, function)
 
 
 __all__ = [

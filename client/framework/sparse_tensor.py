@@ -11,9 +11,9 @@ from flowray.client.framework.graph import (
     Graph,
     Operation,
     Tensor,
-    _session_for,
     name_scope,
 )
+from flowray.client.framework.operation import session_for
 from flowray.proto import dtypes
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import TensorShape, merge_dims, with_rank
@@ -104,7 +104,7 @@ class SparseTensor:
         self, feed_dict: Mapping[Any, Any] | None = None, session: Any = None
     ) -> SparseTensorValue:
         """The value in ``session``, or in the default session."""
-        run = _session_for(self.graph, session, "evaluate sparse tensor", "eval").run
+        run = session_for(self.graph, session, "evaluate sparse tensor", "eval").run
         return run(self, feed_dict)  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
