@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check bench proto docs conformance install format clean
+.PHONY: demo test test-browser check bench proto docs conformance install format clean
 
 # The stamp keeps pip from running again while pyproject.toml is unchanged.
 install: $(VENV)/.installed
@@ -19,6 +19,15 @@ demo: install  ## the main job: a cluster, three graphs, a trained network
 test: install  ## all tests but the conformance tests
 	$(PYTEST) -q -n 2 tests/unit tests/ops tests/wire tests/gpu
 	$(PYTEST) -q tests/integration
+
+$(VENV)/.browser: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,browser]"
+	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	  { apt-get update -qq && apt-get install -qq --yes chromium chromium-driver; }
+	touch $@
+
+test-browser: $(VENV)/.browser  ## TensorBoard in Chromium, on a run of dogs and cats; pictures of it
+	$(PYTEST) -q tests/browser --screenshots docs
 
 check: install  ## format, lint, types, import rules, stale generated code
 	$(BIN)/ruff format --check .

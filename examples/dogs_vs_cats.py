@@ -77,7 +77,8 @@ def model_fn(features, labels, mode, params):
     loss = tf.reduce_mean(
         tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     )
-    accuracy = tf.metrics.accuracy(labels, predictions["class"])
+    # Under its own name "accuracy" would be taken, and the summary below called "accuracy_1".
+    accuracy = tf.metrics.accuracy(labels, predictions["class"], name="acc_op")
     if mode == tf.estimator.ModeKeys.EVAL:
         return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={"accuracy": accuracy})
 
@@ -124,7 +125,10 @@ def main(_):
     )
     # The tasks of a cluster write the checkpoints: into the same folder, whatever theirs is.
     config = tf.estimator.RunConfig(
-        model_dir=os.path.abspath(FLAGS.model_dir), tf_random_seed=1, log_step_count_steps=20
+        model_dir=os.path.abspath(FLAGS.model_dir),
+        tf_random_seed=1,
+        save_summary_steps=20,
+        log_step_count_steps=20,
     )
     model = tf.estimator.Estimator(
         model_fn, config=config, params={"learning_rate": FLAGS.learning_rate}
