@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from flowray.worker.tracing import Recorder
 
 logger = logging.getLogger("flowray.worker")
+
+CompileMode = Literal["background", "eager", "never"]
 
 
 class Executor(Protocol):
@@ -85,15 +87,20 @@ class Interpreter:
     Args:
         cancellation: looked at before every instruction.
         recorder: gets the times of each instruction, if given.
+        compile: how what is called over and over is run: ``RuntimeOptions.compile``.
     """
 
-    __slots__ = ("cancellation", "recorder")
+    __slots__ = ("cancellation", "compile", "recorder")
 
     def __init__(
-        self, cancellation: Cancellation | None = None, recorder: Recorder | None = None
+        self,
+        cancellation: Cancellation | None = None,
+        recorder: Recorder | None = None,
+        compile: CompileMode = "never",
     ) -> None:
         self.cancellation = cancellation or Cancellation()
         self.recorder = recorder
+        self.compile = compile
 
     def slots(self, program: Program) -> list[Any]:
         return program.base.copy()

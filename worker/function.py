@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowray.proto import errors, functions, graph_pb2
@@ -49,17 +49,22 @@ class Function:
             InvalidArgumentError: there are too many arguments, or too few.
             OpError: of the node of the body that failed.
         """
+        how = executor.current()
+        slots = self.slots(how, arguments)
+        how.run(self.program.instructions, slots)
+        return [slots[slot] for slot in self.program.outputs]
+
+    def slots(self, how: executor.Executor, arguments: Sequence[Any]) -> list[Any]:
+        """The slots before a call: the arguments in their places. Raises as a call does."""
         program = self.program
         if len(arguments) != len(program.inputs):
             raise errors.invalid_argument(
                 f"Function {self.name} takes {len(program.inputs)} arguments, not {len(arguments)}"
             )
-        how = executor.current()
         slots = how.slots(program)
         for slot, argument in zip(program.inputs, arguments, strict=True):
             slots[slot] = argument
-        how.run(program.instructions, slots)
-        return [slots[slot] for slot in program.outputs]
+        return slots
 
     @property
     def is_compilable(self) -> bool:

@@ -10,9 +10,8 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,17 +22,22 @@ from flowray.proto.stage import Stage
 from flowray.worker import program as programs
 from flowray.worker import tracing, xla
 from flowray.worker.checks import RunAgainError
-from flowray.worker.executor import Cancellation, Interpreter, as_host_value, hold, running
+from flowray.worker.executor import (
+    Cancellation,
+    CompileMode,
+    Interpreter,
+    as_host_value,
+    hold,
+    running,
+)
 from flowray.worker.instruction import Unit
 from flowray.worker.memory import keep_freed_memory
 from flowray.worker.program import Program
-from flowray.worker.segment import Compiled, Segment
+from flowray.worker.segment import Compiled, Segment, compiler
 from flowray.worker.state import Resource, StateStore
 from flowray.worker.step_resources import StepResource
 
 logger = logging.getLogger("flowray.worker")
-
-CompileMode = Literal["background", "eager", "never"]
 
 # Interpreting a segment this cheap beats calling an XLA program.
 _CHEAP_SECONDS = 100e-6
@@ -209,7 +213,7 @@ class Runtime:
             self._open_handles(program, slots, step_id)
         step = self._begin(step_id)
         recorder = tracing.Recorder() if trace else None
-        interpreter = Interpreter(step, recorder)
+        interpreter = Interpreter(step, recorder, self.options.compile)
         try:
             with np.errstate(all="ignore"), running(interpreter):
                 for unit, segment in loaded.segments:
@@ -281,7 +285,7 @@ class Runtime:
         key = segment.key(slots)
         compiled = segment.program(key)
         if compiled is None:
-            segment.compile_in_background(key, slots, _compiler())
+            segment.compile_in_background(key, slots, compiler())
         return compiled
 
     # Resource handles -----------------------------------------------------------------------
@@ -340,16 +344,3 @@ def _is_worth_compiling(segment: Segment) -> bool:
     if segment.runs == 1:
         return segment.interpreted_seconds > _EXPENSIVE_SECONDS
     return segment.runs > 1 and segment.interpreted_seconds > _CHEAP_SECONDS
-
-
-_compiler_lock = threading.Lock()
-_compiler_pool: Executor | None = None
-
-
-def _compiler() -> Executor:
-    """One background thread compiles for the whole process: XLA itself uses several."""
-    global _compiler_pool
-    with _compiler_lock:
-        if _compiler_pool is None:
-            _compiler_pool = ThreadPoolExecutor(1, thread_name_prefix="flowray-compile")
-        return _compiler_pool

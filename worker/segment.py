@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -468,3 +468,16 @@ def _device_type(device: str) -> str:
 
 def _aval(value: Any) -> Any:
     return xla.jax().ShapeDtypeStruct(value.shape, value.dtype)
+
+
+_compiler_lock = threading.Lock()
+_compiler_pool: Executor | None = None
+
+
+def compiler() -> Executor:
+    """One background thread compiles for the whole process: XLA itself uses several."""
+    global _compiler_pool
+    with _compiler_lock:
+        if _compiler_pool is None:
+            _compiler_pool = ThreadPoolExecutor(1, thread_name_prefix="flowray-compile")
+        return _compiler_pool

@@ -6,16 +6,26 @@ nothing left to do; whatever they wait for ends then, too.
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from flowray.proto import errors
 from flowray.worker.data.dataset import DatasetIterator, Element
-from flowray.worker.executor import Cancellation, Interpreter, current_cancellation, running
+from flowray.worker.executor import (
+    Cancellation,
+    CompileMode,
+    Interpreter,
+    current,
+    current_cancellation,
+    running,
+)
 
 Make = Callable[[Element], Element | None]
 """What is made of an element of the source; None says that the end is reached."""
@@ -68,6 +78,10 @@ class BackgroundIterator(DatasetIterator):
             work.close()
 
 
+_EXIT_SECONDS: Final = 5.0
+"""How long the end of the process waits for an element that is being made."""
+
+
 class _Slot:
     """An element in work, then made: what it became, or how that failed."""
 
@@ -107,6 +121,7 @@ class _Work:
         self._is_reading = False
         self._is_paused = False
         self._has_ended = False
+        self._compile: CompileMode = "never"
 
     # The iterator's side
 
@@ -116,8 +131,12 @@ class _Work:
                 return
             self._is_started = True
             self._running = self._threads
+            how = current()
+            self._compile = how.compile if isinstance(how, Interpreter) else "never"
             for _ in range(self._threads):
-                threading.Thread(target=self._run, name="flowray-data", daemon=True).start()
+                thread = threading.Thread(target=self._run, name="flowray-data", daemon=True)
+                _running_threads[thread] = self
+                thread.start()
 
     def get_next(self) -> Element | None:
         self.start()
@@ -198,7 +217,8 @@ class _Work:
 
     def _run(self) -> None:
         try:
-            with running(Interpreter(self._cancellation)), np.errstate(all="ignore"):
+            interpreter = Interpreter(self._cancellation, compile=self._compile)
+            with running(interpreter), np.errstate(all="ignore"):
                 while (slot := self._next_slot()) is not None:
                     self._fill(*slot)
         finally:
@@ -250,6 +270,20 @@ class _Work:
                 self._has_ended = True  # no more need be read
                 self._may_work.notify_all()
             self._may_fetch.notify_all()
+
+
+_running_threads: weakref.WeakKeyDictionary[threading.Thread, _Work] = weakref.WeakKeyDictionary()
+
+
+@atexit.register
+def _end_threads() -> None:
+    """Ends all threads before the interpreter does: that kills the process if one is within XLA."""
+    threads = list(_running_threads.items())
+    for _, work in threads:
+        work.close()
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for thread, _ in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _as_op_error(failure: Exception) -> errors.OpError:

@@ -19,6 +19,7 @@ from flowray.worker.data.dataset import (
     as_variant,
 )
 from flowray.worker.data.elementwise import ElementFunction
+from flowray.worker.data.functions import ElementCaller
 from flowray.worker.function import Function
 from flowray.worker.kernels.registry import add_kernel
 
@@ -48,10 +49,7 @@ def dataset_kernel(*op_names: str) -> Callable[[F], F]:
 
 def bound(function: Function, captures: Sequence[Any]) -> ElementFunction:
     """``function`` of an element's components, its captures added."""
-    if not captures:
-        return function
-    values = tuple(captures)
-    return lambda *components: function(*components, *values)
+    return ElementCaller(function, captures)
 
 
 def positive(name: str, value: Any) -> int:
