@@ -67,8 +67,11 @@ def string_split(xp: Any, x: Array, delimiter: Array, *, skip_empty: bool) -> An
     separators = _check_split(x, delimiter, "delimiter")
     if not separators:
         return _sparse([[s[i : i + 1] for i in range(len(s))] for s in x.tolist()])
-    split = re.compile(b"[" + re.escape(separators) + b"]").split
-    rows = [split(s) if s else [] for s in x.tolist()]
+    if len(separators) == 1:
+        rows = [s.split(separators) if s else [] for s in x.tolist()]
+    else:
+        split = re.compile(b"[" + re.escape(separators) + b"]").split
+        rows = [split(s) if s else [] for s in x.tolist()]
     return _sparse([[p for p in row if p] for row in rows] if skip_empty else rows)
 
 
