@@ -13,12 +13,35 @@ from flowray.client.framework.graph import (
     GraphKeys,
     Tensor,
     add_to_collection,
+    control_dependencies,
     get_collection,
     name_scope,
 )
-from flowray.client.framework.op_builder import apply_op
-from flowray.client.ops.array_ops import ones_like, size, squeeze, stop_gradient, zeros_like
-from flowray.client.ops.math_ops import add_n, cast, div_no_nan
+from flowray.client.ops.array_ops import (
+    ones_like,
+    rank,
+    shape,
+    size,
+    squeeze,
+    stop_gradient,
+    zeros_like,
+)
+from flowray.client.ops.math_ops import (
+    abs,
+    add,
+    add_n,
+    cast,
+    div_no_nan,
+    equal,
+    log,
+    maximum,
+    minimum,
+    multiply,
+    range,
+    square,
+    squared_difference,
+    subtract,
+)
 from flowray.client.ops.nn_ops import (
     relu,
     sigmoid_cross_entropy_with_logits,
@@ -26,6 +49,8 @@ from flowray.client.ops.nn_ops import (
     sparse_softmax_cross_entropy_with_logits,
 )
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
+from flowray.client.ops.slice_ops import where
+from flowray.client.weights import assert_broadcastable, broadcast_weights
 from flowray.proto import dtypes
 
 __all__ = [
@@ -113,31 +138,28 @@ def get_total_loss(
 # Weights ------------------------------------------------------------------------------------------
 
 
-def _check_broadcastable(weights: Tensor, values: Tensor) -> None:
-    shape, of = weights.shape_tuple, values.shape_tuple
-    if shape == () or shape is None or of is None:
-        return
-    if len(shape) != len(of):
-        raise ValueError(
-            "weights can not be broadcast to values. "
-            f"values.rank={len(of)}. weights.rank={len(shape)}. values.shape={values.shape}. "
-            f"weights.shape={weights.shape}."
-        )
-    if any(w not in (None, 1, v) and v is not None for w, v in zip(shape, of, strict=True)):
-        raise ValueError(
-            "weights can not be broadcast to values. "
-            f"values.shape={values.shape}. weights.shape={weights.shape}."
-        )
-
-
-def _count_present(losses: Tensor, weights: Tensor, axes: Any = None) -> Any:
+def _count_present(losses: Tensor, weights: Any, by_example: bool = False) -> Any:
     """How many losses have a weight other than 0."""
-    present = apply_op(
-        "Select", apply_op("Equal", weights, zeros_like(weights)), zeros_like(weights),
-        ones_like(weights),
-    )  # fmt: skip
-    everywhere = present * ones_like(losses)
-    return reduce_sum(everywhere, axes, keepdims=axes is not None)
+    if isinstance(weights, float) and weights != 0.0:
+        return _count(losses)
+    with name_scope(None, "num_present", [losses, weights]) as scope:
+        weights = cast(weights, dtypes.float32)
+        zeros, ones = zeros_like(weights), ones_like(weights)
+        present = broadcast_weights(where(equal(weights, 0.0), zeros, ones), losses)
+        if not by_example:
+            return reduce_sum(present, name=scope)
+        axes = range(1, rank(present))
+        return reduce_sum(present, axes, keepdims=True, name=scope)
+
+
+def _count(losses: Tensor) -> Any:
+    with name_scope(None, "num_elements", [losses]) as scope:
+        return cast(size(losses, name=scope), dtypes.float32)
+
+
+def _safe_mean(losses: Any, count: Any) -> Any:
+    """The quotient, 0 where there is nothing to count."""
+    return div_no_nan(reduce_sum(losses), count, name="value")
 
 
 def compute_weighted_loss(
@@ -156,29 +178,28 @@ def compute_weighted_loss(
         ValueError: ``weights`` do not broadcast to ``losses``, or ``reduction`` is unknown.
     """
     Reduction.validate(reduction)
-    with name_scope(scope, "weighted_loss", [losses, weights]):
+    with (
+        name_scope(scope, "weighted_loss", [losses, weights]),
+        control_dependencies([assert_broadcastable(weights, losses)]),
+    ):
         losses = convert_to_tensor(losses)
         input_dtype = losses.dtype
         losses = cast(losses, dtypes.float32)
         weights = cast(weights, dtypes.float32)
-        _check_broadcastable(weights, losses)
-        loss = apply_op("Mul", losses, weights)
-        if reduction != Reduction.NONE:
-            loss = reduce_sum(loss)
+        losses = multiply(losses, weights)
+        if reduction == Reduction.NONE:
+            loss = losses
+        else:
+            loss = reduce_sum(losses)
             if reduction == Reduction.MEAN:
                 loss = _safe_mean(loss, reduce_sum(ones_like(losses) * weights))
             elif reduction == Reduction.SUM_BY_NONZERO_WEIGHTS:
                 loss = _safe_mean(loss, _count_present(losses, weights))
             elif reduction == Reduction.SUM_OVER_BATCH_SIZE:
-                loss = _safe_mean(loss, cast(size(losses), dtypes.float32))
+                loss = _safe_mean(loss, _count(losses))
         loss = cast(loss, input_dtype)
         add_loss(loss, loss_collection)
         return loss
-
-
-def _safe_mean(total: Any, count: Any) -> Any:
-    """The quotient, 0 where there is nothing to count."""
-    return div_no_nan(total, count, name="value")
 
 
 # Losses -------------------------------------------------------------------------------------------
@@ -189,7 +210,9 @@ def _operands(**named: Any) -> tuple[Tensor, Tensor]:
     for name, value in named.items():
         if value is None:
             raise ValueError(f"{name} must not be None.")
-    labels, predictions = (cast(value, dtypes.float32) for value in named.values())
+    labels, predictions = named.values()
+    predictions = cast(predictions, dtypes.float32)
+    labels = cast(labels, dtypes.float32)
     predictions.shape.assert_is_compatible_with(labels.shape)
     return labels, predictions
 
@@ -205,7 +228,7 @@ def absolute_difference(
     """``|predictions - labels|``."""
     with name_scope(scope, "absolute_difference", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
-        losses = apply_op("Abs", apply_op("Sub", predictions, labels))
+        losses = abs(subtract(predictions, labels))
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
@@ -225,7 +248,8 @@ def cosine_distance(
         raise ValueError("You must specify 'axis'.")
     with name_scope(scope, "cosine_distance_loss", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
-        losses = 1 - reduce_sum(predictions * labels, axis=(axis,), keepdims=True)
+        products = multiply(predictions, labels)
+        losses = 1 - reduce_sum(products, axis=(axis,), keepdims=True)
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
@@ -241,7 +265,8 @@ def hinge_loss(
     with name_scope(scope, "hinge_loss", [logits, labels, weights]) as scope:
         labels, logits = _operands(labels=labels, logits=logits)
         ones = ones_like(labels)
-        losses = relu(ones - (2 * labels - ones) * logits)
+        signs = subtract(2 * labels, ones)
+        losses = relu(subtract(ones, multiply(signs, logits)))
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
@@ -257,9 +282,11 @@ def huber_loss(
     """Half the squared error up to ``delta``, linear in the error beyond."""
     with name_scope(scope, "huber_loss", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
-        error = apply_op("Abs", apply_op("Sub", predictions, labels))
-        quadratic = apply_op("Minimum", error, delta)
-        losses = 0.5 * quadratic * quadratic + delta * (error - quadratic)
+        error = abs(subtract(predictions, labels))
+        quadratic = minimum(error, delta)
+        linear = subtract(error, quadratic)
+        half = convert_to_tensor(0.5, dtype=quadratic.dtype)
+        losses = add(multiply(half, multiply(quadratic, quadratic)), multiply(delta, linear))
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
@@ -275,9 +302,9 @@ def log_loss(
     """The cross entropy of probabilities; ``epsilon`` keeps the logarithms finite."""
     with name_scope(scope, "log_loss", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
-        losses = -labels * apply_op("Log", predictions + epsilon) - (1 - labels) * apply_op(
-            "Log", 1 - predictions + epsilon
-        )
+        yes = multiply(labels, log(predictions + epsilon))
+        no = multiply(1 - labels, log(1 - predictions + epsilon))
+        losses = -yes - no
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
@@ -292,7 +319,7 @@ def mean_squared_error(
     """``(predictions - labels) ** 2``."""
     with name_scope(scope, "mean_squared_error", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
-        losses = apply_op("SquaredDifference", predictions, labels)
+        losses = squared_difference(predictions, labels)
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
@@ -304,26 +331,26 @@ def mean_pairwise_squared_error(
     loss_collection: str | None = GraphKeys.LOSSES,
 ) -> Any:
     """The mean of ``((p_i - p_j) - (l_i - l_j)) ** 2`` over all pairs of each sample's elements."""
-    with name_scope(scope, "mean_pairwise_squared_error", [predictions, labels, weights]) as scope:
-        labels, predictions = _operands(labels=labels, predictions=predictions)
+    if labels is None or predictions is None:
+        raise ValueError("labels and predictions must not be None.")
+    with name_scope(scope, "mean_pairwise_squared_error", [predictions, labels, weights]):
         weights = cast(weights, dtypes.float32)
-        _check_broadcastable(weights, labels)
-        diffs = apply_op("Sub", predictions, labels)
-        axes = apply_op("Range", 1, apply_op("Rank", diffs), 1)
-        # Per sample: 2 / (n - 1) * (sum of squares - (sum)^2 / n).
-        count = _count_present(diffs, weights, axes)
-        squares = reduce_sum(apply_op("Square", diffs), axes, keepdims=True)
-        total = reduce_sum(diffs, axes, keepdims=True)
-        pairs = apply_op("Maximum", count - 1, 0.0)
-        first = 2.0 * div_no_nan(squares, pairs, name="value")
-        second = 2.0 * div_no_nan(apply_op("Square", total), count * pairs, name="value")
-        loss = reduce_sum(apply_op("Mul", first - second, weights))
-        present = reduce_sum(_count_present(diffs, weights))
-        mean = apply_op(
-            "SelectV2", apply_op("Greater", present, 0.0), loss, zeros_like(loss), name="value"
-        )
-        add_loss(mean, loss_collection)
-        return mean
+        labels = cast(labels, dtypes.float32)
+        with control_dependencies([assert_broadcastable(weights, labels)]):
+            labels, predictions = _operands(labels=labels, predictions=predictions)
+            diffs = subtract(predictions, labels)
+            axes = range(1, rank(diffs))
+            # By example: 2 / (n - 1) * (sum of squares - (sum)^2 / n).
+            squares = reduce_sum(square(diffs), axes, keepdims=True)
+            count = _count_present(diffs, weights, by_example=True)
+            first = 2.0 * div_no_nan(squares, maximum(count - 1, 0), name="value")
+            total = reduce_sum(diffs, axes, keepdims=True)
+            pairs = maximum(multiply(count, count - 1), 0)
+            second = 2.0 * div_no_nan(square(total), pairs, name="value")
+            loss = reduce_sum(multiply(first - second, weights))
+            mean = where(reduce_sum(count) > 0, loss, zeros_like(loss), name="value")
+            add_loss(mean, loss_collection)
+            return mean
 
 
 def sigmoid_cross_entropy(
@@ -366,10 +393,7 @@ def softmax_cross_entropy(
         labels = cast(onehot_labels, logits.dtype)
         logits.shape.assert_is_compatible_with(labels.shape)
         if label_smoothing > 0:
-            shape = apply_op("Shape", labels)
-            classes = cast(
-                apply_op("StridedSlice", shape, [1], [2], [1], shrink_axis_mask=1), logits.dtype
-            )
+            classes = cast(shape(labels)[-1], logits.dtype)
             labels = labels * (1.0 - label_smoothing) + label_smoothing / classes
         labels = stop_gradient(labels, name="labels_stop_gradient")
         losses = softmax_cross_entropy_with_logits_v2(labels=labels, logits=logits, name="xentropy")

@@ -13,19 +13,15 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.ops.array_ops import (
     expand_dims,
-    ones_like,
     squeeze,
     zeros,
 )
 from flowray.client.ops.math_ops import (
-    cast,
     div_no_nan,
     maximum,
-    multiply,
 )
 from flowray.client.variable_modes import VariableAggregation, VariableSynchronization
 from flowray.client.variables import Variable
-from flowray.proto import dtypes
 
 Metric = tuple[Any, Any]
 
@@ -81,14 +77,6 @@ def rank_difference(a: Tensor, b: Tensor) -> int | None:
     if a.shape_tuple is None or b.shape_tuple is None:
         return None
     return len(a.shape_tuple) - len(b.shape_tuple)
-
-
-def broadcast_weights(weights: Any, values: Tensor) -> Tensor:
-    weights = cast(weights, dtypes.float32)
-    shape = weights.shape_tuple
-    if shape is not None and shape == values.shape_tuple and None not in shape:
-        return weights
-    return multiply(weights, ones_like(values), name="broadcast_weights")
 
 
 def safe_ratio(numerator: Any, denominator: Any, name: str) -> Tensor:

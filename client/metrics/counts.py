@@ -6,7 +6,6 @@ from typing import Any
 
 from flowray.client.metrics.common import (
     Metric,
-    broadcast_weights,
     collected,
     compatible,
     metric_variable,
@@ -23,6 +22,7 @@ from flowray.client.ops.reduction_ops import (
 )
 from flowray.client.ops.state_ops import assign_add
 from flowray.client.variable_scope import variable_scope
+from flowray.client.weights import broadcast_weights
 from flowray.proto import dtypes
 
 
@@ -31,7 +31,7 @@ def _count_condition(values: Any, weights: Any, metrics: Any, updates: Any) -> M
     count = metric_variable([], dtypes.float32, name="count")
     values = cast(values, dtypes.float32)
     if weights is not None:
-        values = multiply(values, broadcast_weights(weights, values))
+        values = multiply(values, broadcast_weights(cast(weights, dtypes.float32), values))
     update = assign_add(count, reduce_sum(values))
     return collected(count.value(), update, metrics, updates)
 

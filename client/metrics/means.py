@@ -11,7 +11,6 @@ from flowray.client.framework.graph import (
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.metrics.common import (
     Metric,
-    broadcast_weights,
     collected,
     compatible,
     metric_variable,
@@ -44,6 +43,7 @@ from flowray.client.ops.reduction_ops import (
 from flowray.client.ops.slice_ops import where
 from flowray.client.ops.state_ops import assign_add
 from flowray.client.variable_scope import variable_scope
+from flowray.client.weights import broadcast_weights
 from flowray.proto import dtypes
 
 
@@ -63,7 +63,7 @@ def mean(
             number = cast(size(values), dtypes.float32)
         else:
             values, _, weights = remove_squeezable_dimensions(values, None, weights)
-            weights = broadcast_weights(weights, values)
+            weights = broadcast_weights(cast(weights, dtypes.float32), values)
             values = multiply(values, weights)
             number = reduce_sum(weights)
         update_total = assign_add(total, reduce_sum(values))
@@ -90,7 +90,7 @@ def mean_tensor(
         number = ones_like(values)
         if weights is not None:
             values, _, weights = remove_squeezable_dimensions(values, None, weights)
-            weights = broadcast_weights(weights, values)
+            weights = broadcast_weights(cast(weights, dtypes.float32), values)
             values = multiply(values, weights)
             number = multiply(number, weights)
         update_total = assign_add(total, values)

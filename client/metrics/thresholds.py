@@ -12,7 +12,6 @@ from flowray.client.framework.graph import (
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.metrics.common import (
     Metric,
-    broadcast_weights,
     collected,
     compatible,
     metric_variable,
@@ -46,6 +45,7 @@ from flowray.client.ops.reduction_ops import (
 from flowray.client.ops.slice_ops import where
 from flowray.client.ops.state_ops import assign_add
 from flowray.client.variable_scope import variable_scope
+from flowray.client.weights import broadcast_weights
 from flowray.proto import dtypes
 
 _EPSILON = 1e-7
@@ -80,7 +80,9 @@ def _at_thresholds(
     }
     scale = None
     if weights is not None:
-        flat_weights = reshape(broadcast_weights(weights, predictions), [1, -1])
+        flat_weights = reshape(
+            broadcast_weights(cast(weights, dtypes.float32), predictions), [1, -1]
+        )
         scale = tile(flat_weights, [count, 1])
     values, updates = {}, {}
     for kind in wanted:

@@ -308,12 +308,12 @@ def sparse_softmax_cross_entropy_with_logits(
                 f"Shape mismatch: The shape of labels (received {labels.shape}) should equal the "
                 f"shape of logits except for the last dimension (received {logits.shape})."
             )
-        name, shape = "SparseSoftmaxCrossEntropyWithLogits", array_ops.shape(labels)
+        kind, shape = "SparseSoftmaxCrossEntropyWithLogits", array_ops.shape(labels)
         if rank == 2:
-            cost = apply_op(name, wide, labels, name=name).loss
+            cost = apply_op(kind, wide, labels, name=name).loss
         else:
             flat = apply_op("Reshape", labels, [-1])
-            cost = apply_op(name, _flat_rows(wide), flat, name=name).loss
+            cost = apply_op(kind, _flat_rows(wide), flat, name=name).loss
             cost = apply_op("Reshape", cost, shape)
             cost.set_shape(labels.shape)
         return apply_op("Cast", cost, DstT=logits.dtype) if half else cost
