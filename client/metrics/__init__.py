@@ -11,8 +11,13 @@ and ``updates_collections`` are collections that the pair is added to.
 from __future__ import annotations
 
 from flowray.client.metrics.at_k import (
+    average_precision_at_k,
     precision_at_k,
+    precision_at_top_k,
     recall_at_k,
+    recall_at_top_k,
+    sparse_average_precision_at_k,
+    sparse_precision_at_k,
 )
 from flowray.client.metrics.counts import (
     false_negatives,
@@ -50,6 +55,7 @@ from flowray.client.metrics.thresholds import (
 __all__ = [
     "accuracy",
     "auc",
+    "average_precision_at_k",
     "false_negatives",
     "false_negatives_at_thresholds",
     "false_positives",
@@ -66,11 +72,15 @@ __all__ = [
     "precision",
     "precision_at_k",
     "precision_at_thresholds",
+    "precision_at_top_k",
     "recall",
     "recall_at_k",
     "recall_at_thresholds",
+    "recall_at_top_k",
     "root_mean_squared_error",
     "sensitivity_at_specificity",
+    "sparse_average_precision_at_k",
+    "sparse_precision_at_k",
     "specificity_at_sensitivity",
     "true_negatives",
     "true_negatives_at_thresholds",

@@ -67,6 +67,23 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "precision_at_k": ("precision_at_k", (CLASSES, SCORES), {"k": 2}),
     "recall_at_k_class": ("recall_at_k", (CLASSES, SCORES), {"k": 2, "class_id": 1}),
 }  # fmt: skip
+SETS = RANDOM.randint(0, 4, (BATCHES, 8, 3)).astype(np.int64)
+WITH_OTHERS = RANDOM.randint(-1, 6, (BATCHES, 8, 3)).astype(np.int64)
+PREDICTED = RANDOM.randint(0, 4, (BATCHES, 8, 2)).astype(np.int64)
+for _id, _labels in {"one": CLASSES, "sets": SETS, "others": WITH_OTHERS}.items():
+    CASES[f"average_precision_at_k_{_id}"] = (
+        "average_precision_at_k", (_labels, SCORES), {"k": 3},
+    )  # fmt: skip
+    for _kind in ("recall", "precision"):
+        for _options in ({"k": 2}, {"k": 3, "class_id": 1}):
+            _case = f"{_kind}_at_k_{_id}_{len(_options)}"
+            CASES[_case] = (f"{_kind}_at_k", (_labels, SCORES), _options)
+            CASES[f"top_{_case}"] = (f"{_kind}_at_top_k", (_labels, PREDICTED), _options)
+CASES["sparse_precision_at_k"] = ("sparse_precision_at_k", (SETS, SCORES), {"k": 2})
+CASES["sparse_average_precision_at_k"] = (
+    "sparse_average_precision_at_k", (SETS, SCORES), {"k": 2},
+)  # fmt: skip
+CASES["recall_at_top_k_without_k"] = ("recall_at_top_k", (SETS, PREDICTED), {})
 for _kind in ("true_positives", "true_negatives", "false_positives", "false_negatives"):
     CASES[f"{_kind}_at_thresholds"] = (
         f"{_kind}_at_thresholds", (BOOLS, NUMBERS), {"thresholds": LIMITS},
@@ -109,4 +126,26 @@ def test_metric(name: str, weighted: bool) -> None:
         for a, b in zip(mine, other, strict=True):
             assert np.asarray(a).dtype == np.asarray(b).dtype
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
-    assert ours[2] == theirs[2]
+    # TensorFlow 2 has an op called "Max" before the variable "max".
+    assert ours[2] == [variable.replace("/max_1:", "/max:") for variable in theirs[2]]
+
+
+@pytest.mark.parametrize("class_id", [None, 2])
+@pytest.mark.parametrize("metric", ["recall_at_k", "precision_at_k", "average_precision_at_k"])
+def test_sparse_labels(metric: str, class_id: int | None) -> None:
+    """Examples with two labels, one label twice, none, and one that is no class."""
+    options = {} if class_id is None else {"class_id": class_id}
+    if metric == "average_precision_at_k" and options:
+        pytest.skip("it has no such argument")
+    indices = [[0, 0], [0, 2], [1, 0], [1, 1], [3, 1]]
+
+    def run(tf: Any) -> list[Any]:
+        with tf.Graph().as_default(), tf.Session() as session:
+            labels = tf.SparseTensor(indices, tf.constant([1, 2, 2, 2, 7], tf.int64), [4, 3])
+            scores = tf.placeholder(tf.float32, [4, 4])
+            pair = getattr(tf.metrics, metric)(labels, scores, k=2, **options)
+            session.run(tf.local_variables_initializer())
+            updates = [session.run(pair[1], {scores: SCORES[i, :4]}) for i in range(BATCHES)]
+            return [*updates, session.run(pair[0])]
+
+    np.testing.assert_allclose(run(flowray), run(reference), rtol=1e-6)
