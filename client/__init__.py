@@ -103,6 +103,14 @@ from flowray.client.framework.random_seed import (
 from flowray.client.framework.import_graph import (
     import_graph_def,
 )
+from flowray.client.control_flow.functional import (
+    foldl,
+    foldr,
+    map_fn,
+    scan,
+)
+from flowray.client.control_flow.while_loop import while_loop
+from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.control_flow.cond import (
     case,
     cond,
@@ -547,6 +555,7 @@ __all__ = [  # noqa: RUF022
     "Summary",
     "SummaryMetadata",
     "Tensor",
+    "TensorArray",
     "TensorShape",
     "UnconnectedGradients",
     "VERSION",
@@ -678,6 +687,8 @@ __all__ = [  # noqa: RUF022
     "floor_div",
     "floordiv",
     "floormod",
+    "foldl",
+    "foldr",
     "gather",
     "gather_nd",
     "get_collection",
@@ -743,6 +754,7 @@ __all__ = [  # noqa: RUF022
     "losses",
     "make_ndarray",
     "make_tensor_proto",
+    "map_fn",
     "matching_files",
     "math",
     "matmul",
@@ -833,6 +845,7 @@ __all__ = [  # noqa: RUF022
     "rsqrt",
     "saturate_cast",
     "scalar_mul",
+    "scan",
     "scatter_add",
     "scatter_div",
     "scatter_max",
@@ -941,6 +954,7 @@ __all__ = [  # noqa: RUF022
     "version",
     "where",
     "where_v2",
+    "while_loop",
     "write_file",
     "zeros",
     "zeros_initializer",

@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flowray.client.control_flow.context import ControlFlowContext
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.function import FuncGraph, TracedFunction, trace_branches
 from flowray.client.framework.graph import (
@@ -30,29 +31,36 @@ from flowray.client.ops.reduction_ops import reduce_sum
 from flowray.proto import dtypes
 from flowray.proto.shapes import most_specific_compatible
 
+if TYPE_CHECKING:
+    from flowray.client.control_flow.while_context import WhileContext
 
-class CondContext:
-    """One branch of a condition while it is built; the graph calls it for every op made in it.
+
+class CondContext(ControlFlowContext):
+    """One branch of a condition.
 
     Attributes:
         pred: the predicate, a bool scalar.
         pivot: what is alive if the branch is taken; ops without inputs wait for it.
         branch: 1 for the branch of True, 0 for that of False.
-        outer_context: the context that the condition itself is in.
     """
 
     def __init__(self, pred: Tensor, pivot: Tensor, branch: int) -> None:
-        self.pred = pred
+        super().__init__()
+        self.pred = pred if self.outer_context is None else self.outer_context.AddValue(pred)
         self.pivot = pivot
         self.branch = branch
-        graph = get_default_graph()
-        self.outer_context = graph._get_control_flow_context()
-        self._inside: set[Tensor] = {pred, pivot}
-        """The tensors that are the branch's own, or have been brought into it."""
-        self._brought: dict[Tensor, Tensor] = {}
-        """Tensors from outside, and what stands for each in the branch."""
-        if self.outer_context is not None:
-            self.pred = self.outer_context.AddValue(pred)
+        self._inside.update((pred, pivot))
+
+    @property
+    def loop(self) -> WhileContext | None:
+        return None if self.outer_context is None else self.outer_context.loop
+
+    def _bring(self, tensor: Tensor) -> Tensor:
+        return switch(tensor, self.pred)[self.branch]  # type: ignore[no-any-return]
+
+    def _free(self, op: Operation) -> Tensor | None:
+        waits = bool(op._inputs) or any(self.holds(c) for c in op._control_inputs)
+        return None if waits else self.pivot
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -63,51 +71,6 @@ class CondContext:
             yield
         finally:
             graph._set_control_flow_context(self.outer_context)
-
-    def AddValue(self, tensor: Tensor) -> Tensor:
-        """What stands in the branch for ``tensor``."""
-        if tensor in self._inside:
-            return self._brought.get(tensor, tensor)
-        self._inside.add(tensor)
-        outer = tensor if self.outer_context is None else self.outer_context.AddValue(tensor)
-        with control_dependencies(None):  # and outside of all contexts
-            brought = switch(outer, self.pred)[self.branch]
-        brought.graph.prevent_fetching(brought.op)
-        brought.op._control_flow_context = self
-        self._note([brought])
-        self._brought[tensor] = brought
-        return brought
-
-    def AddOp(self, op: Operation) -> None:
-        """Makes a new op one of the branch: its inputs come through Switches."""
-        graph = op.graph
-        if not op._inputs:
-            if not any(self._is_inside(c) for c in op._control_inputs):
-                op._add_control_input(self.pivot.op)
-        else:
-            for index, tensor in enumerate(op._inputs):
-                brought = self.AddValue(tensor)
-                if brought is not tensor:
-                    op._update_input(index, brought)
-        self._note(op._outputs)
-        graph.prevent_fetching(op)
-        for tensor in op._outputs:
-            graph.prevent_feeding(tensor)
-
-    def _note(self, tensors: Sequence[Tensor]) -> None:
-        """Marks tensors as made in here, and so in the contexts around."""
-        context = self
-        while context is not None:
-            context._inside.update(tensors)
-            context = context.outer_context
-
-    def _is_inside(self, op: Operation) -> bool:
-        context = op._control_flow_context
-        while context is not None:
-            if context is self:
-                return True
-            context = context.outer_context
-        return False
 
     def result(self, value: Any) -> Any:
         """A result of the branch as a tensor that is alive only in it."""

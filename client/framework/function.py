@@ -210,10 +210,35 @@ def trace_branches(
         _built(branch, (), name, flatten, None)
         for branch, name in zip(branches, names, strict=True)
     ]
-    captures = dict.fromkeys(tensor for graph, _, _ in built for tensor in graph.captures)
-    for graph, _, _ in built:
-        graph.captures = {tensor: graph.capture(tensor) for tensor in captures}
+    _share_captures([graph for graph, _, _ in built])
     return [TracedFunction(graph.name, graph, outputs, result) for graph, outputs, result in built]
+
+
+def trace_loop(
+    condition: Callable[..., Any],
+    body: Callable[..., Sequence[Tensor]],
+    arguments: Sequence[tuple[Any, Any]],
+    names: Sequence[str],
+) -> tuple[TracedFunction, TracedFunction]:
+    """Traces the functions of a While: the captures of both are arguments and results of ``body``.
+
+    Args:
+        arguments: ``(dtype, shape)`` of each loop variable.
+        names: what the functions' names begin with.
+    """
+    held, tested, _ = _built(condition, arguments, names[0], None, None)
+    stepping, outputs, result = _built(body, arguments, names[1], None, None)
+    _share_captures([held, stepping])
+    return (
+        TracedFunction(held.name, held, tested, None),
+        TracedFunction(stepping.name, stepping, [*outputs, *stepping.captures.values()], result),
+    )
+
+
+def _share_captures(graphs: Sequence[FuncGraph]) -> None:
+    captures = dict.fromkeys(tensor for graph in graphs for tensor in graph.captures)
+    for graph in graphs:
+        graph.captures = {tensor: graph.capture(tensor) for tensor in captures}
 
 
 def _built(

@@ -9,6 +9,7 @@ from flowray.client.framework import shape_inference
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph, name_scope
 from flowray.proto import errors, graph_pb2, op_registry
+from flowray.proto.conditions import MERGES
 from flowray.proto.device_names import merge as merge_devices
 
 
@@ -76,6 +77,8 @@ class _Importer:
         self._scope = scope
         self._mapped = mapped
         self._made: dict[str, Operation] = {}
+        self._open: list[tuple[Operation, int, str]] = []
+        """Inputs of the Merges of loops that are not there yet: the values of next iterations."""
         self.used: set[str] = set()
 
     def run(self) -> None:
@@ -86,6 +89,8 @@ class _Importer:
                 self._graph._library.function.append(function)
         for name in self._order():
             self._made[name] = self._add(self._nodes[name])
+        for merge, index, text in self._open:
+            merge._update_input(index, self._input(text, merge.name))
 
     def element(self, name: str) -> Tensor | Operation:
         op_name, colon, index = name.partition(":")
@@ -126,11 +131,22 @@ class _Importer:
         for text in self._nodes[name].input:
             if not text.startswith("^") and _with_index(text) in self._mapped:
                 continue
+            if self._comes_back(self._nodes[name], text):
+                continue
             producer = text.removeprefix("^").partition(":")[0]
             if producer not in self._nodes:
                 raise ValueError(f"Node '{name}': Unknown input node '{text}'")
             result.append(producer)
         return result
+
+    def _comes_back(self, node: graph_pb2.NodeDef, text: str) -> bool:
+        """Whether an input of ``node`` is the one that closes a loop."""
+        producer = self._nodes.get(text.partition(":")[0])
+        return (
+            node.op in MERGES
+            and producer is not None
+            and producer.op in ("NextIteration", "RefNextIteration")
+        )
 
     def _add(self, node: graph_pb2.NodeDef) -> Operation:
         try:
@@ -138,7 +154,13 @@ class _Importer:
             attrs = definition.attr_values(node)
         except errors.OpError as error:
             raise ValueError(error.message) from None
-        inputs = [self._input(t, node.name) for t in node.input if not t.startswith("^")]
+        data = [t for t in node.input if not t.startswith("^")]
+        back = [i for i, t in enumerate(data) if self._comes_back(node, t)]
+        ready = {i: self._input(t, node.name) for i, t in enumerate(data) if i not in back}
+        if back and not ready:
+            raise ValueError(f"graph_def has a cycle through node '{node.name}'")
+        # Until the others are there, the first one stands for them.
+        inputs = [ready[i] if i in ready else next(iter(ready.values())) for i in range(len(data))]
         wanted = definition.input_types(attrs)
         if len(inputs) != len(wanted):
             raise ValueError(
@@ -176,6 +198,9 @@ class _Importer:
             definition,
         )
         shape_inference.infer(operation)
+        if back:
+            self._open += [(operation, i, data[i]) for i in back]
+            operation._outputs[0]._shape = None  # what it is in later iterations, nobody knows yet
         self._graph._nodes_by_name[operation.name] = operation
         self._graph._nodes.append(operation)
         self._place(operation)

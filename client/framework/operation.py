@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowray.proto import attr_values, graph_pb2, op_registry
@@ -253,6 +253,11 @@ class Operation:
             if op not in self._control_inputs:
                 self._control_inputs.append(op)
                 self._node_def.input.append("^" + op.name)
+
+    def _remove_control_inputs(self, ops: Collection[Operation]) -> None:
+        self._control_inputs = [op for op in self._control_inputs if op not in ops]
+        kept = [name for name in self._node_def.input if not name.startswith("^")]
+        self._node_def.input[:] = kept + [f"^{op.name}" for op in self._control_inputs]
 
     def _update_input(self, index: int, tensor: Tensor) -> None:
         self._graph._check_own(tensor)

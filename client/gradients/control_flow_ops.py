@@ -43,6 +43,12 @@ def _zeros_of_branch(data: Tensor, pred: Tensor, branch: int) -> Tensor:
     return apply_op("Fill", shape, zero)  # type: ignore[no-any-return]
 
 
+@gradient("Enter", "RefEnter")
+def enter(op: Operation, grad: Any) -> Any:
+    """Of what does not vary in the loop in whose body gradients are taken (``_check_level``)."""
+    return grad
+
+
 @gradient("Merge", "RefMerge")
 def merge_(op: Operation, grad: Any, _: Any) -> Any:
     """The gradient goes to the input that was alive."""

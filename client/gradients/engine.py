@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from flowray.client.control_flow.while_context import ENTERS, WhileContext
 from flowray.client.framework.conversion import (
     constant,
     convert_to_tensor,
@@ -26,6 +27,8 @@ from flowray.client.framework.indexed_slices import IndexedSlices, as_indexed_sl
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients import families as _families  # noqa: F401 - registers gradients
 from flowray.client.gradients import registry
+from flowray.client.gradients.loops import loop_gradients
+from flowray.client.gradients.walk import Step, Walk, is_trainable
 from flowray.proto import dtypes
 from flowray.proto.conditions import SWITCHES
 from flowray.proto.shapes import as_shape, is_fully_defined
@@ -100,23 +103,15 @@ def gradients(
             colocate_gradients_with_ops,
             gate_gradients,
             aggregation_method or AggregationMethod.DEFAULT,
+            _current_loop(),
         )
         engine.start(_initial_gradients(grad_ys, targets, colocate_gradients_with_ops))
         engine.propagate()
         return [engine.result(x, unconnected_gradients) for x in sources]
 
 
-def is_trainable(tensor_or_dtype: Any) -> bool:
-    """Whether gradients flow through tensors of this dtype."""
-    dtype = dtypes.as_dtype(getattr(tensor_or_dtype, "dtype", tensor_or_dtype)).base_dtype
-    return dtype in _TRAINABLE
-
-
-_TRAINABLE = dtypes.FLOATING | dtypes.COMPLEX | {dtypes.resource, dtypes.variant}
-
-
 class _Engine:
-    """One call of ``gradients``: walks from the ys back to the xs, each op after its consumers."""
+    """One call of ``gradients``: walks from ys back to xs, each step after its consumers."""
 
     def __init__(
         self,
@@ -126,26 +121,32 @@ class _Engine:
         colocate: bool,
         gate: bool,
         aggregation_method: int,
+        level: WhileContext | None,
     ) -> None:
         self._ys = ys
+        self._walk = walk = Walk(level)
         self._colocate = colocate
         self._gate = gate
         self._aggregation_method = aggregation_method
-        self._gradients: dict[Operation, list[list[Gradient]]] = {}
-        """Per output of an op, the gradients that arrived there so far."""
-        self._totals: dict[Operation, list[Gradient | None]] = {}
+        self._gradients: dict[Step, list[list[Gradient]]] = {}
+        """Per output of a step, the gradients that arrived there so far."""
+        self._totals: dict[Step, list[Gradient | None]] = {}
         to_ops, from_ops = [y.op for y in ys], [x.op for x in xs]
-        reached = _reached_from(from_ops)
-        self._reachable_to_ops = {op for op in to_ops if op in reached}
-        between = _between(to_ops, reached)
-        self._pending: dict[Operation, int] = defaultdict(int)
-        """How many uses of an op between xs and ys have not sent their gradients yet."""
-        for op in between:
-            for tensor in op._inputs:
-                if tensor.op in between:
-                    self._pending[tensor.op] += 1
-        self._stop_ops = {s.op for s in stops} | {
-            op for op in from_ops if all(self._pending[t.op] <= 0 for t in op._inputs)
+        reached = walk.reached_from(from_ops)
+        self._reachable_to = {walk.step(op) for op in to_ops} & reached
+        between = walk.between(to_ops, reached)
+        _check_level(between, xs)
+        self._pending: dict[Step, int] = defaultdict(int)
+        """How many uses of a step between xs and ys have not sent their gradients yet."""
+        for step in between:
+            for tensor in walk.inputs(step):
+                before = walk.step(tensor.op)
+                if before in between:
+                    self._pending[before] += 1
+        self._stops = {walk.step(s.op) for s in stops} | {
+            step
+            for step in map(walk.step, from_ops)
+            if all(self._pending[walk.step(t.op)] <= 0 for t in walk.inputs(step))
         }
 
     def start(self, grad_ys: Iterable[Gradient]) -> None:
@@ -153,41 +154,54 @@ class _Engine:
             self._add(y, grad)
 
     def propagate(self) -> None:
-        queue: deque[Operation] = deque()
-        for op in dict.fromkeys(y.op for y in self._ys):
-            if self._pending[op] == 0 and op in self._reachable_to_ops:
-                queue.append(op)
+        walk = self._walk
+        queue: deque[Step] = deque()
+        for step in dict.fromkeys(walk.step(y.op) for y in self._ys):
+            if self._pending[step] == 0 and step in self._reachable_to:
+                queue.append(step)
         while queue:
-            op = queue.popleft()
-            with _maybe_colocated(op, self._colocate):
-                for tensor, grad in zip(op._inputs, self._input_gradients(op), strict=True):
+            step = queue.popleft()
+            inputs = walk.inputs(step)
+            with _maybe_colocated(step, self._colocate):
+                for tensor, grad in zip(inputs, self._input_gradients(step), strict=True):
                     if grad is not None:
-                        _check_shape(op, tensor, grad)
+                        _check_shape(step.name, inputs, tensor, grad)
                         self._add(tensor, grad)
-            for tensor in op._inputs:
-                self._pending[tensor.op] -= 1
-                if self._pending[tensor.op] == 0:
-                    queue.append(tensor.op)
+            for tensor in inputs:
+                before = walk.step(tensor.op)
+                self._pending[before] -= 1
+                if self._pending[before] == 0:
+                    queue.append(before)
 
     def result(self, x: Tensor, unconnected: UnconnectedGradients) -> Gradient | None:
-        totals = self._totals.get(x.op)
-        grad = None if totals is None else totals[x._value_index]
+        totals = self._totals.get(self._walk.step(x.op))
+        grad = None if totals is None else totals[self._walk.position(x)]
         if grad is None and unconnected is UnconnectedGradients.ZERO:
             return _zeros_like(x)
         return grad
 
     def _add(self, tensor: Tensor, grad: Gradient) -> None:
-        lists = self._gradients.setdefault(tensor.op, [[] for _ in tensor.op._outputs])
-        lists[tensor._value_index].append(grad)
+        step = self._walk.step(tensor.op)
+        lists = self._gradients.setdefault(step, [[] for _ in self._walk.outputs(step)])
+        lists[self._walk.position(tensor)].append(grad)
 
-    def _input_gradients(self, op: Operation) -> list[Gradient | None]:
-        """What the op's gradient function gives for its inputs; Nones where nothing flows."""
-        arrived = self._gradients.get(op) or [[] for _ in op._outputs]
-        out_grads = [self._sum(op, grads) for grads in arrived]
-        self._totals[op] = list(out_grads)
-        function = None
-        if op not in self._stop_ops and any(g is not None for g in out_grads):
-            function = _gradient_function(op)
+    def _input_gradients(self, step: Step) -> list[Gradient | None]:
+        """What the gradient function gives for a step's inputs; Nones where nothing flows."""
+        outputs = self._walk.outputs(step)
+        arrived = self._gradients.get(step) or [[] for _ in outputs]
+        out_grads = [self._sum(step.name, grads) for grads in arrived]
+        self._totals[step] = list(out_grads)
+        if step in self._stops or all(g is None for g in out_grads):
+            return [None] * len(self._walk.inputs(step))
+        if isinstance(step, WhileContext):
+            with name_scope(step.name.rpartition("/")[0] + "_grad"):
+                return loop_gradients(step, self._walk.inputs(step), out_grads, self._differentiate)
+        return self._op_gradients(step, out_grads)
+
+    def _op_gradients(
+        self, op: Operation, out_grads: list[Gradient | None]
+    ) -> list[Gradient | None]:
+        function = _gradient_function(op)
         if function is None:
             return [None] * len(op._inputs)
         for i, grad in enumerate(out_grads):
@@ -206,7 +220,16 @@ class _Engine:
                     in_grads = _gated(in_grads)
         return in_grads
 
-    def _sum(self, op: Operation, grads: list[Gradient]) -> Gradient | None:
+    def _differentiate(
+        self, ys: list[Tensor], xs: list[Tensor], grad_ys: list[Tensor], level: WhileContext
+    ) -> list[Gradient | None]:
+        """As ``gradients``, in the body of a loop."""
+        engine = _Engine(ys, xs, (), self._colocate, self._gate, self._aggregation_method, level)
+        engine.start(grad_ys)
+        engine.propagate()
+        return [engine.result(x, UnconnectedGradients.NONE) for x in xs]
+
+    def _sum(self, name: str, grads: list[Gradient]) -> Gradient | None:
         if len(grads) < 2:
             return grads[0] if grads else None
         if not all(isinstance(g, Tensor) for g in grads):
@@ -214,40 +237,28 @@ class _Engine:
         if self._aggregation_method == AggregationMethod.ADD_N:
             return _add_n_by_device([g for g in grads if isinstance(g, Tensor)])
         # Adding two at a time keeps fewer of them in memory.
-        with name_scope(op.name + "_gradient_sum"):
+        with name_scope(name + "_gradient_sum"):
             total = grads[0]
             for grad in grads[1:]:
                 total = apply_op("AddN", [total, grad])
         return total
 
 
-# Which ops take part ------------------------------------------------------------------------------
+def _current_loop() -> WhileContext | None:
+    context = get_default_graph()._get_control_flow_context()
+    return None if context is None else context.loop  # type: ignore[no-any-return]
 
 
-def _reached_from(ops: Iterable[Operation]) -> set[Operation]:
-    """The ops that ``ops`` have a differentiable path to, themselves included."""
-    reached: set[Operation] = set()
-    queue = deque(ops)
-    while queue:
-        op = queue.popleft()
-        if op not in reached:
-            reached.add(op)
-            for output in op._outputs:
-                if is_trainable(output):
-                    queue.extend(output._consumers)
-    return reached
-
-
-def _between(to_ops: Iterable[Operation], reached: set[Operation]) -> set[Operation]:
-    """Those of ``reached`` that ``to_ops`` depend on, themselves included."""
-    between: set[Operation] = set()
-    queue = deque(to_ops)
-    while queue:
-        op = queue.popleft()
-        if op in reached and op not in between:
-            between.add(op)
-            queue.extend(t.op for t in op._inputs)
-    return between
+def _check_level(between: Iterable[Step], xs: Sequence[Tensor]) -> None:
+    """ValueError, in TensorFlow's words, if a way leads back through earlier iterations."""
+    for step in between:
+        if isinstance(step, Operation) and step.type in ENTERS and not step.get_attr("is_constant"):
+            raise ValueError(
+                "Cannot compute gradient inside while loop with respect to op "
+                f"'{xs[0].op.name}'. We do not support taking the gradient wrt or through the "
+                "initial value of a loop variable. Gradients can be computed through loop "
+                "invariants or wrt the input parameters to the loop body."
+            )
 
 
 def _gradient_function(op: Operation) -> Any:
@@ -424,21 +435,21 @@ def _after(gate: Operation, grad: Gradient) -> Gradient:
 # Helpers ------------------------------------------------------------------------------------------
 
 
-def _maybe_colocated(op: Operation, colocate: bool) -> AbstractContextManager[None]:
-    return colocate_with(op) if colocate else nullcontext()
+def _maybe_colocated(step: Step, colocate: bool) -> AbstractContextManager[None]:
+    return colocate_with(step) if colocate and isinstance(step, Operation) else nullcontext()
 
 
-def _check_shape(op: Operation, tensor: Tensor, grad: Gradient) -> None:
+def _check_shape(name: str, inputs: Sequence[Tensor], tensor: Tensor, grad: Gradient) -> None:
     """Merges the input's static shape into its gradient's."""
     if not isinstance(grad, Tensor) or tensor.dtype == dtypes.resource:
         return
     try:
         grad.set_shape(tensor._shape)
     except ValueError:
-        index = next(i for i, t in enumerate(op._inputs) if t is tensor)
+        index = next(i for i, t in enumerate(inputs) if t is tensor)
         raise ValueError(
             "Incompatible shapes between op input and calculated input gradient.  Forward "
-            f"operation: {op.name}.  Input index: {index}. Original input shape: "
+            f"operation: {name}.  Input index: {index}. Original input shape: "
             f"{as_shape(tensor._shape)}.  Calculated input gradient shape: {grad.get_shape()}"
         ) from None
 

@@ -24,9 +24,11 @@ from flowray.client.gradients import (  # noqa: F401 - imported for their regist
     script_ops,
     slice_ops,
     sparse_ops,
+    stack_ops,
     state_ops,
     string_ops,
     summary_ops,
     summary_writer_ops,
+    tensor_array_ops,
     training_ops,
 )

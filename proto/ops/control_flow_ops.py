@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.ops.common_shapes import no_outputs, scalar, unchanged
-from flowray.proto.shapes import Shape, most_specific_compatible
+from flowray.proto.ops.common_shapes import no_outputs, unchanged
+from flowray.proto.shapes import Shape, most_specific_compatible, with_rank
 
 op("NoOp", "->", shape=no_outputs)
 op("ControlTrigger", "->", shape=no_outputs)
@@ -38,6 +38,12 @@ op(
 op("Merge", "inputs: N*T -> output: T, value_index: int32", shape=_merge_shapes)
 op("RefMerge", "inputs: Ref(N*T) -> output: Ref(T), value_index: int32", shape=_merge_shapes)
 
+
+def _loop_condition_shape(c: ShapeContext) -> Shape:
+    with_rank(c.inputs[0], 0)
+    return ()
+
+
 # The frames of loops; ``flowray.master.passes.loops`` makes functions of them.
 _FRAME: dict[str, Any] = {
     "frame_name": attr("string"), "is_constant": False, "parallel_iterations": 10,
@@ -47,4 +53,4 @@ op("RefEnter", "data: Ref(T) -> output: Ref(T)", **_FRAME, reads_only=True, shap
 for _name in ("Exit", "NextIteration"):
     op(_name, "data: T -> output: T", shape=unchanged)
     op(f"Ref{_name}", "data: Ref(T) -> output: Ref(T)", reads_only=True, shape=unchanged)
-op("LoopCond", "input: bool -> output: bool", shape=scalar)
+op("LoopCond", "input: bool -> output: bool", shape=_loop_condition_shape)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.ops.common_shapes import no_outputs, scalar
+from flowray.proto.ops.common_shapes import no_outputs
 from flowray.proto.shapes import Shape
+
+
+def _made(c: ShapeContext) -> Shape:
+    return (2,)
 
 
 def _pushed(c: ShapeContext) -> Shape:
@@ -18,7 +22,7 @@ def _popped(c: ShapeContext) -> Shape:
 
 op(
     "StackV2", "max_size: int32 -> handle: resource", elem_type=attr("type"), stack_name="",
-    stateful=True, static_inputs=(0,), shape=scalar,
+    stateful=True, static_inputs=(0,), shape=_made,
 )  # fmt: skip
 op(
     "StackPushV2", "handle: resource, elem: T -> output: T", swap_memory=False, stateful=True,

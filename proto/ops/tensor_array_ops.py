@@ -10,14 +10,16 @@ from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import no_outputs, scalar
 from flowray.proto.shapes import Shape, merge_dims, with_rank, with_rank_at_least
 
+_HANDLE = (2,)  # as of the strings that handles were once
+
 
 def _made(c: ShapeContext) -> list[Shape]:
     with_rank(c.inputs[0], 0)
-    return [(), ()]
+    return [_HANDLE, ()]
 
 
 def _gradient(c: ShapeContext) -> list[Shape]:
-    return [(), ()]
+    return [_HANDLE, ()]
 
 
 def _flow_after_write(c: ShapeContext) -> Shape:

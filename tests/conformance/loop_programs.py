@@ -246,6 +246,90 @@ def seeded_numbers(tf: Any) -> Built:
     return Built([y], {})
 
 
+@program
+def slices_of_a_variable(tf: Any) -> Built:
+    """Their gradients are IndexedSlices, with as many rows as there were iterations."""
+    results, variables = [], []
+    for use_resource in (False, True):
+        w = tf.get_variable(f"w{use_resource}", initializer=X, use_resource=use_resource)
+        _, y = tf.while_loop(
+            lambda i, _: i < 6,
+            lambda i, y, w=w: (i + 1, y * 0.5 + tf.gather(w, [i % 4, 1])),
+            [0, tf.ones([2, 3])],
+        )
+        grad = tf.gradients(y, [w])[0]
+        assert isinstance(grad, tf.IndexedSlices)
+        results += [y, tf.convert_to_tensor(grad)]
+        variables.append(w)
+    return Built(results, {}, variables)
+
+
+@program
+def gradients_in_the_body(tf: Any) -> Built:
+    x = placeholder(tf)
+
+    def body(i, y):
+        z = tf.sin(y) * x
+        return i + 1, y + tf.gradients(z, y)[0] + tf.gradients(z, x)[0]
+
+    _, y = tf.while_loop(lambda i, _: i < 3, body, [0, tf.ones([4, 3])])
+    return Built([y], {x: X})
+
+
+@program
+def gradients_of_a_loop_in_the_body(tf: Any) -> Built:
+    x = placeholder(tf)
+
+    def body(i, y):
+        _, z = tf.while_loop(lambda j, _: j < i, lambda j, z: (j + 1, tf.sin(z) * x), [0, y])
+        return i + 1, y + tf.gradients(z, y)[0]
+
+    _, y = tf.while_loop(lambda i, _: i < 3, body, [0, tf.ones([4, 3])])
+    return Built([y], {x: X})
+
+
+@program
+def a_loop_in_a_condition_in_a_loop(tf: Any) -> Built:
+    x = placeholder(tf)
+
+    def inner(a):
+        return tf.while_loop(lambda j, _: j < 2, lambda j, b: (j + 1, tf.sin(b) * x), [0, a])[1]
+
+    def body(i, a):
+        return i + 1, tf.cond(tf.equal(i % 2, 0), lambda: inner(a), lambda: a + x)
+
+    _, y = tf.while_loop(lambda i, _: i < 5, body, [0, tf.ones([4, 3])])
+    return Built(with_gradients(tf, y, [x]), {x: X})
+
+
+@program
+def slices_as_a_variable(tf: Any) -> Built:
+    x = placeholder(tf)
+    start = tf.IndexedSlices(x, tf.constant([3, 1, 0, 2]), tf.constant([4, 3]))
+    _, y = tf.while_loop(
+        lambda i, _: i < 3,
+        lambda i, y: (i + 1, tf.IndexedSlices(y.values * x, y.indices, y.dense_shape)),
+        [0, start],
+    )
+    return Built([tf.convert_to_tensor(y)], {x: X})
+
+
+@program
+def waits_for_what_is_outside(tf: Any) -> Built:
+    """The loop, or its body, comes after writes outside of it."""
+    v = tf.Variable(1.0)
+    add = v.assign_add(1.0)
+    with tf.control_dependencies([add]):
+        first = tf.while_loop(lambda i: i < 3, lambda i: i + 1, [0])
+
+    def body(i, total):
+        with tf.control_dependencies([add]):
+            return i + 1, total + v.read_value()
+
+    _, second = tf.while_loop(lambda i, _: i < 3, body, [0, 0.0])
+    return Built([first, second], {}, [v])
+
+
 # Tensor arrays -------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ _LOOP = "master/passes/loops.py makes a While of the loop that it is a part of"
 _STEP = "no row has a stack or an array; tests/unit/worker/test_step_resources.py runs it"
 _WRITER = "no row can open a writer; tests/unit/client/test_summary.py runs it"
 _PYTHON = "no row can register a Python function; tests/unit/client/test_data.py runs it"
-_FUNCTION = "no row has a function; tests/unit/client/test_function.py and test_cond.py run it"
+_FUNCTION = "no row has a function; test_function.py, test_cond.py and test_while_loop.py run it"
 _DATASET = (
     "no row has a dataset or a function; tests/unit/worker/test_datasets.py runs the kernels, "
     "tests/unit/client/test_data.py the functions"
@@ -93,13 +93,14 @@ NO_CASE = {
     **dict.fromkeys(["PyFunc", "PyFuncStateless"], _PYTHON),
     **dict.fromkeys(
         ["If", "StatelessIf", "Case", "StatelessCase", "PartitionedCall",
-         "StatefulPartitionedCall"], _FUNCTION,
+         "StatefulPartitionedCall", "While", "StatelessWhile"], _FUNCTION,
     ),
     **dict.fromkeys(DATASETS.split(), _DATASET),
     **dict.fromkeys(ITERATORS.split(), _ITERATOR),
 }  # fmt: skip
 
-NO_GRADIENT: Mapping[str, str] = {}
+_WHOLE = "tf.gradients takes a loop as a whole (client/gradients/loops.py)"
+NO_GRADIENT = {name: _WHOLE for name in LOOPS if name not in ("Enter", "RefEnter", "LoopCond")}
 
 UNKNOWN_SHAPE: Mapping[str, str] = {}
 """Ops of which nothing is ever known of an output's shape."""
@@ -107,10 +108,9 @@ UNKNOWN_SHAPE: Mapping[str, str] = {}
 _LOOPS = "loops, and gradients through functions, are being written"
 
 PENDING = {
-    "case in tests/ops": dict.fromkeys(["While", "StatelessWhile"], _LOOPS),
     "gradient": dict.fromkeys(
         ["If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile",
-         "PartitionedCall", "StatefulPartitionedCall", *LOOPS, *STEP_STATE.split()], _LOOPS,
+         "PartitionedCall", "StatefulPartitionedCall"], _LOOPS,
     ),
 }  # fmt: skip
 """What ops may lack for now; to be emptied."""
