@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.conformance import programs
+from tests.conformance import main_job
 from tests.integration.cluster import Cluster, running
 
 tf = pytest.importorskip("tensorflow").compat.v1
@@ -29,12 +29,12 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(autouse=True)
 def graph() -> Iterator[None]:
-    with programs.fresh_graph(tf):
+    with main_job.fresh_graph(tf):
         yield
 
 
 def test_the_product_of_two_constants_on_other_tasks(cluster: Cluster) -> None:
-    product = programs.matmul(tf, programs.CLUSTER)
+    product = main_job.matmul(tf, main_job.CLUSTER)
     with tf.Session(cluster.target) as session:
         np.testing.assert_array_equal(session.run(product), [[12.0]])
 
@@ -47,18 +47,18 @@ def test_devices(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "channels"), [(programs.softmax_regression, 1), (programs.cnn, 3)]
+    ("program", "channels"), [(main_job.softmax_regression, 1), (main_job.cnn, 3)]
 )
 def test_training_as_tensorflow_itself(cluster: Cluster, program, channels) -> None:
-    batches = programs.digit_batches(STEPS, 64, channels)
+    batches = main_job.digit_batches(STEPS, 64, channels)
     with tf.Session() as session:
-        local = program(tf, programs.Places())
-        weights, losses = programs.train(session, local, tf.global_variables_initializer(), batches)
-    with programs.fresh_graph(tf):
-        remote = program(tf, programs.CLUSTER)
+        local = program(tf, main_job.Places())
+        weights, losses = main_job.train(session, local, tf.global_variables_initializer(), batches)
+    with main_job.fresh_graph(tf):
+        remote = program(tf, main_job.CLUSTER)
         init = tf.global_variables_initializer()
         with tf.Session(cluster.target) as session:
-            ours, our_losses = programs.train(session, remote, init, batches)
+            ours, our_losses = main_job.train(session, remote, init, batches)
     for mine, theirs in zip(ours, weights, strict=True):
         assert mine.dtype == theirs.dtype
         np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-7)
