@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowray.proto import dtypes
 from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape, merge_dims, with_rank, with_rank_at_least
+from flowray.proto.shapes import Shape, with_rank, with_rank_at_least, with_value
 
 _CARRIER = attr("type", dtypes.string, allowed=[dtypes.string, dtypes.variant])
 _SPARSE = "sparse_indices: int64, sparse_values: T, sparse_shape: int64"
@@ -28,12 +28,12 @@ def _serialize_many_shape(c: ShapeContext) -> Shape:
 def _deserialize_shape(c: ShapeContext) -> list[Shape]:
     serialized = with_rank_at_least(c.inputs[0], 1)
     if serialized is not None:
-        merge_dims(serialized[-1], 3)
+        with_value(serialized[-1], 3)
     return [(None, None), (None,), (None,)]
 
 
 def _deserialize_many_shape(c: ShapeContext) -> list[Shape]:
-    merge_dims(with_rank(c.inputs[0], 2)[1], 3)
+    with_value(with_rank(c.inputs[0], 2)[1], 3)
     return [(None, None), (None,), (None,)]
 
 

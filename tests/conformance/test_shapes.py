@@ -27,6 +27,7 @@ WRONG = {
     "FusedBatchNormGrad": "oneDNN's kernel gives scalars for [0]",
     "FusedBatchNormGradV2": "oneDNN's kernel gives scalars for [0]",
     "FusedBatchNormGradV3": "oneDNN's kernel gives scalars for [0]",
+    "MaxPool3D-9": "a window over channels, which no kernel takes, changes nothing",
     "GatherV2-16": "a negative batch_dims counts as none",
 }
 # Refusals in words of flowray's own.
