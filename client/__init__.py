@@ -402,6 +402,8 @@ from flowray.client.ops.sparse_ops import (
     deserialize_many_sparse,
     serialize_many_sparse,
     serialize_sparse,
+    sparse_tensor_to_dense,
+    sparse_to_dense,
 )
 from flowray.client.ops.state_ops import (
     assign,
@@ -883,6 +885,8 @@ __all__ = [  # noqa: RUF022
     "sparse_segment_mean",
     "sparse_segment_sqrt_n",
     "sparse_segment_sum",
+    "sparse_tensor_to_dense",
+    "sparse_to_dense",
     "split",
     "sqrt",
     "square",

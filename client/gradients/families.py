@@ -3,6 +3,7 @@
 from flowray.client.gradients import (  # noqa: F401 - imported for their registrations
     array_ops,
     box_ops,
+    candidate_sampling_ops,
     checkpoint_ops,
     control_flow_ops,
     conv_ops,

@@ -1,9 +1,20 @@
-"""Sparse tensors in one tensor: gradients, of which there are none."""
+"""Sparse tensors in one tensor, which have no gradients, and as dense ones: gradients."""
 
 from __future__ import annotations
 
-from flowray.client.gradients.registry import not_differentiable
+from typing import Any
+
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.ops.reduction_ops import reduce_sum
 
 not_differentiable(
     "DeserializeManySparse", "DeserializeSparse", "SerializeManySparse", "SerializeSparse"
 )
+
+
+@gradient("SparseToDense")
+def sparse_to_dense(op: Any, grad: Any) -> Any:
+    of_values = apply_op("GatherNd", grad, op.inputs[0])
+    of_default = reduce_sum(grad) - reduce_sum(of_values)
+    return None, None, of_values, of_default

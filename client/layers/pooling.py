@@ -7,7 +7,7 @@ from typing import Any
 from flowray.client.layers.arguments import as_data_format, as_padding, as_tuple, layout
 from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.functional import layer_function
-from flowray.client.ops import array_ops, conv_ops
+from flowray.client.ops import array_ops, pool_ops
 from flowray.proto.ops.windows import output_size
 from flowray.proto.shapes import TensorShape, as_shape
 
@@ -65,37 +65,37 @@ class _Pooling(Layer):
 class AveragePooling1D(_Pooling):
     """The averages of windows over one dimension: ``(inputs, pool_size, strides, ...)``."""
 
-    rank, pool = 1, staticmethod(conv_ops.avg_pool)
+    rank, pool = 1, staticmethod(pool_ops.avg_pool)
 
 
 class AveragePooling2D(_Pooling):
     """The averages of windows over two dimensions: ``(inputs, pool_size, strides, ...)``."""
 
-    rank, pool = 2, staticmethod(conv_ops.avg_pool)
+    rank, pool = 2, staticmethod(pool_ops.avg_pool)
 
 
 class AveragePooling3D(_Pooling):
     """The averages of windows over three dimensions: ``(inputs, pool_size, strides, ...)``."""
 
-    rank, pool = 3, staticmethod(conv_ops.avg_pool3d)
+    rank, pool = 3, staticmethod(pool_ops.avg_pool3d)
 
 
 class MaxPooling1D(_Pooling):
     """The maxima of windows over one dimension: ``(inputs, pool_size, strides, ...)``."""
 
-    rank, pool = 1, staticmethod(conv_ops.max_pool)
+    rank, pool = 1, staticmethod(pool_ops.max_pool)
 
 
 class MaxPooling2D(_Pooling):
     """The maxima of windows over two dimensions: ``(inputs, pool_size, strides, ...)``."""
 
-    rank, pool = 2, staticmethod(conv_ops.max_pool)
+    rank, pool = 2, staticmethod(pool_ops.max_pool)
 
 
 class MaxPooling3D(_Pooling):
     """The maxima of windows over three dimensions: ``(inputs, pool_size, strides, ...)``."""
 
-    rank, pool = 3, staticmethod(conv_ops.max_pool3d)
+    rank, pool = 3, staticmethod(pool_ops.max_pool3d)
 
 
 average_pooling1d = layer_function(AveragePooling1D, "average_pooling1d")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
@@ -226,6 +225,51 @@ def depthwise_conv2d_native(
     return _depthwise(input, filter, strides, padding, dilations, data_format, name)
 
 
+def depthwise_conv2d_native_backprop_input(
+    input_sizes: Any,
+    filter: Any,
+    out_backprop: Any,
+    strides: Any,
+    padding: Any,
+    data_format: str = "NHWC",
+    dilations: Any = (1, 1, 1, 1),
+    name: str | None = None,
+) -> Any:
+    """The gradient of ``depthwise_conv2d_native`` with respect to its input."""
+    return _depthwise_backprop(
+        "Input", (input_sizes, filter, out_backprop), strides, padding, data_format, dilations, name
+    )
+
+
+def depthwise_conv2d_native_backprop_filter(
+    input: Any,
+    filter_sizes: Any,
+    out_backprop: Any,
+    strides: Any,
+    padding: Any,
+    data_format: str = "NHWC",
+    dilations: Any = (1, 1, 1, 1),
+    name: str | None = None,
+) -> Any:
+    """The gradient of ``depthwise_conv2d_native`` with respect to its filter."""
+    return _depthwise_backprop(
+        "Filter", (input, filter_sizes, out_backprop), strides, padding, data_format, dilations,
+        name,
+    )  # fmt: skip
+
+
+def _depthwise_backprop(
+    what: str, inputs: tuple[Any, Any, Any], strides: Any, padding: Any, data_format: str,
+    dilations: Any, name: str | None,
+) -> Any:  # fmt: skip
+    return apply_op(
+        f"DepthwiseConv2dNativeBackprop{what}", *inputs,
+        strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
+        data_format=data_format, dilations=expanded(dilations, 2, data_format, "dilations"),
+        name=name,
+    )  # fmt: skip
+
+
 def separable_conv2d(
     input: Any,
     depthwise_filter: Any,
@@ -339,6 +383,35 @@ def conv3d(
     )  # fmt: skip
 
 
+def conv1d_transpose(
+    input: Any,
+    filters: Any,
+    output_shape: Any,
+    strides: Any,
+    padding: str = "SAME",
+    data_format: str = "NWC",
+    dilations: Any = None,
+    name: str | None = None,
+) -> Any:
+    """The transpose of ``conv1d``: its gradient with respect to the input.
+
+    Args:
+        input: ``[batch, width, in_channels]``, or as ``data_format`` says.
+        filters: ``[width, output_channels, in_channels]``.
+        output_shape: the shape of the result.
+    """
+    with name_scope(name, "conv1d_transpose", [input, filters, output_shape]) as scope:
+        axis = 2 if data_format.startswith("NC") else 1
+        step, apart = (_single(v, n) for v, n in ((strides, "strides"), (dilations, "dilations")))
+        sizes = convert_to_tensor(output_shape, name="output_shape")
+        sizes = array_ops.concat([sizes[:axis], [1], sizes[axis:]], 0)
+        wide = conv2d_transpose(
+            array_ops.expand_dims(input, axis), array_ops.expand_dims(filters, 0), sizes,
+            [1, step], padding, "NCHW" if axis == 2 else "NHWC", scope, dilations=[1, apart],
+        )  # fmt: skip
+        return array_ops.squeeze(wide, [axis])
+
+
 def conv3d_transpose(
     value: Any = None,
     filter: Any = None,
@@ -376,6 +449,42 @@ def conv3d_transpose(
             data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
             name=scope,
         )  # fmt: skip
+
+
+def conv_transpose(
+    input: Any,
+    filters: Any,
+    output_shape: Any,
+    strides: Any,
+    padding: str = "SAME",
+    data_format: str | None = None,
+    dilations: Any = None,
+    name: str | None = None,
+) -> Any:
+    """A transposed convolution over one, two or three dimensions, as the shape's length says."""
+    with name_scope(name, "conv_transpose", [input, filters, output_shape]) as scope:
+        length = len(output_shape) if isinstance(output_shape, list | tuple) else None
+        rank = length or convert_to_tensor(output_shape).shape.as_list()[0]
+        functions: dict[int, Any] = {
+            3: conv1d_transpose, 4: conv2d_transpose, 5: conv3d_transpose,
+        }  # fmt: skip
+        if rank not in functions:
+            raise ValueError(f"output_shape must have 3, 4 or 5 elements, got {rank}")
+        layout = data_format or ("N" + "DHW"[5 - rank :] + "C")
+        return functions[rank](
+            input, filters, output_shape, strides, padding, data_format=layout,
+            dilations=dilations, name=scope,
+        )  # fmt: skip
+
+
+def atrous_conv2d_transpose(
+    value: Any, filters: Any, output_shape: Any, rate: int, padding: str, name: str | None = None
+) -> Any:
+    """The transpose of ``atrous_conv2d``."""
+    return conv2d_transpose(
+        value, filters, output_shape, 1, padding, name=name or "atrous_conv2d_transpose",
+        dilations=rate,
+    )  # fmt: skip
 
 
 def conv3d_backprop_filter_v2(
@@ -442,128 +551,3 @@ def convolution(
         return conv3d(
             input, filter, strides or 1, padding, "NCDHW" if first else "NDHWC", rate or 1, scope
         )
-
-
-# Pools --------------------------------------------------------------------------------------------
-
-
-def max_pool(
-    value: Any,
-    ksize: Any,
-    strides: Any,
-    padding: Any,
-    data_format: str = "NHWC",
-    name: str | None = None,
-    input: Any = None,
-) -> Any:
-    """The maximum over windows of ``ksize``.
-
-    Args:
-        value: ``[batch, height, width, channels]``, or as ``data_format`` says.
-        ksize, strides: one number, two or four of them.
-        padding: ``"SAME"``, ``"VALID"``, or four (before, after) pairs. Padding never is a maximum.
-    """
-    value = deprecated_argument("input", input, "value", value)
-    with name_scope(name, "MaxPool", [value]) as scope:
-        data_format = data_format or "NHWC"
-        return apply_op(
-            "MaxPool", convert_to_tensor(value, name="input"),
-            ksize=expanded(ksize, 2, data_format, "ksize"),
-            strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
-            data_format=data_format, name=scope,
-        )  # fmt: skip
-
-
-max_pool2d = max_pool
-
-
-def avg_pool(
-    value: Any,
-    ksize: Any,
-    strides: Any,
-    padding: str,
-    data_format: str = "NHWC",
-    name: str | None = None,
-    input: Any = None,
-) -> Any:
-    """The average over windows of ``ksize``; padding does not count. Arguments as ``max_pool``."""
-    value = deprecated_argument("input", input, "value", value)
-    with name_scope(name, "AvgPool", [value]) as scope:
-        data_format = data_format or "NHWC"
-        return apply_op(
-            "AvgPool", convert_to_tensor(value, name="value"),
-            ksize=expanded(ksize, 2, data_format, "ksize"),
-            strides=expanded(strides, 2, data_format, "strides"), padding=padding,
-            data_format=data_format, name=scope,
-        )  # fmt: skip
-
-
-avg_pool2d = avg_pool
-
-
-def max_pool3d(
-    input: Any,
-    ksize: Any,
-    strides: Any,
-    padding: str,
-    data_format: str = "NDHWC",
-    name: str | None = None,
-) -> Any:
-    """``max_pool`` over three spatial dimensions."""
-    return _pool3d("MaxPool3D", input, ksize, strides, padding, data_format, name)
-
-
-def avg_pool3d(
-    input: Any,
-    ksize: Any,
-    strides: Any,
-    padding: str,
-    data_format: str = "NDHWC",
-    name: str | None = None,
-) -> Any:
-    """``avg_pool`` over three spatial dimensions."""
-    return _pool3d("AvgPool3D", input, ksize, strides, padding, data_format, name)
-
-
-def _pool3d(
-    op_type: str, input: Any, ksize: Any, strides: Any, padding: str, data_format: str | None,
-    name: str | None,
-) -> Any:  # fmt: skip
-    data_format = data_format or "NDHWC"
-    return apply_op(
-        op_type, input, ksize=expanded(ksize, 3, data_format, "ksize"),
-        strides=expanded(strides, 3, data_format, "strides"), padding=padding,
-        data_format=data_format, name=name,
-    )  # fmt: skip
-
-
-def pool(
-    input: Any,
-    window_shape: Sequence[int],
-    pooling_type: str,
-    padding: str,
-    dilation_rate: Any = None,
-    strides: Any = None,
-    name: str | None = None,
-    data_format: str | None = None,
-    dilations: Any = None,
-) -> Any:
-    """A ``"MAX"`` or ``"AVG"`` pool over one or two spatial dimensions, as ``window_shape`` says."""  # noqa: E501
-    rate = deprecated_argument("dilations", dilations, "dilation_rate", dilation_rate)
-    if rate is not None and any(r != 1 for r in ([rate] if isinstance(rate, int) else rate)):
-        raise ValueError("pool: a dilation_rate above 1 has no kernel in TensorFlow's own ops")
-    functions = {"MAX": max_pool, "AVG": avg_pool}
-    if pooling_type not in functions:
-        raise ValueError(f"pooling_type must be MAX or AVG, got {pooling_type}")
-    window, first = list(window_shape), bool(data_format and data_format.startswith("NC"))
-    steps = [1] * len(window) if strides is None else list(strides)
-    layout = "NCHW" if first else "NHWC"
-    with name_scope(name, f"{pooling_type.lower()}_pool", [input]) as scope:
-        if len(window) == 2:
-            return functions[pooling_type](input, window, steps, padding, layout, scope)
-        if len(window) != 1:
-            raise ValueError(f"window_shape must have 1 or 2 elements, got {window}")
-        axis = 2 if first else 1
-        wide = apply_op("ExpandDims", convert_to_tensor(input), axis)
-        pooled = functions[pooling_type](wide, [1, *window], [1, *steps], padding, layout)
-        return apply_op("Squeeze", pooled, squeeze_dims=[axis], name=scope)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowray.client import logging
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import colocate_with, name_scope
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.ops import array_ops, math_ops
+from flowray.client.framework.sparse_tensor import SparseTensor
+from flowray.client.ops import array_ops, math_ops, reduction_ops
 from flowray.client.ops.clip_ops import clip_by_norm
-from flowray.client.ops.slice_ops import dynamic_partition, gather, where
+from flowray.client.ops.slice_ops import dynamic_partition, gather, unique, where
+from flowray.client.partitioned_variables import PartitionedVariable
 from flowray.proto import dtypes
 from flowray.proto.shapes import as_shape
 
@@ -70,6 +73,85 @@ def embedding_lookup(
         result = array_ops.reshape(stitched, shape)
         result.set_shape(ids.shape.concatenate(row_shape))
         return _clipped(result, ids, max_norm)
+
+
+def embedding_lookup_sparse(
+    params: Any,
+    sp_ids: SparseTensor,
+    sp_weights: SparseTensor | None,
+    partition_strategy: str = "mod",
+    name: str | None = None,
+    combiner: str | None = None,
+    max_norm: float | None = None,
+) -> Any:
+    """The combined embeddings of each example's ids.
+
+    Args:
+        params, partition_strategy, max_norm: as of ``embedding_lookup``.
+        sp_ids: int64 SparseTensor ``[batch, ...]`` of row numbers, in order. Examples without any
+            get zeros, but those after the last one that has some are left out.
+        sp_weights: a SparseTensor with the same indices; None counts all ids alike.
+        combiner: ``"sum"``, ``"mean"`` (the default) or ``"sqrtn"``: the weighted sum; divided by
+            the sum of the weights; or by the root of the sum of their squares.
+
+    Returns:
+        A tensor ``[batch] + params.shape[1:]``.
+    """
+    if combiner is None:
+        logging.warning('The default value of combiner will change from "mean" to "sqrtn" after '
+                        "2016/11/01.")  # fmt: skip
+        combiner = "mean"
+    if combiner not in ("mean", "sqrtn", "sum"):
+        raise ValueError("combiner must be one of 'mean', 'sqrtn' or 'sum'")
+    if isinstance(params, PartitionedVariable):
+        params = list(params)
+    shards = params if isinstance(params, list) else [params]
+    for given in (sp_ids, sp_weights):
+        if not isinstance(given, SparseTensor | None):
+            raise TypeError("sp_ids and sp_weights must be SparseTensor")
+    if sp_weights is not None:
+        for mine, other in (
+            (sp_ids.values, sp_weights.values),
+            (sp_ids.indices, sp_weights.indices),
+            (sp_ids.dense_shape, sp_weights.dense_shape),
+        ):
+            mine.shape.assert_is_compatible_with(other.shape)
+    with name_scope(name, "embedding_lookup_sparse", [*shards, sp_ids.values]) as scope:
+        examples = math_ops.cast(sp_ids.indices[:, 0], dtypes.int32)  # type: ignore[index]
+        ids, places = unique(sp_ids.values)
+        rows = embedding_lookup(
+            shards, ids, partition_strategy=partition_strategy, max_norm=max_norm
+        )
+        if sp_weights is not None:
+            return _weighted(rows, places, sp_weights.values, examples, combiner, scope)
+        combine = {
+            "sum": reduction_ops.sparse_segment_sum,
+            "mean": reduction_ops.sparse_segment_mean,
+            "sqrtn": reduction_ops.sparse_segment_sqrt_n,
+        }[combiner]
+        return combine(rows, places, examples, name=scope)
+
+
+def _weighted(
+    rows: Any, places: Any, weights: Any, examples: Any, combiner: str, scope: str
+) -> Any:
+    rows = gather(rows, places)
+    weights = math_ops.cast(weights, rows.dtype)
+    more = array_ops.expand_dims(array_ops.rank(rows) - 1, 0)
+    ones = array_ops.ones(more, dtypes.int32)
+    shape = array_ops.concat([array_ops.shape(weights), ones], 0)
+    static = weights.shape
+    weights = array_ops.reshape(weights, shape)
+    if rows.shape.rank is not None:
+        weights.set_shape(static.concatenate([1] * (rows.shape.rank - 1)))
+    rows *= weights
+    if combiner == "sum":
+        return reduction_ops.segment_sum(rows, examples, name=scope)
+    total = reduction_ops.segment_sum(rows, examples)
+    if combiner == "mean":
+        return math_ops.div_no_nan(total, reduction_ops.segment_sum(weights, examples), name=scope)
+    squares = reduction_ops.segment_sum(math_ops.pow(weights, 2), examples)
+    return math_ops.div_no_nan(total, math_ops.sqrt(squares), name=scope)
 
 
 def _partition(ids: Any, shards: list[Any], strategy: str) -> tuple[Any, Any]:

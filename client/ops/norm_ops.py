@@ -7,7 +7,7 @@ from typing import Any
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.ops.array_ops import squeeze, stop_gradient
+from flowray.client.ops.array_ops import squeeze, stop_gradient, zeros_like
 from flowray.client.ops.math_ops import cast
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_mean, reduce_sum
 from flowray.proto import dtypes
@@ -46,6 +46,41 @@ def moments(
         if x.dtype == dtypes.float16:
             return cast(mean, dtypes.float16), cast(variance, dtypes.float16)
         return mean, variance
+
+
+def weighted_moments(
+    x: Any,
+    axes: Any,
+    frequency_weights: Any,
+    name: str | None = None,
+    keep_dims: bool | None = None,
+    keepdims: bool | None = None,
+) -> tuple[Any, Any]:
+    """The mean and the variance of ``x`` over ``axes``, in which elements count by their weights.
+
+    Args:
+        frequency_weights: broadcastable to ``x``: how often each element is there.
+    """
+    keepdims = bool(deprecated_argument("keepdims", keepdims, "keep_dims", keep_dims))
+    with name_scope(name, "weighted_moments", [x, frequency_weights, axes]):
+        x = convert_to_tensor(x, name="x")
+        weights = convert_to_tensor(frequency_weights, name="frequency_weights")
+        # Sums of squares would overflow float16.
+        wide = x.dtype in (dtypes.float16, dtypes.bfloat16)
+        values = cast(x, dtypes.float32) if wide else x
+        weights = cast(weights, values.dtype)
+        # Sums of what is broadcast; the weights alone may have fewer elements than x.
+        total = reduce_sum(weights * values, axes, keepdims=True, name="weighted_input_sum")
+        everywhere = weights + zeros_like(values)
+        weight = reduce_sum(everywhere, axes, keepdims=True, name="sum_of_weights")
+        divisor = apply_op("Reciprocal", weight, name="inv_weight_sum")
+        mean = apply_op("Mul", total, divisor)
+        distance = apply_op("SquaredDifference", values, mean)
+        spread = reduce_sum(weights * distance, axes, keepdims=True, name="weighted_distsq")
+        variance = apply_op("Mul", spread, divisor)
+        if not keepdims:
+            mean, variance = squeeze(mean, axes), squeeze(variance, axes)
+        return (cast(mean, x.dtype), cast(variance, x.dtype)) if wide else (mean, variance)
 
 
 def sufficient_statistics(
@@ -116,6 +151,30 @@ def batch_normalization(
         # The shift is computed as a whole first: it is small, x is large.
         shift = -mean * factor if offset is None else offset - mean * factor
         return scaled + cast(shift, x.dtype)
+
+
+def batch_norm_with_global_normalization(
+    t: Any = None,
+    m: Any = None,
+    v: Any = None,
+    beta: Any = None,
+    gamma: Any = None,
+    variance_epsilon: float | None = None,
+    scale_after_normalization: bool | None = None,
+    name: str | None = None,
+    input: Any = None,
+    mean: Any = None,
+    variance: Any = None,
+) -> Any:
+    """``batch_normalization`` of ``t`` by the moments ``m`` and ``v``; gamma is optional.
+
+    It is the older function; ``input``, ``mean`` and ``variance`` are newer names.
+    """
+    t = deprecated_argument("input", input, "t", t)
+    m = deprecated_argument("mean", mean, "m", m)
+    v = deprecated_argument("variance", variance, "v", v)
+    scale = gamma if scale_after_normalization else None
+    return batch_normalization(t, m, v, beta, scale, variance_epsilon, name)  # type: ignore[arg-type]
 
 
 def fused_batch_norm(

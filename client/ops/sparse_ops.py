@@ -7,6 +7,7 @@ from typing import Any
 from flowray.client.framework.graph import Tensor
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
+from flowray.client.ops.array_ops import zeros
 from flowray.proto import dtypes
 
 
@@ -61,3 +62,42 @@ def _sparse(parts: Any, rank: int | None) -> SparseTensor:
     indices.set_shape([None, rank])
     shape.set_shape([rank])
     return SparseTensor(indices, values, shape)
+
+
+def sparse_to_dense(
+    sparse_indices: Any,
+    output_shape: Any,
+    sparse_values: Any,
+    default_value: Any = 0,
+    validate_indices: bool = True,
+    name: str | None = None,
+) -> Any:
+    """A tensor of ``default_value``, but for ``sparse_values`` at ``sparse_indices``.
+
+    Args:
+        sparse_indices: ``[n, rank]``; for a vector also ``[n]``, or a scalar.
+        output_shape: int32 or int64 vector.
+        sparse_values: ``[n]``, or a scalar for all.
+        validate_indices: whether the indices must be in lexicographic order without repeats.
+    """
+    return apply_op(
+        "SparseToDense", sparse_indices, output_shape, sparse_values, default_value,
+        validate_indices=validate_indices, name=name,
+    )  # fmt: skip
+
+
+def sparse_tensor_to_dense(
+    sp_input: SparseTensor,
+    default_value: Any = None,
+    validate_indices: bool = True,
+    name: str | None = None,
+) -> Any:
+    """A SparseTensor as a Tensor, with ``default_value`` (0 or empty if None) where it has none."""
+    if not isinstance(sp_input, SparseTensor):
+        raise TypeError("Input must be a SparseTensor.")
+    if default_value is None:
+        default_value = zeros([], sp_input.dtype)
+    return sparse_to_dense(
+        sp_input.indices, sp_input.dense_shape, sp_input.values, default_value, validate_indices,
+        name,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Sparse tensors in one tensor: definitions."""
+"""Sparse tensors in one tensor, and as dense ones: definitions."""
 
 from __future__ import annotations
 
@@ -53,4 +53,18 @@ op(
 op(
     "DeserializeManySparse", f"serialized_sparse: string -> {_PARTS}",
     host_only=True, shape=_deserialize_many_shape,
+)  # fmt: skip
+
+
+def _to_dense_shape(c: ShapeContext) -> Shape:
+    with_rank(c.inputs[1], 1)
+    with_rank(c.inputs[3], 0)
+    return c.constant_shape(1)
+
+
+op(
+    "SparseToDense",
+    "sparse_indices: Tindices, output_shape: Tindices, sparse_values: T, default_value: T "
+    "-> dense: T",
+    validate_indices=True, Tindices=dtypes.INDEX, static_inputs=[1], shape=_to_dense_shape,
 )  # fmt: skip

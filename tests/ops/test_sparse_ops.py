@@ -1,4 +1,4 @@
-"""Cases of the ops that hold sparse tensors in one tensor."""
+"""Cases of the ops that make one tensor of a sparse one."""
 
 from __future__ import annotations
 
@@ -91,5 +91,50 @@ case(
     "DeserializeManySparse", [ROWS[:, :2].copy()], dtype=dtypes.float32,
     raises=errors.InvalidArgumentError, match="3 as the last dimension",
 )  # fmt: skip
+
+# SparseToDense
+ORDERED, DIMS = np.array([[0, 1], [1, 0]]), np.array([2, 3])
+ONE_TWO, NINE = np.array([1, 2], np.float32), np.float32(9)
+BAD = errors.InvalidArgumentError
+case("SparseToDense", [ORDERED, DIMS, ONE_TWO, NINE],
+     expect=np.float32([[9, 1, 9], [2, 9, 9]]))  # fmt: skip
+case("SparseToDense", [ORDERED, DIMS, np.float32(3), NINE], id="one-value",
+     expect=np.float32([[9, 3, 9], [3, 9, 9]]))  # fmt: skip
+case("SparseToDense", [np.int32([0, 2]), np.int32([4]), ONE_TWO, np.float32(0)], id="vector",
+     expect=np.float32([1, 0, 2, 0]))  # fmt: skip
+case("SparseToDense", [np.int64(2), np.int64([4]), np.float32(1), np.float32(0)], id="scalar",
+     expect=np.float32([0, 0, 1, 0]))  # fmt: skip
+case("SparseToDense", [np.zeros([0, 2], np.int64), DIMS, np.zeros(0, np.int64), np.int64(7)],
+     id="no-values", expect=np.full([2, 3], 7))  # fmt: skip
+case("SparseToDense", [ORDERED, DIMS, np.array([b"a", b"b"], object), np.array(b"", object)],
+     id="strings", xla=False,
+     expect=np.array([[b"", b"a", b""], [b"b", b"", b""]], object))  # fmt: skip
+case("SparseToDense", [ORDERED, DIMS, np.array([True, True]), np.array(False)], id="bool",
+     expect=np.array([[False, True, False], [True, False, False]]))  # fmt: skip
+case("SparseToDense", [np.array([2, 0]), np.array([4]), ONE_TWO, np.float32(0)],
+     validate_indices=False, id="any-order", expect=np.float32([2, 0, 1, 0]))  # fmt: skip
+case("SparseToDense", [np.array([0, 0]), np.array([2]), ONE_TWO, np.float32(0)],
+     validate_indices=False, id="repeated", expect=np.float32([2, 0]))  # fmt: skip
+for _indices, _dims, _text in (
+    ([[1, 0], [0, 1]], [2, 3], r"indices\[1\] = \[0,1\] is out of order"),
+    ([[0, 1], [0, 1]], [2, 3], r"indices\[1\] = \[0,1\] is repeated"),
+    (
+        [[0, 3], [1, 0]],
+        [2, 3],
+        r"indices\[0\] = \[0,3\] is out of bounds: need 0 <= index < \[2,3\]",
+    ),
+    ([[0, 1], [0, -1]], [2, 3], r"indices\[1\] = \[0,-1\] is out of bounds"),
+    ([[[0]], [[1]]], [2], r"should be a scalar, vector, or matrix, got shape \[2,1,1\]"),
+    ([[0, 1], [1, 0]], [[2, 3]], r"output_shape must be rank 1, got shape \[1,2\]"),
+    ([[0, 1], [1, 0]], [2], "output_shape has incorrect number of elements: 1 should be: 2"),
+    ([0, 1], [-2], "Dimension -2 must be >= 0"),
+    ([0, 1, 2], [4], r"sparse_values has incorrect shape \[2\], should be \[\] or \[3\]"),
+):
+    case("SparseToDense", [np.array(_indices), np.array(_dims), ONE_TWO, NINE], raises=BAD,
+         match=_text)  # fmt: skip
+case("SparseToDense", [ORDERED, DIMS, ONE_TWO, NINE[None]], raises=BAD,
+     match="default_value should be a scalar")  # fmt: skip
+case("SparseToDense", [ORDERED + 2, DIMS, ONE_TWO, NINE], validate_indices=False, raises=BAD,
+     match=r"Indices are not valid \(out of bounds\).  Shape: \[2,3\]")  # fmt: skip
 
 test_case = table_test()

@@ -4,6 +4,7 @@ from flowray.worker.kernels import (  # noqa: F401 - imported for their registra
     array_ops,
     batch_dataset_ops,
     box_ops,
+    candidate_sampling_ops,
     checkpoint_ops,
     control_flow_ops,
     conv_ops,

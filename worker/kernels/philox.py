@@ -120,7 +120,7 @@ def words(xp: Any, stream: Stream, count: int) -> Array:
 # Distributions -----------------------------------------------------------------------------------
 
 
-def _unit(xp: Any, bits: Array) -> Array:
+def unit_float(xp: Any, bits: Array) -> Array:
     """float32 in [0, 1) from the low 23 bits of uint32 words."""
     bits = bits & np.uint32(0x7FFFFF)
     bits |= np.uint32(0x3F800000)
@@ -141,7 +141,7 @@ def uniform(xp: Any, stream: Stream, count: int, dtype: Any) -> Array:
         return unit_double(xp, words(xp, stream, 2 * count).reshape(-1, 2))
     bits = words(xp, stream, count)
     if dtype == np.float32:
-        return _unit(xp, bits)
+        return unit_float(xp, bits)
     mantissa = 10 if dtype == np.float16 else 7
     exponent_of_one = 15 if dtype == np.float16 else 127
     short = (bits & np.uint32((1 << mantissa) - 1)).astype(xp.uint16)
@@ -168,7 +168,7 @@ def normals(xp: Any, block: Array, double: bool) -> Array:
         return xp.stack([xp.sin(angle) * radius, xp.cos(angle) * radius], -1)
     # Rounding float64 functions to float32 gives what C's float32 functions give; numpy's and
     # XLA's own float32 functions are an ulp or two off.
-    unit = _unit(xp, block).reshape(-1, 2)
+    unit = unit_float(xp, block).reshape(-1, 2)
     u, v = xp.maximum(unit[:, 0], np.float32(1e-7)), unit[:, 1]
     log = xp.log(u.astype(xp.float64)).astype(xp.float32)
     radius = xp.sqrt(np.float32(-2) * log)

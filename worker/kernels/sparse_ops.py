@@ -1,12 +1,13 @@
-"""Sparse tensors in one tensor: kernels.
+"""Sparse tensors in one tensor, and as dense ones: kernels.
 
-It holds three elements: the indices, the values and the dense shape, each a tensor in an element of
-a variant tensor, or a TensorProto in a string.
+The one tensor holds three elements: the indices, the values and the dense shape, each a tensor in
+an element of a variant tensor, or a TensorProto in a string.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from google.protobuf.message import DecodeError
 from flowray.proto import dtypes, errors, tensor_pb2, tensors
 from flowray.proto.dtypes import DType, as_dtype
 from flowray.proto.shapes import format_shape
+from flowray.worker.checks import check
 from flowray.worker.data.dataset import type_name
 from flowray.worker.kernels.registry import kernel
 
@@ -144,3 +146,76 @@ def _stacked(pieces: list[Sparse], batch: tuple[int, ...], dtype: DType) -> Spar
     values = np.concatenate([p[1] for p in pieces])
     largest = np.max(np.stack([p[2] for p in pieces]), axis=0)
     return indices, values, np.concatenate([np.array(batch, np.int64), largest])
+
+
+@kernel("SparseToDense")
+def sparse_to_dense(
+    xp: Any, sparse_indices: Any, output_shape: Array, sparse_values: Any, default_value: Any, *,
+    validate_indices: bool,
+) -> Any:  # fmt: skip
+    if sparse_indices.ndim > 2:
+        raise errors.invalid_argument(
+            "sparse_indices should be a scalar, vector, or matrix, got shape "
+            f"{format_shape(sparse_indices.shape)}"
+        )
+    if output_shape.ndim != 1:
+        raise errors.invalid_argument(
+            f"output_shape must be rank 1, got shape {format_shape(output_shape.shape)}"
+        )
+    rank = sparse_indices.shape[1] if sparse_indices.ndim == 2 else 1
+    if len(output_shape) != rank:
+        raise errors.invalid_argument(
+            f"output_shape has incorrect number of elements: {len(output_shape)} should be: {rank}"
+        )
+    indices = sparse_indices.reshape(-1, rank)
+    count = sparse_indices.size if sparse_indices.ndim < 2 else len(sparse_indices)
+    if sparse_values.shape not in ((), (count,)):
+        raise errors.invalid_argument(
+            f"sparse_values has incorrect shape {format_shape(sparse_values.shape)}, should be [] "
+            f"or [{count}]"
+        )
+    if default_value.ndim:
+        raise errors.invalid_argument("default_value should be a scalar.")
+    dims = tuple(int(size) for size in output_shape)
+    for size in dims:
+        if size < 0:
+            raise errors.invalid_argument(f"Dimension {size} must be >= 0")
+    inside = xp.all((indices >= 0) & (indices < output_shape))
+    steps = np.cumprod((1, *dims[:0:-1]), dtype=np.int64)[::-1]
+    flat = (indices.astype(xp.int64) * steps).sum(1)
+    if validate_indices:
+        ordered = xp.all(flat[1:] > flat[:-1])
+        check(inside & ordered, lambda i: _bad_index(i, dims), indices)
+    else:
+        shape = format_shape(dims)
+        check(
+            inside,
+            lambda: errors.invalid_argument(
+                f"Indices are not valid (out of bounds).  Shape: {shape}"
+            ),
+        )
+    dense = xp.full(math.prod(dims), default_value, default_value.dtype)
+    if xp is np:
+        dense[flat] = sparse_values
+    else:
+        dense = dense.at[flat].set(sparse_values)
+    return dense.reshape(dims)
+
+
+def _bad_index(indices: Array, dims: tuple[int, ...]) -> errors.OpError:
+    """What is wrong with the first row that is."""
+    for i, row in enumerate(indices.tolist()):
+        at = f"indices[{i}] = [{','.join(map(str, row))}]"
+        if any(not 0 <= k < size for k, size in zip(row, dims, strict=True)):
+            return errors.invalid_argument(
+                f"{at} is out of bounds: need 0 <= index < {format_shape(dims)}"
+            )
+        before = indices[i - 1].tolist() if i else None
+        if before is not None and row == before:
+            return errors.invalid_argument(f"{at} is repeated")
+        if before is not None and row < before:
+            return errors.invalid_argument(
+                f"{at} is out of order. Many sparse ops require sorted indices.\n    Use "
+                "`tf.sparse.reorder` to create a correctly ordered copy.\n\n"
+            )
+    raise AssertionError("no bad index")
