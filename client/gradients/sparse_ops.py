@@ -16,5 +16,5 @@ not_differentiable(
 @gradient("SparseToDense")
 def sparse_to_dense(op: Any, grad: Any) -> Any:
     of_values = apply_op("GatherNd", grad, op.inputs[0])
-    of_default = reduce_sum(grad) - reduce_sum(of_values)
+    of_default = apply_op("Sub", reduce_sum(grad), reduce_sum(of_values))
     return None, None, of_values, of_default
