@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from flowray.client.contrib import data, framework, layers
+from flowray.client.contrib import data, framework, layers, slim
 
-__all__ = ["data", "framework", "layers"]
+__all__ = ["data", "framework", "layers", "slim"]

@@ -57,6 +57,7 @@ class Layer:
     Attributes:
         built: whether ``build`` has run.
         input_spec: an ``InputSpec``, or several, that inputs are checked against.
+        updates_collections: the collection (or several, or None) that updates join.
         trainable: see above; if it is changed, what follows from it changes, too, but not the
             collections that variables have joined.
     """
@@ -83,6 +84,7 @@ class Layer:
         self.built = False
         self.input_spec: Any = None
         self.activity_regularizer = activity_regularizer
+        self.updates_collections: Any = GraphKeys.UPDATE_OPS
         self._dtype = None if dtype is None else dtypes.as_dtype(dtype).name
         self._reuse = _reuse
         self._trainable_weights: list[Any] = []
@@ -191,8 +193,7 @@ class Layer:
         _add_to_collection(self._losses, GraphKeys.REGULARIZATION_LOSSES)
 
     def add_update(self, updates: Any, inputs: Any = None) -> None:
-        """Adds ops (tensors, or functions that make them); a call of the layer takes them to
-        ``UPDATE_OPS``."""
+        """Adds ops (tensors, or functions that make them); see ``updates_collections``."""
         for update in nest.flatten(updates):
             made = update() if callable(update) else update
             self._updates.append(made if isinstance(made, Operation) else made.op)
@@ -318,7 +319,8 @@ class Layer:
             if "scope" in inspect.signature(self.call).parameters:
                 kwargs["scope"] = scope
             outputs = self._call_in_scope(inputs, *args, **kwargs)
-        _add_to_collection(self.updates, GraphKeys.UPDATE_OPS)
+        for name in nest.flatten(self.updates_collections or []):
+            _add_to_collection(self.updates, name)
         return outputs
 
     def apply(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -100,7 +100,7 @@ def test_a_traceback_begins_in_the_script(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("from tensorflow.python.framework import ops", "flowray has no module tensorflow.python"),
-        ("import tensorflow.contrib.slim", "flowray has parts of tf.contrib only: "),
+        ("import tensorflow.contrib.tpu", "flowray has parts of tf.contrib only: "),
     ],
 )
 def test_what_flowray_does_not_have_is_named(tmp_path: Path, line: str, message: str) -> None:

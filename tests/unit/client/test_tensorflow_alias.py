@@ -45,7 +45,7 @@ assert sum(type(f).__name__ == "_Finder" for f in __import__("sys").meta_path) =
 def test_what_there_is_not() -> None:
     check("""
 import importlib
-for name in ("tensorflow.python", "tensorflow.keras", "tensorflow.contrib.slim", "tensorflow.add",
+for name in ("tensorflow.python", "tensorflow.keras", "tensorflow.contrib.tpu", "tensorflow.add",
              "tensorflow.compat.v2", "tensorflow.core.framework"):
     try:
         importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""``tf.contrib.layers``: initializers and regularizers of weights."""
+"""Initializers and regularizers of weights."""
 
 from __future__ import annotations
 

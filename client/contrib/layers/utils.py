@@ -1,0 +1,41 @@
+"""``tf.contrib.layers.utils``: collections of outputs by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowray.client.framework.graph import (
+    add_to_collections,
+    get_collection,
+    get_collection_ref,
+)
+
+
+def collect_named_outputs(collections: Any, alias: str, outputs: Any) -> Any:
+    """``outputs``, which join the collections (None: none) under the name ``alias``."""
+    if collections:
+        outputs.aliases = [*getattr(outputs, "aliases", ()), alias]
+        add_to_collections(collections, outputs)
+    return outputs
+
+
+def convert_collection_to_dict(collection: str, clear_collection: bool = False) -> dict[str, Any]:
+    """The tensors of a collection, by their aliases or else their names."""
+    tensors = list(get_collection(collection))
+    if clear_collection:
+        get_collection_ref(collection).clear()
+    return {
+        alias: tensor
+        for tensor in tensors
+        for alias in getattr(tensor, "aliases", None) or [tensor.op.name]
+    }
+
+
+def get_variable_collections(variables_collections: Any, name: str) -> Any:
+    """The collections for variables called ``name``: of a dict the entry, else all."""
+    if isinstance(variables_collections, dict):
+        return variables_collections.get(name)
+    return variables_collections
+
+
+__all__ = ["collect_named_outputs", "convert_collection_to_dict", "get_variable_collections"]
