@@ -1,0 +1,1 @@
+"""Recurrent networks: cells, and what calls them for one step after the other."""
