@@ -26,6 +26,8 @@ from flowray.proto import errors, master_pb2, service, stream_pb2, tensors
 
 _log = logging.getLogger(__name__)
 
+# Clients refuse, at random, headers of over 8 KiB: with these the others have room enough.
+_MAX_HEADER_BYTES: Final = 6144
 _MAX_STATUS_BYTES: Final = 3072  # HTTP/2 headers carry a gRPC status; TensorFlow cuts there, too
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _GONE: Final = errors.cancelled("The client is gone or cancelled the call.")
@@ -534,10 +536,18 @@ def _utf8(text: str) -> str:
 
 def _shortened(text: str) -> str:
     data = text.encode(errors="replace")
-    if len(data) <= _MAX_STATUS_BYTES:
+    if len(data) <= _MAX_STATUS_BYTES and _size_as_header(data) <= _MAX_HEADER_BYTES:
         return data.decode()
     mark = " ... [truncated]"
-    return data[: _MAX_STATUS_BYTES - len(mark)].decode(errors="ignore") + mark
+    data = data[: _MAX_STATUS_BYTES - len(mark)]
+    while _size_as_header(data) > _MAX_HEADER_BYTES - len(mark):
+        data = data[: len(data) * 9 // 10]
+    return data.decode(errors="ignore") + mark
+
+
+def _size_as_header(data: bytes) -> int:
+    """gRPC writes what is not printable ASCII, and %, as three characters."""
+    return len(data) + 2 * sum(byte < 0x20 or byte > 0x7E or byte == 0x25 for byte in data)
 
 
 def _client_id(context: Context) -> str:
