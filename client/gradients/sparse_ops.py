@@ -15,6 +15,9 @@ not_differentiable(
 
 @gradient("SparseToDense")
 def sparse_to_dense(op: Any, grad: Any) -> Any:
-    of_values = apply_op("GatherNd", grad, op.inputs[0])
+    indices, shape, _, _ = op.inputs
+    of_values = apply_op("GatherNd", grad, indices)
     of_default = apply_op("Sub", reduce_sum(grad), reduce_sum(of_values))
-    return None, None, of_values, of_default
+    # Zeros, and not None, as TensorFlow has it.
+    zeros = (apply_op("ZerosLike", indices), apply_op("ZerosLike", shape))
+    return *zeros, of_values, of_default
