@@ -211,10 +211,10 @@ def first_steps() -> None:
         "import bench, flowray, time\n"
         "run = bench.cnn(flowray, '', True)\n"
         "times = []\n"
-        "end = time.perf_counter() + 8\n"
+        "end = time.perf_counter() + 15\n"
         "while time.perf_counter() < end:\n"
         "    start = time.perf_counter(); run(); times.append(time.perf_counter() - start)\n"
-        "later = sorted(times[-20:])[10]\n"
+        "later = sorted(times)[len(times) // 4]\n"
         "print(f'{times[0]:.3f} {max(times[1:]):.3f} {later:.3f}')\n"
     )
     with tempfile.TemporaryDirectory() as cache:

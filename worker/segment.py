@@ -225,10 +225,12 @@ class Segment:
             # Under the lock nobody reads a buffer that the program takes over.
             with self._store.lock:
                 outputs, updates, flags = program.run(inputs)
+                _wait_for(outputs or updates)
                 for variable, value in zip(program.written, updates, strict=True):
                     variable.set_device_value(value)
         else:
             outputs, updates, flags = program.run(inputs)
+            _wait_for(outputs)
         for slot, value in zip(program.traced_outputs, outputs, strict=True):
             slots[slot] = value
         for slot, value in program.static_outputs.items():
@@ -250,6 +252,16 @@ class Segment:
                 raise error
         node, error = failed[0]
         raise at_node(error, node)
+
+
+def _wait_for(results: Sequence[Any]) -> None:
+    """Waits for a program's results; they are there all at once.
+
+    A program reads numpy feeds in place, and the caller may change them when the step is over. XLA
+    on CPUs mostly computes before it returns (``xla.jax`` asks for that), but not always.
+    """
+    if results:
+        results[0].block_until_ready()
 
 
 class _Trace:

@@ -24,8 +24,7 @@ def jax() -> Any:
     import jax as module
 
     module.config.update("jax_enable_x64", True)
-    # A program reads numpy feeds in place, so it must be done when the call returns; the caller
-    # may change them then. It costs nothing here: a step waits for its results anyway.
+    # A step waits for its results, so a thread of XLA's own would only have to be woken.
     module.config.update("jax_cpu_enable_async_dispatch", False)
     folder = cache_folder()
     if folder is not None:
