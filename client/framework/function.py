@@ -106,6 +106,10 @@ class FuncGraph(Graph):
     def _source_of(self, argument: Tensor) -> Tensor | None:
         return self._sources.get(argument)
 
+    def note_source(self, argument: Tensor, source: Tensor) -> None:
+        """Notes which tensor around will be passed as an argument: which variable, perhaps."""
+        self._sources[argument] = source
+
     @property
     def root(self) -> Graph:
         """The graph that is no function's; it has the library."""
@@ -200,6 +204,16 @@ def trace(
     """
     graph, outputs, result = _built(function, arguments, name, flatten, argument_names)
     return TracedFunction(graph.name, graph, outputs, result)
+
+
+def rehearse(function: Callable[..., None], arguments: Sequence[tuple[Any, Any]]) -> None:
+    """Runs ``function`` as ``trace`` does, for what that shows: what it builds is dropped."""
+
+    def run(*symbolic: Tensor) -> list[Tensor]:
+        function(*symbolic)
+        return []
+
+    _built(run, arguments, "rehearsal", None, None)
 
 
 def trace_branches(

@@ -206,8 +206,10 @@ class _Engine:
             return [None] * len(op._inputs)
         for i, grad in enumerate(out_grads):
             # A Switch's gradient knows itself what the branch that was not taken gives.
-            if grad is None and is_trainable(op._outputs[i]) and op.type not in SWITCHES:
-                out_grads[i] = _zeros_like(op._outputs[i])
+            output = op._outputs[i]
+            if grad is None and is_trainable(output) and op.type not in SWITCHES:
+                # Of several outputs, resources are passed on: who gives them on needs no zeros.
+                out_grads[i] = None if _is_resource(output) else _zeros_like(output)
         with name_scope(op.name + "_grad"):
             in_grads = _as_list(function(op, *out_grads))
             if len(in_grads) != len(op._inputs):
@@ -346,8 +348,12 @@ def _shape_of(tensor: Tensor) -> Tensor:
     return apply_op("Shape", tensor)  # type: ignore[no-any-return]
 
 
+def _is_resource(tensor: Tensor) -> bool:
+    return tensor.dtype.base_dtype == dtypes.resource
+
+
 def _zeros_like(tensor: Tensor) -> Tensor:
-    if tensor.dtype.base_dtype == dtypes.resource:
+    if _is_resource(tensor):
         operation = tensor.op
         return apply_op(  # type: ignore[no-any-return]
             "Fill", apply_op("VariableShape", tensor), constant(0, operation.get_attr("dtype"))

@@ -105,14 +105,7 @@ NO_GRADIENT = {name: _WHOLE for name in LOOPS if name not in ("Enter", "RefEnter
 UNKNOWN_SHAPE: Mapping[str, str] = {}
 """Ops of which nothing is ever known of an output's shape."""
 
-_LOOPS = "loops, and gradients through functions, are being written"
-
-PENDING = {
-    "gradient": dict.fromkeys(
-        ["If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile",
-         "PartitionedCall", "StatefulPartitionedCall"], _LOOPS,
-    ),
-}  # fmt: skip
+PENDING: Mapping[str, Mapping[str, str]] = {}
 """What ops may lack for now; to be emptied."""
 
 
