@@ -44,7 +44,7 @@ $(VENV)/.conformance: $(VENV)/.installed
 	touch $@
 
 conformance: $(VENV)/.conformance  ## the same graphs on flowray and on TensorFlow
-	$(PYTEST) -q tests/conformance
+	$(PYTEST) -q -n 2 tests/conformance
 
 bench: install  ## flowray beside TensorFlow (its side only if tensorflow is installed)
 	$(BIN)/python benchmarks/bench.py
