@@ -117,6 +117,32 @@ def test_conditions_of_version_1_and_2(cluster: Cluster) -> None:
         np.testing.assert_array_equal(session.run(z, {p: False, x: [1, 2, 3]}), [-1, -2, -3])
 
 
+def test_loops_and_their_gradients(cluster: Cluster) -> None:
+    """A recurrent network whose variables are on the parameter server; some steps of training."""
+
+    def build(places: main_job.Places):
+        with tf.device(places):
+            x = tf.placeholder(tf.float32, [None, 2, 3])
+            w = tf.get_variable("w", initializer=np.full([3, 3], 0.3, np.float32))
+            h = tf.scan(lambda h, row: tf.tanh(tf.matmul(h, w) + row), x, tf.zeros([2, 3]))
+            loss = tf.reduce_mean((h[-1] - 0.5) ** 2)
+            step = tf.train.GradientDescentOptimizer(0.5).minimize(loss)
+        return x, loss, step, tf.global_variables_initializer()
+
+    batches = [np.random.RandomState(i).rand(5 + i % 2, 2, 3) for i in range(6)]
+
+    def train(target: str, places: main_job.Places) -> list[float]:
+        with main_job.fresh_graph(tf):
+            x, loss, step, init = build(places)
+            with tf.Session(target) as session:
+                session.run(init)
+                return [session.run([loss, step], {x: batch})[0] for batch in batches]
+
+    local = train("", main_job.Places())
+    np.testing.assert_allclose(train(cluster.target, main_job.CLUSTER), local, rtol=1e-5)
+    assert local[-1] < local[0]
+
+
 def test_a_deadline_ends_a_step(cluster: Cluster) -> None:
     """No op here blocks for long but a big product."""
     x = tf.random_uniform([3000, 3000])
