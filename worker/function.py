@@ -38,10 +38,6 @@ class Function:
                     self._program = self._load()
         return self._program
 
-    @property
-    def input_count(self) -> int:
-        return len(self.program.inputs)
-
     def __call__(self, *arguments: Any) -> list[Any]:
         """The results, for arrays (or resources) as arguments.
 

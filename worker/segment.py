@@ -24,6 +24,7 @@ from flowray.worker.instruction import Guard, Instruction, Slot, Unit
 from flowray.worker.program import Program
 from flowray.worker.state import Resource, StateStore, StoredVariable, Variable
 from flowray.worker.structured import LazyState, NotCompilableError
+from flowray.worker.units import SHAPE_OPS
 
 logger = logging.getLogger("flowray.worker")
 
@@ -465,7 +466,7 @@ def _static_inputs(unit: Unit) -> set[Slot]:
     wanted: set[Slot] = set()
     for instruction in reversed(unit.instructions):
         if any(slot in wanted for slot in instruction.outputs):  # noqa: SIM102
-            if instruction.op.name not in ("Shape", "ShapeN", "Size", "Rank"):
+            if instruction.op.name not in SHAPE_OPS:
                 wanted.update(instruction.input_slots())
         for position in instruction.op.static_inputs:
             arg = instruction.args[position]

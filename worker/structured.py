@@ -7,7 +7,8 @@ what their functions take and return.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,8 +155,9 @@ def while_loop(condition: Function, body: Function, inputs: Sequence[Any]) -> li
             result[i] = value
         return result
 
+    turn = _PassingOn(body, carried)
     tested = _outline(condition, arguments(start))
-    outline = _loop_outline(body, arguments(start), carried)
+    outline = _outline(turn, arguments(start))
     if tested.written or tested.checks:
         raise NotCompilableError(f"the condition {condition.name} has effects")
     if _signature([outline.outputs[i] for i in carried]) != _signature(start):
@@ -171,7 +173,7 @@ def while_loop(condition: Function, body: Function, inputs: Sequence[Any]) -> li
     def step(carry: Any) -> Any:
         loop, values, flags = carry
         with _holding(written, values, proxies):
-            outcome = _loop_call(body, arguments(loop), carried)
+            outcome = _call(turn, arguments(loop))
         after = [outcome.written.get(i, v) for i, v in zip(written, values, strict=True)]
         return [outcome.outputs[i] for i in carried], after, _first(flags, outcome)
 
@@ -198,29 +200,19 @@ class _PassingOn(Function):
         return [o if i in self._carried else False for i, o in enumerate(outputs)]
 
 
-def _loop_call(body: Function, arguments: Sequence[Any], carried: Sequence[int]) -> _Outcome:
-    return _call(_PassingOn(body, carried), arguments)
-
-
-def _loop_outline(body: Function, arguments: Sequence[Any], carried: Sequence[int]) -> _Outcome:
-    return _outline(_PassingOn(body, carried), arguments)
-
-
-class _holding:  # noqa: N801 - a context manager
+@contextmanager
+def _holding(
+    numbers: Sequence[int], values: Sequence[Any], proxies: Sequence[Variable]
+) -> Iterator[None]:
     """Gives proxies the values that a loop carries, in the scope."""
-
-    def __init__(
-        self, numbers: Sequence[int], values: Sequence[Any], proxies: Sequence[Variable]
-    ) -> None:
-        self._pairs = [(proxies[i], value) for i, value in zip(numbers, values, strict=True)]
-
-    def __enter__(self) -> None:
-        self._before = [variable._value for variable, _ in self._pairs]
-        for variable, value in self._pairs:
-            variable._value = value
-
-    def __exit__(self, *_: Any) -> None:
-        for (variable, _), old in zip(self._pairs, self._before, strict=True):
+    held = [proxies[i] for i in numbers]
+    before = [variable._value for variable in held]
+    for variable, value in zip(held, values, strict=True):
+        variable._value = value
+    try:
+        yield
+    finally:
+        for variable, old in zip(held, before, strict=True):
             variable._value = old
 
 

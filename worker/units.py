@@ -12,7 +12,7 @@ from flowray.worker.instruction import Guard, Instruction, Slot, Unit, slots_of
 from flowray.worker.state import Resource
 
 # Their output's value is known from the shape of the input alone, which every trace knows.
-_SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank"})
+SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 
 _Way = tuple[bool, str, tuple[Guard, ...]]
 """How an instruction runs: compiled or on the host, on which device, under which guards."""
@@ -166,7 +166,7 @@ class Cutter:
         """Slots whose values are numpy arrays while XLA traces."""
         static = {slot for slot, value in enumerate(self._base) if isinstance(value, np.ndarray)}
         for instruction in self._instructions:
-            if instruction.op.name in _SHAPE_OPS or (
+            if instruction.op.name in SHAPE_OPS or (
                 not instruction.op.stateful
                 and not instruction.reads
                 and instruction.args

@@ -7,6 +7,7 @@ import inspect
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ from flowray.client.train.monitored_session import (
 from flowray.client.train.saver import Saver
 from flowray.client.train.session_run_hook import SessionRunHook
 from flowray.proto import errors, event_pb2
+from flowray.proto.tensors import make_tensor_proto
 
 InputFn = Callable[..., Any]
 Hooks = Sequence[SessionRunHook]
@@ -367,9 +369,7 @@ class Estimator:
             text = event_pb2.Summary()
             value = text.value.add(tag="checkpoint_path/" + GraphKeys.GLOBAL_STEP)
             value.metadata.plugin_data.plugin_name = "text"
-            value.tensor.dtype = 7  # type: ignore[assignment]
-            value.tensor.tensor_shape.SetInParent()
-            value.tensor.string_val.append(checkpoint_path.encode())
+            value.tensor.CopyFrom(make_tensor_proto(checkpoint_path))
             writer.add_summary(text, step)
         writer.flush()
 
@@ -426,8 +426,12 @@ class Estimator:
 
     # Parts ----------------------------------------------------------------------------------
 
-    def _graph(self) -> Any:
-        return _new_graph(self._config.tf_random_seed)
+    @contextmanager
+    def _graph(self) -> Iterator[Graph]:
+        """A graph of its own as the default one, with the seed of the configuration."""
+        with Graph().as_default() as graph:
+            set_random_seed(self._config.tf_random_seed)
+            yield graph
 
     def _inputs(self, input_fn: InputFn, mode: str) -> tuple[Any, Any]:
         """The features and labels that ``input_fn`` makes."""
@@ -466,23 +470,6 @@ class Estimator:
         if not isinstance(spec, EstimatorSpec):
             raise ValueError("model_fn should return an EstimatorSpec.")
         return spec
-
-
-class _new_graph:  # noqa: N801 - a context manager
-    """A graph of its own as the default one, with a seed."""
-
-    def __init__(self, seed: int | None) -> None:
-        self._seed = seed
-
-    def __enter__(self) -> Graph:
-        graph = Graph()
-        self._default = graph.as_default()
-        self._default.__enter__()
-        set_random_seed(self._seed)
-        return graph
-
-    def __exit__(self, *exc_info: Any) -> None:
-        self._default.__exit__(*exc_info)
 
 
 def _create_global_step(graph: Graph) -> Any:

@@ -13,7 +13,6 @@ from flowray.client.train.monitored_session import Scaffold
 from flowray.client.train.session_run_hook import SessionRunHook
 
 LOSS_METRIC_KEY = "loss"
-AVERAGE_LOSS_METRIC_KEY = "average_loss"
 
 
 class ModeKeys:

@@ -26,7 +26,6 @@ from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.device_names import DeviceSpec
 from flowray.proto.device_names import merge as merge_devices
 from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape, format_shape, is_compatible, merge
 
 GRAPH_DEF_PRODUCER = 134
 """The GraphDef version that TensorFlow 1.15 writes."""
@@ -657,16 +656,6 @@ def _graph_of(values: Iterable[Any]) -> Graph:
             default = get_default_graph()
             return default if default._is_inside(graph) else graph
     return get_default_graph()
-
-
-def check_shape_merge(tensor: Tensor, shape: Shape) -> None:
-    """Merges an inferred shape into ``tensor``; ValueError with both if they conflict."""
-    if not is_compatible(tensor._shape, shape):
-        raise ValueError(
-            f"Shape {format_shape(shape)} inferred for {tensor.name} conflicts with "
-            f"{format_shape(tensor._shape)}"
-        )
-    tensor._shape = merge(tensor._shape, shape)
 
 
 __all__ = [

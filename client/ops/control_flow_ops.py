@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flowray.client.framework.conversion import (
@@ -20,6 +19,7 @@ from flowray.client.framework.graph import (
     name_scope,
 )
 from flowray.client.framework.indexed_slices import IndexedSlices, as_indexed_slices
+from flowray.client.framework.nest import flatten
 from flowray.client.framework.op_builder import apply_op
 
 
@@ -28,25 +28,13 @@ def no_op(name: str | None = None) -> Any:
     return apply_op("NoOp", name=name)
 
 
-def _flatten(items: Any) -> Iterator[Any]:
-    """The leaves of nested lists, tuples and dicts (in the order of their keys)."""
-    if isinstance(items, Mapping):
-        for key in sorted(items):
-            yield from _flatten(items[key])
-    elif isinstance(items, list | builtins.tuple):
-        for item in items:
-            yield from _flatten(item)
-    else:
-        yield items
-
-
 def group(*inputs: Any, name: str | None = None) -> Any:
     """An operation that is done when all of ``inputs`` (operations, tensors, nests) are.
 
     Raises:
         TypeError: something among them is no node of a graph.
     """
-    flat = list(_flatten(inputs))
+    flat = flatten(inputs)
     for item in flat:
         if not hasattr(item, "device"):
             raise TypeError(

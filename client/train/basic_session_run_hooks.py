@@ -259,10 +259,6 @@ class StepCounterHook(SessionRunHook):
         self._timer = SecondOrStepTimer(every_n_secs, every_n_steps)
         self._writer = summary_writer
         self._output_dir = output_dir
-        self._steps_per_run = 1
-
-    def _set_steps_per_run(self, steps_per_run: int) -> None:
-        self._steps_per_run = steps_per_run
 
     def begin(self) -> None:
         if self._writer is None and self._output_dir:
@@ -275,7 +271,7 @@ class StepCounterHook(SessionRunHook):
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
         # As good as exact for a rate, and costs no step of its own.
-        step = int(run_values.results) + self._steps_per_run
+        step = int(run_values.results) + 1
         if not self._timer.should_trigger_for_step(step):
             return
         seconds, steps = self._timer.update_last_triggered_step(step)
@@ -461,10 +457,6 @@ class CheckpointSaverHook(SessionRunHook):
         self._scaffold = scaffold
         self._timer = SecondOrStepTimer(save_secs, save_steps)
         self._listeners = list(listeners or ())
-        self._steps_per_run = 1
-
-    def _set_steps_per_run(self, steps_per_run: int) -> None:
-        self._steps_per_run = steps_per_run
 
     def begin(self) -> None:
         self._writer = FileWriterCache.get(self._checkpoint_dir)
@@ -489,7 +481,7 @@ class CheckpointSaverHook(SessionRunHook):
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
         stale = int(run_values.results)
-        if not self._timer.should_trigger_for_step(stale + self._steps_per_run):
+        if not self._timer.should_trigger_for_step(stale + 1):
             return
         step = int(run_context.session.run(self._global_step_tensor))
         if self._timer.should_trigger_for_step(step):

@@ -333,17 +333,25 @@ class _MonitoredSession:
 
         A lost task, in a session that recovers, makes it run again in a new session.
         """
+        return self._recovering(
+            "while a step ran",
+            lambda _: self._run_once(fetches, feed_dict, options, run_metadata),
+        )
+
+    def _recovering(self, when: str, use: Callable[[Session], Any]) -> Any:
+        """``use(session)``; again with a new session where a task was lost, if that is wanted."""
         while True:
             if self._session is None:
                 if self._closed:
                     raise RuntimeError("Run called even after should_stop requested.")
                 self._create()
+            assert self._session is not None
             try:
-                return self._run_once(fetches, feed_dict, options, run_metadata)
+                return use(self._session)
             except _LOST as error:
                 if not self._should_recover:
                     raise
-                self._tell_lost("while a step ran", error)
+                self._tell_lost(when, error)
                 self._drop_session()
 
     def _run_once(
@@ -405,18 +413,10 @@ class _MonitoredSession:
 
         ``step_context.session.run`` calls no hooks, ``step_context.run_with_hooks`` does once.
         """
-        while True:
-            if self._session is None:
-                if self._closed:
-                    raise RuntimeError("Run called even after should_stop requested.")
-                self._create()
-            try:
-                return step_fn(MonitoredSession.StepContext(self._session, self._run_once))
-            except _LOST as error:
-                if not self._should_recover:
-                    raise
-                self._tell_lost("in a step function", error)
-                self._drop_session()
+        return self._recovering(
+            "in a step function",
+            lambda session: step_fn(MonitoredSession.StepContext(session, self._run_once)),
+        )
 
     def should_stop(self) -> bool:
         """Whether a hook or the coordinator asked to stop, or the session is closed."""
@@ -477,9 +477,6 @@ class _MonitoredSession:
             except Exception:
                 if not in_error:
                     raise
-
-    def _is_closed(self) -> bool:
-        return self._closed
 
 
 def _merge_options(merged: config_pb2.RunOptions, added: config_pb2.RunOptions) -> None:

@@ -27,10 +27,10 @@ from flowray.client.framework.graph import (
     name_scope,
 )
 from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.framework.nest import flatten
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.engine import gradients
 from flowray.client.ops.array_ops import shape as shape_of
-from flowray.client.ops.control_flow_ops import _flatten as flatten
 from flowray.client.ops.control_flow_ops import group
 from flowray.client.ops.control_flow_ops import tuple as gated_tuple
 from flowray.client.resource_variable import ResourceVariable, is_resource_variable
