@@ -42,13 +42,21 @@ def load_tensorflow() -> Any:
 # The graphs -----------------------------------------------------------------------------------------  # noqa: E501
 
 Run = Callable[[], Any]
+SESSIONS = contextlib.ExitStack()
+"""Closes the sessions of all graphs."""
+
+
+def open_session(tf: Any, target: str) -> Any:
+    session = tf.Session(target)
+    SESSIONS.callback(session.close)
+    return session
 
 
 def trivial(tf: Any, target: str) -> Run:
     with tf.Graph().as_default():
         x = tf.placeholder(tf.float32, [])
         y = x + 1.0
-        session = tf.Session(target)
+        session = open_session(tf, target)
     return lambda: session.run(y, {x: 2.0})
 
 
@@ -61,7 +69,7 @@ def softmax_step(tf: Any, target: str) -> Run:
         y = tf.nn.softmax(tf.matmul(x, w) + b)
         loss = tf.reduce_mean(-tf.reduce_sum(y_ * tf.log(y), axis=[1]))
         step = tf.train.GradientDescentOptimizer(0.5).minimize(loss)
-        session = tf.Session(target)
+        session = open_session(tf, target)
         session.run(tf.global_variables_initializer())
     random = np.random.RandomState(0)
     feed = {
@@ -93,7 +101,7 @@ def cnn(tf: Any, target: str, train: bool) -> Run:
         logits = tf.matmul(h, weight("w4", [1024, 10])) + bias("b4", 10)
         loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits_v2(labels=y_, logits=logits))
         step = tf.train.GradientDescentOptimizer(0.01).minimize(loss)
-        session = tf.Session(target)
+        session = open_session(tf, target)
         session.run(tf.global_variables_initializer())
     random = np.random.RandomState(0)
     images = random.rand(64, 28, 28, 3).astype(np.float32)
@@ -108,7 +116,7 @@ def many_small_ops(tf: Any, target: str) -> Run:
         x = y = tf.placeholder(tf.float32, [10])
         for _ in range(1000):
             y = y * 1.0001
-        session = tf.Session(target)
+        session = open_session(tf, target)
     value = np.ones(10, np.float32)
     return lambda: session.run(y, {x: value})
 
@@ -233,6 +241,29 @@ def first_steps() -> None:
     )
 
 
+def remote_rows(tf: Any) -> None:
+    """The rows that need servers; the sessions are closed before these end.
+
+    TensorFlow's session waits for its server without end when it is closed.
+    """
+    with contextlib.ExitStack() as stack:
+        ours = stack.enter_context(flowray_cluster())
+        other = None if tf is None else stack.enter_context(tensorflow_server())
+        stack.callback(SESSIONS.close)
+        reference = None if other is None else trivial(tf, other)
+        report("remote: trivial, own client", 1.0, compare(trivial(flowray, ours), reference))
+        if tf is not None:
+            theirs = trivial(tf, ours)
+            report("remote: trivial, TensorFlow's client", 1.5, compare(theirs, reference))
+        report(
+            "remote: softmax regression step, own client",
+            None,
+            compare(
+                softmax_step(flowray, ours), None if other is None else softmax_step(tf, other)
+            ),
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--local-only", action="store_true", help="no servers, no cluster")
@@ -253,21 +284,7 @@ def main() -> None:
         theirs = None if tf is None else build(tf, "")
         report(name, goal, compare(build(flowray, ""), theirs))
     if not args.local_only:
-        with contextlib.ExitStack() as stack:
-            ours = stack.enter_context(flowray_cluster())
-            other = stack.enter_context(tensorflow_server()) if tf is not None else None
-            reference = None if other is None else trivial(tf, other)
-            report("remote: trivial, own client", 1.0, compare(trivial(flowray, ours), reference))
-            if tf is not None:
-                theirs = trivial(tf, ours)
-                report("remote: trivial, TensorFlow's client", 1.5, compare(theirs, reference))
-            report(
-                "remote: softmax regression step, own client",
-                None,
-                compare(
-                    softmax_step(flowray, ours), None if other is None else softmax_step(tf, other)
-                ),
-            )
+        remote_rows(tf)
     first_steps()
 
 

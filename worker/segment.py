@@ -195,7 +195,7 @@ class Segment:
                 .lower(
                     [stored[i] for i in read_only], [stored[i] for i in donatable], dynamic, large
                 )
-                .compile()
+                .compile(compiler_options=xla.compiler_options())
             )
         if self._large_values and isinstance(self._large_values[0], np.ndarray):
             self._large_values = [jax.device_put(v, device) for v in self._large_values]

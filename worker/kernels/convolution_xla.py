@@ -1,9 +1,9 @@
 """Convolutions and pools for XLA: the functions of ``convolution_numpy``, by the same contract.
 
-On GPUs, ``lax.conv_general_dilated`` becomes cuDNN's convolutions. On CPUs, XLA is slow at few
-input channels, at gradients of filters and at gradients of max-pools (``select_and_scatter``); so
-there these are matrix products and masks (measured on 2 cores at the sizes of a small CNN: 18 -> 6,
-31 -> 15 and 41 -> 9 ms).
+``lax.conv_general_dilated`` becomes cuDNN's convolutions on GPUs, Eigen's on CPUs
+(``xla.compiler_options``). Where XLA is slow on CPUs, it is given something else: gradients of
+max-pools are masks, not ``select_and_scatter`` (measured on 2 cores at the sizes of a small CNN:
+41 -> 9 ms).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from flowray.worker.kernels.convolution_numpy import counts
 
 Windows = Sequence[Window]
 
-_FEW = 128
-"""Up to so many elements of a window (channels included), im2col is the faster way on CPUs."""
+_FEW = 4
+"""Up to so many input channels, a filter's rows are stacked on CPUs (3 channels: 4.9 -> 2.7 ms)."""
 _SMALL_POOL = 16
 """Up to so many taps, a fused tree of maxima is faster on CPUs than ``reduce_window``."""
 
@@ -34,34 +34,45 @@ def _lax() -> Any:
 def conv(x: Any, weights: Any, windows: Windows) -> Any:
     depth_in = weights.shape[-2]
     groups = x.shape[-1] // depth_in
-    outputs = [w.output for w in windows]
     if groups == 1 and all(w.extent == 1 and not (w.before or w.after) for w in windows):
         x = x[(slice(None), *(slice(None, None, w.stride) for w in windows))]
         return xla.numpy().tensordot(x, weights.reshape(weights.shape[-2:]), 1)
-
-    def general(x: Any, weights: Any) -> Any:
-        return _lax().conv_general_dilated(
+    if groups == 1 and depth_in <= _FEW and x.dtype == np.float32:
+        return _lax().platform_dependent(
             x,
             weights,
-            [w.stride for w in windows],
-            _pads(windows),
-            rhs_dilation=[w.dilation for w in windows],
-            dimension_numbers=_forward(len(windows)),
-            feature_group_count=groups,
+            cpu=lambda x, weights: _conv(*_stacked(x, weights, windows)),
+            default=lambda x, weights: _conv(x, weights, windows),
         )
+    return _conv(x, weights, windows, groups)
 
-    def columns(x: Any, weights: Any) -> Any:
-        xw = _rows(x, windows)
-        column = xla.numpy().concatenate(
-            [_row(xw, i, windows) for i in range(windows[0].extent)], -1
-        )
-        product = column @ weights.reshape(-1, weights.shape[-1])
-        return product.reshape(x.shape[0], *outputs, weights.shape[-1])
 
-    few = math.prod(weights.shape[:-1]) <= _FEW
-    if len(windows) == 2 and groups == 1 and few and x.dtype == np.float32:
-        return _lax().platform_dependent(x, weights, cpu=columns, default=general)
-    return general(x, weights)
+def _conv(x: Any, weights: Any, windows: Windows, groups: int = 1) -> Any:
+    return _lax().conv_general_dilated(
+        x,
+        weights,
+        [w.stride for w in windows],
+        _pads(windows),
+        rhs_dilation=[w.dilation for w in windows],
+        dimension_numbers=_forward(len(windows)),
+        feature_group_count=groups,
+    )
+
+
+def _stacked(x: Any, weights: Any, windows: Windows) -> tuple[Any, Any, Windows]:
+    """The same convolution by a filter of one row: what its rows meet, side by side as channels.
+
+    The barrier keeps XLA from computing that again for every tap of the row.
+    """
+    first, *others = windows
+    padded = _padded(x, windows, np.zeros((), x.dtype))
+    rows = [padded[:, _places(i, first)] for i in range(first.extent)]
+    x = _lax().optimization_barrier(xla.numpy().concatenate(rows, -1))
+    depth_out = weights.shape[-1]
+    weights = xla.numpy().moveaxis(weights, 0, -3)
+    weights = weights.reshape(1, *(w.extent for w in others), x.shape[-1], depth_out)
+    row = Window(first.output, 1, 1, 1, first.output, 0, 0)
+    return x, weights, [row, *(w._replace(size=_span(w), before=0, after=0) for w in others)]
 
 
 def conv_backprop_input(shape: tuple[int, ...], weights: Any, g: Any, windows: Windows) -> Any:
@@ -95,34 +106,20 @@ def conv_backprop_input(shape: tuple[int, ...], weights: Any, g: Any, windows: W
 def conv_backprop_filter(x: Any, shape: tuple[int, ...], g: Any, windows: Windows) -> Any:
     groups = x.shape[-1] // shape[-2]
 
-    def general(x: Any, g: Any) -> Any:
-        pads = []
-        for w in windows:
-            needed = (w.extent - 1) * w.dilation + (w.output - 1) * w.stride + 1
-            pads.append((w.before, needed - w.size - w.before))
-        space = "DHW"[-len(windows) :]
-        return _lax().conv_general_dilated(
-            x,
-            g,
-            [w.dilation for w in windows],
-            pads,
-            rhs_dilation=[w.stride for w in windows],
-            dimension_numbers=(f"C{space}N", f"I{space}O", f"{space}NC"),
-            batch_group_count=groups,
-        )
-
-    def products(x: Any, g: Any) -> Any:
-        """One matrix product per row of the filter, over all pixels of the batch."""
-        xw, flat = _rows(x, windows), g.reshape(-1, shape[-1])
-        rows = [
-            _lax().dot_general(_row(xw, i, windows), flat, (((0,), (0,)), ((), ())))
-            for i in range(windows[0].extent)
-        ]
-        return xla.numpy().stack(rows).reshape(shape)
-
-    if len(windows) == 2 and groups == 1 and x.dtype in (np.float32, np.float64):
-        return _lax().platform_dependent(x, g, cpu=products, default=general)
-    return general(x, g)
+    pads = []
+    for w in windows:
+        needed = (w.extent - 1) * w.dilation + (w.output - 1) * w.stride + 1
+        pads.append((w.before, needed - w.size - w.before))
+    space = "DHW"[-len(windows) :]
+    return _lax().conv_general_dilated(
+        x,
+        g,
+        [w.dilation for w in windows],
+        pads,
+        rhs_dilation=[w.stride for w in windows],
+        dimension_numbers=(f"C{space}N", f"I{space}O", f"{space}NC"),
+        batch_group_count=groups,
+    )
 
 
 def depthwise_conv(x: Any, weights: Any, windows: Windows) -> Any:
@@ -254,16 +251,13 @@ def _unpadded(padded: Any, windows: Windows) -> Any:
 
 def _at(padded: Any, tap: tuple[int, ...], windows: Windows) -> Any:
     """The elements that stand at ``tap`` of their windows: ``[batch, *outputs, channels]``."""
-    starts = [i * w.dilation for i, w in zip(tap, windows, strict=True)]
-    return padded[
-        (
-            slice(None),
-            *(
-                slice(s, s + (w.output - 1) * w.stride + 1, w.stride)
-                for s, w in zip(starts, windows, strict=True)
-            ),
-        )
-    ]
+    return padded[(slice(None), *map(_places, tap, windows))]
+
+
+def _places(tap: int, w: Window) -> slice:
+    """Where the elements at ``tap`` of the windows along a dimension are."""
+    start = tap * w.dilation
+    return slice(start, start + (w.output - 1) * w.stride + 1, w.stride)
 
 
 def _spread(part: Any, tap: tuple[int, ...], windows: Windows) -> Any:
@@ -303,27 +297,3 @@ def _from_tiles(parts: Any, shape: tuple[int, ...], windows: Windows) -> Any:
     # [*extents, batch, *outputs, c] -> [batch, output, extent, output, extent, ..., c]
     order = [n, *itertools.chain(*((n + 1 + i, i) for i in range(n))), 2 * n + 1]
     return parts.transpose(order).reshape(shape)
-
-
-def _rows(x: Any, windows: Windows) -> Any:
-    """``x`` padded, with the taps of a filter's row side by side: ``[n, height, outputs, kw * c]``.
-
-    The barrier keeps XLA from fusing it into its many readers, which would each compute it again.
-    """
-    padded = _padded(x, windows, np.zeros((), x.dtype))
-    w = windows[1]
-    columns = [
-        padded[:, :, j * w.dilation : j * w.dilation + (w.output - 1) * w.stride + 1 : w.stride]
-        for j in range(w.extent)
-    ]
-    if len(columns) == 1:
-        return columns[0]
-    return _lax().optimization_barrier(xla.numpy().concatenate(columns, -1))
-
-
-def _row(rows: Any, i: int, windows: Windows) -> Any:
-    """What row ``i`` of the filter meets: ``[n * outputs, kw * c]``."""
-    w = windows[0]
-    start = i * w.dilation
-    part = rows[:, start : start + (w.output - 1) * w.stride + 1 : w.stride]
-    return part.reshape(-1, part.shape[-1])
