@@ -6,7 +6,7 @@ import os
 import re
 
 from flowray.proto import errors
-from flowray.proto.file_errors import translated
+from flowray.proto.file_errors import from_os_error, translated
 
 _SCHEME = re.compile(rb"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
@@ -26,8 +26,12 @@ def local_path(path: bytes) -> bytes:
 
 def read(path: bytes) -> bytes:
     """All that is in the file."""
-    with translated(path), open(local_path(path), "rb") as file:
-        return file.read()
+    try:
+        # Unbuffered, and without the block of ``translated``: pipelines read many small files.
+        with open(local_path(path), "rb", buffering=0) as file:
+            return file.readall()
+    except OSError as error:
+        raise from_os_error(error, path) from None
 
 
 def write(path: bytes, contents: bytes) -> None:

@@ -56,6 +56,11 @@ def join(parts: Sequence[Buffer]) -> bytes:
     return b"".join(parts)[_TOTAL.size :]
 
 
+def body(frame: memoryview) -> memoryview:
+    """Of all parts of ``pack``, one after the other: what ``unpack`` takes."""
+    return frame[_TOTAL.size :]
+
+
 def read_frame(line: socket.socket) -> memoryview:
     """The next frame. Raises LaneClosedError: the stream ended, or broke."""
     (size,) = _TOTAL.unpack(read_exactly(line, _TOTAL.size))

@@ -20,10 +20,22 @@ class Function:
     A call runs the body's instructions the way that the calling kernel is run: on numpy arrays, or
     traced when a segment is compiled. Any number of threads may call it at the same time; threads
     of a kernel's own interpret.
+
+    Args:
+        name: the function's.
+        load: makes the program of its body.
+        definitions: the library that it is in, with its own definition and those of what it calls;
+            None for one that has no definition.
     """
 
-    def __init__(self, name: str, load: Callable[[], Program]) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Program],
+        definitions: Mapping[str, graph_pb2.FunctionDef] | None = None,
+    ) -> None:
         self.name = name
+        self.definitions = definitions or {}
         self._load = load
         self._program: Program | None = None
         self._lock = threading.RLock()
@@ -108,5 +120,6 @@ class FunctionLibrary:
                 lambda: self._load(
                     call.name, functions.body_of(definition, call.attr, self._definitions)
                 ),
+                self._definitions,
             )
         return found

@@ -11,13 +11,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from flowray.proto import errors
-from flowray.worker.data.dataset import DatasetIterator, Element
+from flowray.worker.data.dataset import DatasetIterator, Element, Made
 from flowray.worker.executor import (
     Cancellation,
     CompileMode,
@@ -27,18 +27,19 @@ from flowray.worker.executor import (
     running,
 )
 
-Make = Callable[[Element], Element | None]
-"""What is made of an element of the source; None says that the end is reached."""
+Make = Callable[[Sequence[Element]], Sequence[Made]]
+"""Makes something of each of some elements."""
 
 
 class BackgroundIterator(DatasetIterator):
-    """What ``make`` makes of the elements of a source, up to ``capacity`` of them in advance.
+    """What ``make`` makes of the elements of a source, some of them in advance.
 
     Args:
         source: is read by one thread at a time.
         make: is called by several; None gives the elements as they are.
+        at_once: how many elements ``make`` shall get, if so many are there; None: one.
         threads: how many there are; the first call of ``get_next`` starts them.
-        capacity: how many elements may be in work or wait to be fetched.
+        capacity: how many times ``at_once`` elements may be in work or wait to be fetched.
         in_order: whether they come in the source's order, or as they get ready.
     """
 
@@ -48,12 +49,13 @@ class BackgroundIterator(DatasetIterator):
         self,
         source: DatasetIterator,
         make: Make | None = None,
+        at_once: Callable[[], int] | None = None,
         *,
         threads: int = 1,
         capacity: int,
         in_order: bool = True,
     ) -> None:
-        self._work = _Work(source, make, threads, capacity, in_order)
+        self._work = _Work(source, make, at_once or _one, threads, capacity, in_order)
 
     def start(self) -> None:
         """Starts the threads, before anybody asks for an element."""
@@ -78,6 +80,13 @@ class BackgroundIterator(DatasetIterator):
             work.close()
 
 
+def _one() -> int:
+    return 1
+
+
+_READ_SECONDS: Final = 1e-3
+"""How long a thread reads on, for more elements at once, while those that it has wait."""
+
 _EXIT_SECONDS: Final = 5.0
 """How long the end of the process waits for an element that is being made."""
 
@@ -100,12 +109,14 @@ class _Work:
         self,
         source: DatasetIterator,
         make: Make | None,
+        at_once: Callable[[], int],
         threads: int,
         capacity: int,
         in_order: bool,
     ) -> None:
         self._source = source
         self._make = make
+        self._at_once = at_once
         self._threads = threads
         self._capacity = capacity
         self._in_order = in_order
@@ -219,8 +230,8 @@ class _Work:
         try:
             interpreter = Interpreter(self._cancellation, compile=self._compile)
             with running(interpreter), np.errstate(all="ignore"):
-                while (slot := self._next_slot()) is not None:
-                    self._fill(*slot)
+                while slots := self._next_slots():
+                    self._fill(slots)
         finally:
             with self._lock:
                 self._running -= 1
@@ -228,48 +239,73 @@ class _Work:
             if is_last:
                 self._source.close()
 
-    def _next_slot(self) -> tuple[_Slot, Element | None, errors.OpError | None] | None:
-        """A place in the queue, and the element of the source that it is for; None at the end."""
+    def _next_slots(self) -> list[_Slot]:
+        """Places in the queue, each with an element of the source or an error; none at the end."""
         with self._may_work:
             while not (self._has_ended or self._may_read()):
                 self._may_work.wait()
             if self._has_ended:
-                return None
+                return []
             self._is_reading = True
-        element, error, has_ended = None, None, False
-        try:
-            element = self._source.get_next()
-            has_ended = element is None
-        except Exception as failure:
-            error = _as_op_error(failure)
+            room = self._at_once() * self._capacity - len(self._slots)
+        slots, has_ended = self._read(min(self._at_once(), room))
         with self._lock:
             self._is_reading = False
-            if has_ended or self._has_ended:
+            if self._has_ended:
+                return []
+            self._slots.extend(slots)
+            if has_ended:
                 self._has_ended = True
                 self._may_work.notify_all()
                 self._may_fetch.notify_all()
-                return None
+            else:
+                self._may_work.notify()
+        return slots
+
+    def _read(self, count: int) -> tuple[list[_Slot], bool]:
+        """Up to ``count`` elements of the source, and whether that was the end of it."""
+        slots: list[_Slot] = []
+        until = time.monotonic() + _READ_SECONDS
+        while len(slots) < count and not (slots and time.monotonic() > until):
             slot = _Slot()
-            self._slots.append(slot)
-            self._may_work.notify()
-            return slot, element, error
+            try:
+                slot.element = self._source.get_next()
+            except Exception as failure:
+                slot.error = _as_op_error(failure)
+            if slot.element is None and slot.error is None:
+                return slots, True
+            slots.append(slot)
+        return slots, False
 
     def _may_read(self) -> bool:
-        return not self._is_reading and not self._is_paused and len(self._slots) < self._capacity
+        if self._is_reading or self._is_paused:
+            return False
+        return len(self._slots) < self._at_once() * self._capacity
 
-    def _fill(self, slot: _Slot, element: Element | None, error: errors.OpError | None) -> None:
-        if error is None and self._make is not None:
-            assert element is not None
-            try:
-                element = self._make(element)
-            except Exception as failure:
-                element, error = None, _as_op_error(failure)
+    def _fill(self, slots: Sequence[_Slot]) -> None:
+        for slot, made in self._made(slots):
+            if isinstance(made, errors.OpError):
+                slot.element, slot.error = None, made
+            else:
+                slot.element = made
         with self._lock:
-            slot.element, slot.error, slot.is_ready = element, error, True
-            if element is None and error is None:
-                self._has_ended = True  # no more need be read
-                self._may_work.notify_all()
+            for slot in slots:
+                slot.is_ready = True
+                if slot.element is None and slot.error is None:
+                    self._has_ended = True  # no more need be read
+                    self._may_work.notify_all()
             self._may_fetch.notify_all()
+
+    def _made(self, slots: Sequence[_Slot]) -> Iterable[tuple[_Slot, Made]]:
+        """What is made of those that have an element."""
+        if self._make is None:
+            return ()
+        full = [slot for slot in slots if slot.error is None]
+        try:
+            made = self._make([slot.element for slot in full if slot.element is not None])
+        except Exception as failure:
+            return [(slot, _as_op_error(failure)) for slot in full]
+        return zip(full, made, strict=True)
 
 
 _running_threads: weakref.WeakKeyDictionary[threading.Thread, _Work] = weakref.WeakKeyDictionary()

@@ -19,6 +19,9 @@ Array = np.ndarray[Any, Any]
 Element = tuple[Array, ...]
 """The components of an element: numpy arrays, as kernels take and give them."""
 
+Made = Element | errors.OpError | None
+"""What became of an element: another one, an error, or None: the end of the dataset."""
+
 INFINITE: Final = -1
 UNKNOWN: Final = -2
 

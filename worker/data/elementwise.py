@@ -38,10 +38,21 @@ def call(function: ElementFunction, element: Element, keep_count: bool = False) 
         return as_element(function(*element))
     except errors.OutOfRangeError as error:
         if keep_count:
-            raise errors.invalid_argument(
-                f"Function invocation produced OutOfRangeError: {error.message}"
-            ) from None
+            raise _mistake(error) from None
         return None
+
+
+def made(
+    answer: Sequence[Any] | errors.OpError, keep_count: bool
+) -> Element | errors.OpError | None:
+    """As ``call``, of what a call returned or failed with; the error is returned."""
+    if isinstance(answer, errors.OutOfRangeError):
+        return _mistake(answer) if keep_count else None
+    return answer if isinstance(answer, errors.OpError) else as_element(answer)
+
+
+def _mistake(error: errors.OutOfRangeError) -> errors.OpError:
+    return errors.invalid_argument(f"Function invocation produced OutOfRangeError: {error.message}")
 
 
 class MapIterator(Derived):

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from flowray.proto import errors
 from flowray.worker import executor
 from flowray.worker.checks import RunAgainError
+from flowray.worker.data import helpers
+from flowray.worker.data.dataset import Element
 from flowray.worker.executor import Interpreter, as_host_value
 from flowray.worker.function import Function
 from flowray.worker.state import StateStore
@@ -30,7 +33,10 @@ if TYPE_CHECKING:
 _CHEAP_SECONDS: Final = 150e-6
 _CALLS_TO_JUDGE: Final = 16
 _CALLS_BEFORE_COMPILING: Final = 3
-_MOST_PROGRAMS: Final = 32  # of one unit: where every picture has a size of its own, nothing helps
+_MOST_AT_ONCE: Final = 16
+_SECONDS_AT_ONCE: Final = 3e-3
+_MOST_PROGRAMS: Final = 8  # a shape that is rarer than that among the first calls gets none
+_MOST_SHAPES: Final = 256  # are counted
 
 
 class ElementCaller:
@@ -47,19 +53,23 @@ class ElementCaller:
 
     def __call__(self, *components: Any) -> Sequence[Any]:
         how = executor.current()
-        if not self._may_compile(how):
-            return self._function(*components, *self._captures)
-        assert isinstance(how, Interpreter)
-        program = self._function.program
-        slots = self._function.slots(how, (*components, *self._captures))
-        pieces = self._pieces
-        if pieces is None:
-            pieces = self._pieces = _pieces_of(program)
         begin = time.perf_counter()
-        for piece in pieces:
-            piece.run(how, slots)
+        if self._may_compile(how):
+            assert isinstance(how, Interpreter)
+            outputs = self._run_pieces(how, components)
+        else:
+            outputs = self._function(*components, *self._captures)
         self._calls += 1
         self._quickest = min(self._quickest, time.perf_counter() - begin)
+        return outputs
+
+    def _run_pieces(self, how: Interpreter, components: Sequence[Any]) -> Sequence[Any]:
+        program = self._function.program
+        slots = self._function.slots(how, (*components, *self._captures))
+        if self._pieces is None:
+            self._pieces = _pieces_of(program)
+        for piece in self._pieces:
+            piece.run(how, slots)
         return [np.asarray(slots[slot]) for slot in program.outputs]
 
     def _may_compile(self, how: executor.Executor) -> bool:
@@ -67,19 +77,78 @@ class ElementCaller:
             return False
         if self._pieces is not None and not any(piece.segment for piece in self._pieces):
             return False
-        is_cheap = self._calls >= _CALLS_TO_JUDGE and self._quickest < _CHEAP_SECONDS
-        return not is_cheap or how.compile == "eager"
+        return not self._is_cheap or how.compile == "eager"
+
+    @property
+    def _is_judged(self) -> bool:
+        return self._calls >= _CALLS_TO_JUDGE
+
+    @property
+    def _is_cheap(self) -> bool:
+        return self._is_judged and self._quickest < _CHEAP_SECONDS
+
+
+class SharedCaller(ElementCaller):
+    """An ElementCaller for several threads, and for several elements at once.
+
+    What takes long and is not compiled, helpers do: threads would get into each other's way.
+    """
+
+    __slots__ = ("_has_helpers", "_is_decided", "_shared")
+
+    def __init__(self, function: Function, captures: Sequence[Any]) -> None:
+        super().__init__(function, captures)
+        self._is_decided = False
+        self._shared: helpers.Shared | None = None
+        self._has_helpers = False
+
+    @property
+    def at_once(self) -> int:
+        """For how many elements ``each`` is best called: passing one on takes time as well.
+
+        One for functions with effects, so that these come no sooner than they must.
+        """
+        if self._shared is None:
+            return 1
+        return max(1, min(_MOST_AT_ONCE, int(_SECONDS_AT_ONCE / self._quickest)))
+
+    def each(self, elements: Sequence[Element]) -> Sequence[helpers.Answer]:
+        """The results of a call for each element, or the errors."""
+        if self._is_judged and not self._is_decided:
+            self._is_decided = True
+            self._decide()
+        if self._has_helpers and self._shared is not None:
+            answers = helpers.helpers.each(self._shared, elements)
+            if answers is not None:
+                return answers
+        return [self._answer(element) for element in elements]
+
+    def _decide(self) -> None:
+        how = executor.current()
+        if isinstance(how, Interpreter) and how.compile == "background":
+            self._shared = helpers.shared(self._function, self._captures)
+        is_compiled = any(piece.is_compiled for piece in self._pieces or ())
+        self._has_helpers = not self._is_cheap and not is_compiled
+
+    def _answer(self, element: Element) -> helpers.Answer:
+        try:
+            return self(*element)
+        except errors.OpError as error:
+            return error
 
 
 class _Piece:
     """A unit of the function's body, and what of it is compiled."""
 
-    __slots__ = ("_counts", "_unit", "segment")
+    __slots__ = ("_counts", "_slow_runs", "_unit", "is_compiled", "segment")
 
     def __init__(self, unit: Unit, segment: Segment | None) -> None:
         self._unit = unit
         self.segment = segment
+        self.is_compiled = False
+        """Whether there are programs for some shapes, or soon will be."""
         self._counts: Counter[Key] = Counter()
+        self._slow_runs = 0
 
     def run(self, how: Interpreter, slots: list[Any]) -> None:
         segment = self.segment
@@ -105,10 +174,13 @@ class _Piece:
             self._note_slow_run(key, slots, segment)
 
     def _note_slow_run(self, key: Key, slots: list[Any], segment: Segment) -> None:
-        if key not in self._counts and len(self._counts) >= _MOST_PROGRAMS:
+        self._slow_runs += 1
+        if key not in self._counts and len(self._counts) >= _MOST_SHAPES:
             return
         self._counts[key] += 1
-        if self._counts[key] == _CALLS_BEFORE_COMPILING:
+        # Of shapes of which each is rare, a program would never make good what compiling it takes.
+        if self._counts[key] == max(_CALLS_BEFORE_COMPILING, self._slow_runs // _MOST_PROGRAMS):
+            self.is_compiled = True
             segment.compile_in_background(key, slots, _segments().compiler())
 
 

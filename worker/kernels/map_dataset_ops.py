@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flowray.proto import errors
@@ -12,10 +13,12 @@ from flowray.worker.data.dataset import (
     Dataset,
     DatasetIterator,
     Element,
+    Made,
     as_variant,
     dataset_of,
 )
 from flowray.worker.data.elementwise import ElementFunction, as_element
+from flowray.worker.data.functions import SharedCaller
 from flowray.worker.data.kernels import (
     AUTOTUNE,
     Array,
@@ -47,20 +50,23 @@ def mapped(
 
 
 def mapped_in_parallel(
-    source: Dataset, function: ElementFunction, types: Types, shapes: Shapes, keep_count: bool,
-    calls: int, in_order: bool,
+    source: Dataset, f: Function, captures: Sequence[Any], types: Types, shapes: Shapes,
+    keep_count: bool, calls: int, in_order: bool,
 ) -> Dataset:  # fmt: skip
-    def make(element: Element) -> Element | None:
-        return elementwise.call(function, element, keep_count)
+    caller = SharedCaller(f, captures)
+
+    def make(elements: Sequence[Element]) -> Sequence[Made]:
+        return [elementwise.made(answer, keep_count) for answer in caller.each(elements)]
 
     return Dataset(
         types,
         shapes,
         lambda: BackgroundIterator(
-            source.iterator(), make, threads=threads(calls), capacity=calls, in_order=in_order
+            source.iterator(), make, lambda: caller.at_once,
+            threads=threads(calls), capacity=calls, in_order=in_order,
         ),
         source.cardinality if keep_count else UNKNOWN,
-    )
+    )  # fmt: skip
 
 
 @dataset_kernel("MapDataset", "ExperimentalMapDataset")
@@ -81,7 +87,7 @@ def parallel_map_dataset(
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
     return mapped_in_parallel(
-        dataset_of(input_dataset), bound(f, other_arguments), output_types, output_shapes,
+        dataset_of(input_dataset), f, other_arguments, output_types, output_shapes,
         preserve_cardinality, parallelism(num_parallel_calls), not sloppy,
     )  # fmt: skip
 
@@ -93,7 +99,7 @@ def parallel_map_dataset_v2(
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
     return mapped_in_parallel(
-        dataset_of(input_dataset), bound(f, other_arguments), output_types, output_shapes,
+        dataset_of(input_dataset), f, other_arguments, output_types, output_shapes,
         preserve_cardinality, parallelism(num_parallel_calls), deterministic != b"false",
     )  # fmt: skip
 
@@ -106,7 +112,7 @@ def map_and_batch_dataset(
 ) -> Dataset:  # fmt: skip
     # The source of the batches has no types of its own: nobody gets to see its elements.
     rows = mapped_in_parallel(
-        dataset_of(input_dataset), bound(f, other_arguments), [], [], preserve_cardinality,
+        dataset_of(input_dataset), f, other_arguments, [], [], preserve_cardinality,
         parallelism(num_parallel_calls), in_order=True,
     )  # fmt: skip
     batches = batched(

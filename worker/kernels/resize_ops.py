@@ -96,7 +96,7 @@ def _product(xp: Any, a: Any, b: Any) -> Any:
 # Bilinear ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Between:
     """For each output pixel of an axis: its two neighbours, and its distance from the lower one."""
 
@@ -118,6 +118,7 @@ class _Between:
         distance = self.distance.reshape(-1, *[1] * (x.ndim - axis - 1))
         return first + (xp.take(x, self.upper, axis=axis) - first) * distance
 
+    @functools.lru_cache(maxsize=256)  # noqa: B019 (these live as long as the cache of ``of``)
     def of_channels(self, channels: int) -> _Between:
         """The same for an axis on which the channels of each pixel lie one after the other."""
         offsets = np.arange(channels)
