@@ -289,6 +289,9 @@ class _MonitoredSession:
                 if not self._should_recover:
                     raise
                 self._tell_lost("while a session was created", error)
+            except BaseException:  # nobody gets this object, and so nobody else can close it
+                self._drop_session()
+                raise
 
     def _tell_lost(self, when: str, error: errors.OpError) -> None:
         logging.info(

@@ -221,6 +221,23 @@ def test_a_lost_task_makes_a_new_session(tmp_path):
         assert session.run(step) >= 1
 
 
+def test_a_hook_that_fails_at_the_start_leaves_no_session_behind():
+    seen = []
+
+    class Fails(tf.train.SessionRunHook):
+        def after_create_session(self, session, coord):
+            seen.append((session, coord))
+            raise ValueError("not like this")
+
+    count_up()
+    with pytest.raises(ValueError, match="not like this"):
+        tf.train.MonitoredTrainingSession(hooks=[Fails()])
+    [(session, coordinator)] = seen
+    assert coordinator.should_stop()
+    with pytest.raises(RuntimeError, match="closed Session"):
+        session.run(tf.global_variables())
+
+
 def test_a_step_function_may_stop():
     op = count_up()
 
