@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -58,12 +59,8 @@ class Instruction:
     plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        function, attrs = self.function, dict(self.attrs)
-        if self.state is not None:
-            attrs["state"] = self.state
-        self.call = (
-            (lambda *args: function(np, *args, **attrs)) if attrs else (lambda *a: function(np, *a))
-        )
+        attrs = self.attrs if self.state is None else {**self.attrs, "state": self.state}
+        self.call = functools.partial(self.function, np, **attrs)
         self.plain = not self.reads and all(isinstance(a, int) for a in self.args)
 
     @property
