@@ -30,7 +30,7 @@ SIZE = (64, 64)
 RATE = 0.05
 CHUNK = 100
 SAVING = {
-    f"ms of a step on a batch of 4, the median of {CHUNK} steps": None,
+    f"ms of a step on a batch of {BATCH}, the median of {CHUNK} steps": None,
     f"... with events and a checkpoint every {CHUNK} steps": CHUNK,
     "... with events and a checkpoint every 10 steps": 10,
 }
@@ -75,9 +75,9 @@ def sides() -> Sides:
     return found
 
 
-def inputs(side: SimpleNamespace, folder: Path, epochs: int | None, batch: int = BATCH) -> Any:
+def inputs(side: SimpleNamespace, folder: Path, epochs: int | None) -> Any:
     return side.get_input_fn(
-        f"{folder}/train/*/*.jpg", image_size=SIZE, shuffle=True, batch_size=batch,
+        f"{folder}/train/*/*.jpg", image_size=SIZE, shuffle=True, batch_size=BATCH,
         num_epochs=epochs,
     )()  # fmt: skip
 
@@ -139,7 +139,7 @@ def stepping(
     tf = side.tf
     with folder_for(tf) as directory, tf.Graph().as_default():
         with tf.Session() as session:  # one batch, so that reading it is no part of this
-            features, labels = inputs(side, folder, None, batch=4)
+            features, labels = inputs(side, folder, None)
             image, label = session.run([features["image"], labels])
         step = training(side, {"image": tf.constant(image)}, tf.constant(label))
         saving = {} if every is None else {

@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
+
+import numpy as np
 
 from flowray.proto import errors, lane
-from flowray.worker.data.helpers import Line, Shared
-from flowray.worker.runtime import Runtime, RuntimeOptions
+from flowray.worker import program as programs
+from flowray.worker.data.dataset import Element
+from flowray.worker.data.helpers import Answer, Line, Shared
+from flowray.worker.executor import Interpreter, current, running
+from flowray.worker.memory import keep_freed_memory
+from flowray.worker.state import StateStore
 
 logger = logging.getLogger("flowray.worker")
 
@@ -24,39 +29,41 @@ def serve(line: Line) -> None:
     ``Shared`` and elements, which is answered by what the function makes of each: the components,
     or an OpError.
     """
-    runtime = _runtime()
-    captures: dict[str, Sequence[Any]] = {}
-    try:
+    functions: dict[str, _Function] = {}
+    # Nothing is compiled: XLA would cost every helper a second and its memory.
+    with running(Interpreter()), np.errstate(all="ignore"):
         while True:
             match line.receive():
-                case None:
-                    runtime, captures = _runtime(), {}
                 case Shared() as shared:
-                    runtime.register(shared.stage)
-                    captures[shared.stage.handle] = shared.captures
+                    functions[shared.stage.handle] = _Function(shared)
+                case None:
+                    functions.clear()
                 case handle, elements:
-                    answers = [_made(runtime, handle, (*e, *captures[handle])) for e in elements]
-                    line.send(answers)
-    except lane.LaneClosedError as end:
-        logger.debug("a helper ends: %s", end)
+                    line.send([functions[handle].answer(element) for element in elements])
 
 
-def _runtime() -> Runtime:
-    # Nothing is compiled: XLA would cost every helper a second and its memory.
-    return Runtime("/job:helper/replica:0/task:0", RuntimeOptions("never", gpus=0))
+class _Function:
+    def __init__(self, shared: Shared) -> None:
+        self._program = programs.load(shared.stage, StateStore(""))
+        self._captures = shared.captures
 
-
-def _made(runtime: Runtime, handle: str, inputs: Sequence[Any]) -> Sequence[Any] | errors.OpError:
-    try:
-        return runtime.run(handle, 0, inputs)[0]
-    except errors.OpError as error:
-        return error
-    except Exception as error:
-        logger.exception("a helper failed")
-        return errors.internal(f"{type(error).__name__}: {error}")
+    def answer(self, element: Element) -> Answer:
+        program = self._program
+        slots = program.base.copy()
+        for slot, value in zip(program.inputs, (*element, *self._captures), strict=True):
+            slots[slot] = value
+        try:
+            current().run(program.instructions, slots)
+        except errors.OpError as error:
+            return error
+        return [np.asarray(slots[slot]) for slot in program.outputs]
 
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as end:
         end.settimeout(_IDLE_SECONDS)
-        serve(Line(end, int(sys.argv[2])))
+        keep_freed_memory()
+        try:
+            serve(Line(end, int(sys.argv[2])))
+        except lane.LaneClosedError as error:
+            logger.debug("a helper ends: %s", error)

@@ -1,8 +1,8 @@
 """Processes that call functions for the threads of a pipeline.
 
 Most of what an element costs is Python, of which a process runs one line at a time, however many
-threads it has. A helper is a process with a runtime, to which functions and then elements are sent.
-It ends with the process that started it, or when it was not asked anything for a while.
+threads it has. A helper is a process that is sent functions, and then elements, and interprets. It
+ends with the process that started it, or when it was not asked anything for a while.
 """
 
 from __future__ import annotations
