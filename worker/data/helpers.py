@@ -41,6 +41,7 @@ _LOOK_MILLISECONDS: Final = 500
 """How often who waits for an answer looks whether it is still wanted."""
 _MEMORY_BYTES: Final = 32 << 20
 _SMALL_BYTES: Final = 4096
+_MOST_HELPERS: Final = 32  # of 70 MB each; more than this process can keep busy
 _MOST_FUNCTIONS: Final = 64  # that a helper keeps, captures included
 _IN_HELPER: Final = "FLOWRAY_HELPER"
 """Set in helpers, which have none themselves."""
@@ -311,11 +312,12 @@ def _can_travel(value: Any) -> bool:
 _numbers = itertools.count()
 
 
-def _processors() -> int:
+def cpus() -> int:
+    """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _CAN_HELP: Final = hasattr(os, "memfd_create") and _IN_HELPER not in os.environ
 
-helpers = Helpers(_processors() if _CAN_HELP else 0)
+helpers = Helpers(min(cpus(), _MOST_HELPERS) if _CAN_HELP else 0)
 atexit.register(helpers.close)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -20,6 +19,7 @@ from flowray.worker.data.dataset import (
 )
 from flowray.worker.data.elementwise import ElementFunction
 from flowray.worker.data.functions import ElementCaller
+from flowray.worker.data.helpers import cpus
 from flowray.worker.function import Function
 from flowray.worker.kernels.registry import add_kernel
 
@@ -58,10 +58,6 @@ def positive(name: str, value: Any) -> int:
     if number <= 0:
         raise errors.invalid_argument(f"{name} must be greater than zero.")
     return number
-
-
-def cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parallelism(value: Any) -> int:

@@ -19,6 +19,7 @@ from flowray.worker.data.dataset import (
 )
 from flowray.worker.data.elementwise import ElementFunction, as_element
 from flowray.worker.data.functions import SharedCaller
+from flowray.worker.data.helpers import cpus
 from flowray.worker.data.kernels import (
     AUTOTUNE,
     Array,
@@ -26,7 +27,6 @@ from flowray.worker.data.kernels import (
     Types,
     batched,
     bound,
-    cpus,
     dataset_kernel,
     parallelism,
     positive,
