@@ -73,7 +73,7 @@ class ShuffleIterator(DatasetIterator):
         return element
 
     def _fill(self) -> None:
-        cancellation = current_cancellation()
+        cancellation = current_cancellation() if self._held < self._size - 1 else None
         while self._held < self._size:
             if self._current is None:
                 if self._started == self._count:
@@ -92,7 +92,8 @@ class ShuffleIterator(DatasetIterator):
                 self._current = None
                 if self._is_fresh and self._count < 0:
                     self._count = self._started  # nothing came, so nothing ever will
-            cancellation.check()
+            if cancellation is not None:  # that is, unless one element was missing
+                cancellation.check()
 
     def save(self) -> Any:
         state = super().save()
