@@ -191,6 +191,11 @@ class Helpers:
     """Up to ``limit`` helpers for all threads of this process, started when there is work."""
 
     def __init__(self, limit: int) -> None:
+        self._begin(limit)
+        # A forked process must not talk to the helpers of its parent.
+        os.register_at_fork(after_in_child=lambda: self._begin(limit))
+
+    def _begin(self, limit: int) -> None:
         self._limit = limit
         self._free: list[Helper] = []
         self._all: list[Helper] = []

@@ -224,6 +224,28 @@ def test_a_helper_ends_with_the_process_that_started_it() -> None:
         threading.Event().wait(0.05)
 
 
+_FORK = """
+import os
+from flowray.worker.data.helpers import Helpers
+pool = Helpers(1)
+with pool._changed:
+    pool._start_one()
+    assert pool._changed.wait_for(lambda: pool._free, 60)
+helper = pool._all[0]
+if os.fork() == 0:
+    pool.close()  # as at its end
+    os._exit(len(pool._all))
+_, status = os.wait()
+assert status == 0, status
+assert helper._process.poll() is None
+pool.close()
+"""
+
+
+def test_a_forked_process_leaves_its_parents_helpers_alone() -> None:
+    subprocess.run([sys.executable, "-c", _FORK], check=True, timeout=120)
+
+
 def _state(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat") as file:
