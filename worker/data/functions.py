@@ -63,6 +63,13 @@ class ElementCaller:
         self._quickest = min(self._quickest, time.perf_counter() - begin)
         return outputs
 
+    def answer(self, element: Element) -> helpers.Answer:
+        """The result of a call, or the error that it raised."""
+        try:
+            return self(*element)
+        except errors.OpError as error:
+            return error
+
     def _run_pieces(self, how: Interpreter, components: Sequence[Any]) -> Sequence[Any]:
         program = self._function.program
         slots = self._function.slots(how, (*components, *self._captures))
@@ -124,7 +131,7 @@ class SharedCaller(ElementCaller):
                 took = (time.perf_counter() - begin) / len(elements)
                 self._quickest = min(self._quickest, took)  # the first calls were slow ones
                 return answers
-        return [self._answer(element) for element in elements]
+        return [self.answer(element) for element in elements]
 
     def _decide(self) -> None:
         how = executor.current()
@@ -132,12 +139,6 @@ class SharedCaller(ElementCaller):
             self._shared = helpers.shared(self._function, self._captures)
         is_compiled = any(piece.is_compiled for piece in self._pieces or ())
         self._has_helpers = not self._is_cheap and not is_compiled
-
-    def _answer(self, element: Element) -> helpers.Answer:
-        try:
-            return self(*element)
-        except errors.OpError as error:
-            return error
 
 
 class _Piece:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from flowray.proto import errors, lane
+from flowray.proto import lane
 from flowray.worker import program as programs
-from flowray.worker.data.dataset import Element
+from flowray.worker.data.functions import ElementCaller
 from flowray.worker.data.helpers import Answer, Line, Shared
-from flowray.worker.executor import Interpreter, current, running
+from flowray.worker.executor import Interpreter, running
+from flowray.worker.function import Function
 from flowray.worker.memory import keep_freed_memory
 from flowray.worker.state import StateStore
 
@@ -27,36 +29,27 @@ def serve(line: Line) -> None:
 
     A request is a ``Shared``, which is kept; None: what is kept is dropped; or the handle of a
     ``Shared`` and elements, which is answered by what the function makes of each: the components,
-    or an OpError.
+    or an OpError. The others are answered by nothing.
     """
-    functions: dict[str, _Function] = {}
+    functions: dict[str, ElementCaller] = {}
     # Nothing is compiled: XLA would cost every helper a second and its memory.
     with running(Interpreter()), np.errstate(all="ignore"):
         while True:
+            answers: Sequence[Answer] = ()
             match line.receive():
                 case Shared() as shared:
-                    functions[shared.stage.handle] = _Function(shared)
+                    functions[shared.stage.handle] = _caller(shared)
                 case None:
                     functions.clear()
                 case handle, elements:
-                    line.send([functions[handle].answer(element) for element in elements])
+                    answers = [functions[handle].answer(element) for element in elements]
+            line.send(answers)
 
 
-class _Function:
-    def __init__(self, shared: Shared) -> None:
-        self._program = programs.load(shared.stage, StateStore(""))
-        self._captures = shared.captures
-
-    def answer(self, element: Element) -> Answer:
-        program = self._program
-        slots = program.base.copy()
-        for slot, value in zip(program.inputs, (*element, *self._captures), strict=True):
-            slots[slot] = value
-        try:
-            current().run(program.instructions, slots)
-        except errors.OpError as error:
-            return error
-        return [np.asarray(slots[slot]) for slot in program.outputs]
+def _caller(shared: Shared) -> ElementCaller:
+    stage = shared.stage
+    function = Function(stage.handle, lambda: programs.load(stage, StateStore("")))
+    return ElementCaller(function, shared.captures)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import numpy as np
 from flowray.proto import errors, graph_pb2, lane, types_pb2
 from flowray.proto.stage import Stage
 from flowray.worker.data.dataset import Element
-from flowray.worker.executor import Cancellation, current_cancellation
+from flowray.worker.executor import current_cancellation
 from flowray.worker.function import Function
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Helper:
         self._readable.register(self._socket, select.POLLIN)
         self._known: set[str] = set()
         try:
-            self._ask(("", ()), Cancellation())
+            self._ask(None)
         except HelperLostError:
             self.close()
             raise
@@ -138,28 +138,24 @@ class Helper:
         handle = shared.stage.handle
         if handle not in self._known:
             if len(self._known) == _MOST_FUNCTIONS:
-                self._send(None)
+                self._ask(None)
                 self._known.clear()
-            self._send(shared)
+            self._ask(shared)
             self._known.add(handle)
-        return self._ask((handle, elements), current_cancellation())
+        return self._ask((handle, elements))
 
-    def _ask(self, request: Any, cancellation: Cancellation) -> Sequence[Answer]:
-        self._send(request)
-        while not self._readable.poll(_LOOK_MILLISECONDS):
-            if cancellation.cancelled:
-                raise HelperLostError("its answer is not wanted")
+    def _ask(self, request: Any) -> Sequence[Answer]:
+        """The answer. What is asked next must wait for it: both go through the same memory."""
+        cancellation = current_cancellation()
         try:
+            self._line.send(request)
+            while not self._readable.poll(_LOOK_MILLISECONDS):
+                if cancellation.cancelled:
+                    raise HelperLostError("its answer is not wanted")
             answers: Sequence[Answer] = self._line.receive()
         except lane.LaneClosedError as closed:
             raise HelperLostError(str(closed)) from None
         return answers
-
-    def _send(self, message: Any) -> None:
-        try:
-            self._line.send(message)
-        except lane.LaneClosedError as closed:
-            raise HelperLostError(str(closed)) from None
 
     def kill(self) -> None:
         """Ends the process, whatever it does. Who waits for its answer gets HelperLostError."""
@@ -292,8 +288,8 @@ def shared(function: Function, captures: Sequence[Any]) -> Shared | None:
     if any(True for _ in function.resources()) or not all(map(_can_travel, captures)):
         return None
     stage = function.program.stage
-    graph = graph_pb2.GraphDef(node=stage.graph.node)
-    graph.library.function.extend(function.definitions.values())
+    definitions = graph_pb2.FunctionDefLibrary(function=function.definitions.values())
+    graph = graph_pb2.GraphDef(node=stage.graph.node, library=definitions)
     handle = f"{function.name}/{next(_numbers)}"
     return Shared(replace(stage, handle=handle, graph=graph), captures)
 

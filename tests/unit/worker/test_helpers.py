@@ -113,6 +113,23 @@ def test_captures_are_sent_along(sent: list[int]) -> None:
     assert sum(sent) > 30
 
 
+def test_large_captures_and_large_elements_do_not_mix(sent: list[int]) -> None:
+    """Both go through the same memory, one right after the other."""
+    table = np.arange(1_000_000, dtype=np.float32)
+    rows = np.arange(40 * 50_000, dtype=np.float32).reshape(40, 50_000)
+
+    def build() -> Any:
+        captured = tf.constant(table)
+        return D.from_tensor_slices(rows).map(
+            lambda row: tf.stack([tf.reduce_sum(captured), row[0], row[-1]]), num_parallel_calls=2
+        )
+
+    for _ in range(5):  # a function each time
+        for i, value in enumerate(Reader(build).rest()):
+            np.testing.assert_allclose(value, [table.sum(), rows[i, 0], rows[i, -1]], rtol=1e-3)
+    assert sum(sent) > 100
+
+
 def test_an_error_names_its_node_and_concerns_its_element_only(sent: list[int]) -> None:
     def inverse(x: Any) -> Any:
         return tf.constant(100, tf.int64) // tf.subtract(x, 20, name="shifted")
