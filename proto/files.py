@@ -6,7 +6,7 @@ import os
 import re
 
 from flowray.proto import errors
-from flowray.proto.file_errors import from_os_error, translated
+from flowray.proto.file_errors import translated
 
 _SCHEME = re.compile(rb"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
@@ -26,12 +26,9 @@ def local_path(path: bytes) -> bytes:
 
 def read(path: bytes) -> bytes:
     """All that is in the file."""
-    try:
-        # Unbuffered, and without the block of ``translated``: pipelines read many small files.
-        with open(local_path(path), "rb", buffering=0) as file:
-            return file.readall()
-    except OSError as error:
-        raise from_os_error(error, path) from None
+    # Unbuffered: pipelines read many small files.
+    with translated(path), open(local_path(path), "rb", buffering=0) as file:
+        return file.readall()
 
 
 def write(path: bytes, contents: bytes) -> None:

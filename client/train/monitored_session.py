@@ -284,14 +284,11 @@ class _MonitoredSession:
                     hook.after_create_session(self._session, self._coordinator)
                 self._stop_requested = False
                 return
-            except _LOST as error:
-                self._drop_session()
-                if not self._should_recover:
+            except BaseException as error:
+                self._drop_session()  # nobody gets this object, and so nobody else can
+                if not (isinstance(error, _LOST) and self._should_recover):
                     raise
                 self._tell_lost("while a session was created", error)
-            except BaseException:  # nobody gets this object, and so nobody else can close it
-                self._drop_session()
-                raise
 
     def _tell_lost(self, when: str, error: errors.OpError) -> None:
         logging.info(

@@ -247,8 +247,8 @@ class _Work:
             if self._has_ended:
                 return []
             self._is_reading = True
-            room = self._at_once() * self._capacity - len(self._slots)
-        slots, has_ended = self._read(min(self._at_once(), room))
+            count = min(self._at_once(), self._room())
+        slots, has_ended = self._read(count)
         with self._lock:
             self._is_reading = False
             if self._has_ended:
@@ -278,9 +278,10 @@ class _Work:
         return slots, False
 
     def _may_read(self) -> bool:
-        if self._is_reading or self._is_paused:
-            return False
-        return len(self._slots) < self._at_once() * self._capacity
+        return not self._is_reading and not self._is_paused and self._room() > 0
+
+    def _room(self) -> int:
+        return self._at_once() * self._capacity - len(self._slots)
 
     def _fill(self, slots: Sequence[_Slot]) -> None:
         for slot, made in self._made(slots):
