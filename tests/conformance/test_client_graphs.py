@@ -34,18 +34,7 @@ NEWER_ATTRIBUTES = {
 MARK = "_has_manual_control_dependencies"
 
 
-@pytest.fixture(autouse=True)
-def tensorflow_1():
-    """Reference variables and Switch and Merge, as in TensorFlow 1."""
-    resources = tf1.resource_variables_enabled()
-    control_flow = tf1.control_flow_v2_enabled()
-    tf1.disable_resource_variables()
-    tf1.disable_control_flow_v2()
-    yield
-    if resources:
-        tf1.enable_resource_variables()
-    if control_flow:
-        tf1.enable_control_flow_v2()
+pytestmark = pytest.mark.usefixtures("tensorflow_1")
 
 
 @dataclass

@@ -18,16 +18,9 @@ tf = tensorflow.compat.v1
 
 
 @pytest.fixture(autouse=True)
-def control_flow_of_version_1():
-    was_enabled, resources = tf.control_flow_v2_enabled(), tf.resource_variables_enabled()
-    tf.disable_control_flow_v2()
-    tf.disable_resource_variables()
+def graph(tensorflow_1):
     with tf.Graph().as_default():
         yield
-    if was_enabled:
-        tf.enable_control_flow_v2()
-    if resources:
-        tf.enable_resource_variables()
 
 
 def tensors_of(tf: Any, built: Built) -> list[Any]:

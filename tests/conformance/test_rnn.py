@@ -18,7 +18,10 @@ with warnings.catch_warnings():
         HAS_CELLS = hasattr(tf1.nn.rnn_cell, "BasicLSTMCell")
     except ImportError:
         HAS_CELLS = False
-pytestmark = pytest.mark.skipif(not HAS_CELLS, reason="this TensorFlow has no cells")
+pytestmark = [
+    pytest.mark.skipif(not HAS_CELLS, reason="this TensorFlow has no cells"),
+    pytest.mark.usefixtures("tensorflow_1"),
+]
 
 X = np.random.RandomState(0).uniform(-1, 1, (3, 4, 5)).astype(np.float32)
 PROGRAMS = {}
@@ -27,18 +30,6 @@ PROGRAMS = {}
 def program(function):
     PROGRAMS[function.__name__] = function
     return function
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _as_in_1_15():
-    resources, control_flow = tf1.resource_variables_enabled(), tf1.control_flow_v2_enabled()
-    tf1.disable_resource_variables()
-    tf1.disable_control_flow_v2()
-    yield
-    if resources:
-        tf1.enable_resource_variables()
-    if control_flow:
-        tf1.enable_control_flow_v2()
 
 
 def known(tf):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,7 @@ SAME_OPS = {"AddV2": "Add", "MatrixDiagV3": "MatrixDiag", "MatrixSetDiagV3": "Ma
 ATTRS = ("_class", "container", "dtype", "shape", "shared_name", "seed", "seed2", "value")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _as_in_1_15() -> Iterator[None]:
-    """TensorFlow 2 has resource variables and functional conditions by default."""
-    resources, control_flow = tf1.resource_variables_enabled(), tf1.control_flow_v2_enabled()
-    tf1.disable_resource_variables()
-    tf1.disable_control_flow_v2()
-    yield
-    if resources:
-        tf1.enable_resource_variables()
-    if control_flow:
-        tf1.enable_control_flow_v2()
+pytestmark = pytest.mark.usefixtures("tensorflow_1")
 
 
 def nodes(program: Program, api: Any) -> list[Any]:
