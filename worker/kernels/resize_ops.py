@@ -18,6 +18,7 @@ from flowray.proto import errors
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import format_shape
 from flowray.worker.checks import check
+from flowray.worker.kernels import loops
 from flowray.worker.kernels.registry import kernel
 
 Array = np.ndarray[Any, Any]
@@ -109,32 +110,14 @@ class _Between:
     def of(cls, in_size: int, out_size: int, align: bool, half: bool) -> _Between:
         places = _places(in_size, out_size, align, half)
         below = np.floor(places)
-        lower = np.maximum(below, 0).astype(np.int64)
-        upper = np.minimum(np.ceil(places), in_size - 1).astype(np.int64)
+        lower = np.maximum(below, 0).astype(np.uint32)
+        upper = np.minimum(np.ceil(places), in_size - 1).astype(np.uint32)
         return cls(lower, upper, places - below)
 
     def interpolate(self, xp: Any, x: Any, axis: int) -> Any:
         first = xp.take(x, self.lower, axis=axis)
         distance = self.distance.reshape(-1, *[1] * (x.ndim - axis - 1))
         return first + (xp.take(x, self.upper, axis=axis) - first) * distance
-
-    @functools.lru_cache(maxsize=256)  # noqa: B019 (these live as long as the cache of ``of``)
-    def of_channels(self, channels: int) -> _Between:
-        """The same for an axis on which the channels of each pixel lie one after the other."""
-        offsets = np.arange(channels)
-        lower, upper = (
-            (places[:, None] * channels + offsets).ravel() for places in (self.lower, self.upper)
-        )
-        return _Between(lower, upper, np.repeat(self.distance, channels))
-
-    def interpolate_numpy(self, x: Array, axis: int) -> Array:
-        """``interpolate`` of [batch, rows, columns] without more memory than it needs."""
-        first = x.take(self.lower, axis=axis).astype(np.float32, copy=False)
-        result = x.take(self.upper, axis=axis).astype(np.float32, copy=False)
-        result -= first
-        result *= self.distance if axis == 2 else self.distance[:, None]
-        result += first
-        return result
 
     def matrix(self, in_size: int, dtype: Any) -> Array:
         taps = [(self.lower, 1 - self.distance), (self.upper, self.distance)]
@@ -152,7 +135,11 @@ def resize_bilinear(
     rows = _Between.of(x.shape[1], height, align_corners, half_pixel_centers)
     columns = _Between.of(x.shape[2], width, align_corners, half_pixel_centers)
     if xp is np:
-        return _interpolate_quickly(x, rows, columns)
+        return _interpolate_on_host(x, rows, columns)
+    return _interpolate(xp, x, rows, columns)
+
+
+def _interpolate(xp: Any, x: Any, rows: _Between, columns: _Between) -> Any:
     # Columns come first, as in TensorFlow, but only of those rows that are needed.
     used, places = np.unique(np.stack([rows.lower, rows.upper]), return_inverse=True)
     x = xp.take(x, used, axis=1).astype(np.float32)
@@ -161,30 +148,61 @@ def resize_bilinear(
     return _Between(lower, upper, rows.distance).interpolate(xp, wide, axis=1)
 
 
-def _interpolate_quickly(x: Array, rows: _Between, columns: _Between) -> Array:
-    """With numpy, the axis comes first with which there is less to do.
-
-    Pixels are taken in the input's own type and become floats then: with bytes, that is a quarter
-    of the memory to go through. Rows first differs from TensorFlow in the last bit.
-    """
+def _interpolate_on_host(x: Array, rows: _Between, columns: _Between) -> Array:
+    if x.dtype not in loops.TYPES:
+        x = x.astype(np.float32)
     batch, height, width, channels = x.shape
-    out_height, out_width = len(rows.lower), len(columns.lower)
-    flat = x.reshape(batch, height, width * channels)
-    of_columns = columns.of_channels(channels)
-    used_height = min(height, 2 * out_height)
-    # Measured: a pixel between columns, which are picked one by one, takes three times as long.
-    rows_first = out_height * width + 3 * out_height * out_width
-    columns_first = 3 * used_height * out_width + out_height * out_width
-    if rows_first <= columns_first:
-        result = of_columns.interpolate_numpy(rows.interpolate_numpy(flat, 1), 2)
-    else:
-        if used_height < height:
-            used, places = np.unique(np.stack([rows.lower, rows.upper]), return_inverse=True)
-            flat = flat.take(used, axis=1)
-            lower, upper = places.reshape(2, -1)
-            rows = _Between(lower, upper, rows.distance)
-        result = rows.interpolate_numpy(of_columns.interpolate_numpy(flat, 2), 1)
-    return result.reshape(batch, out_height, out_width, channels)
+    # Contiguous, and aligned: which arrays that came in a message may not be.
+    lines = np.require(x, requirements="CA").reshape(batch, height, width * channels)
+    result = np.empty((batch, len(rows.lower), len(columns.lower) * channels), np.float32)
+    arrays = (
+        lines, rows.lower, rows.upper, rows.distance,
+        columns.lower, columns.upper, columns.distance, result,
+    )  # fmt: skip
+    interpolate = _interpolate_lines.compiled(*arrays)
+    if interpolate is None:
+        return _interpolate(np, x, rows, columns)
+    interpolate(*arrays)
+    return result.reshape(batch, len(rows.lower), len(columns.lower), channels)
+
+
+@loops.Loop
+def _interpolate_lines(
+    lines: Array, row_lower: Array, row_upper: Array, row_distance: Array,
+    lower: Array, upper: Array, distance: Array, result: Array,
+) -> None:  # fmt: skip
+    """``_interpolate`` of [batch, rows, columns x channels], row by row of the result."""
+    channels = result.shape[2] // len(lower)
+    line = np.empty(lines.shape[2], np.float32)
+    # The two rows that the last row of the result lies between, resized: the even one, the odd one.
+    resized = np.empty((2, result.shape[2]), np.float32)
+    for image in range(len(lines)):
+        held = [-1, -1]
+        for row in range(len(row_lower)):
+            for place in (row_lower[row], row_upper[row]):
+                half = place % 2
+                if held[half] == place:
+                    continue
+                held[half] = place
+                into = resized[half]
+                for i in range(len(line)):
+                    line[i] = np.float32(lines[image, place, i])
+                if channels == 3:  # a number that the compiler knows is twice as fast
+                    for column in range(len(lower)):
+                        for channel in range(3):
+                            first = line[3 * lower[column] + channel]
+                            second = line[3 * upper[column] + channel]
+                            into[3 * column + channel] = first + (second - first) * distance[column]
+                else:
+                    for column in range(len(lower)):
+                        for channel in range(channels):
+                            first = line[channels * lower[column] + channel]
+                            second = line[channels * upper[column] + channel]
+                            at = channels * column + channel
+                            into[at] = first + (second - first) * distance[column]
+            above, below = resized[row_lower[row] % 2], resized[row_upper[row] % 2]
+            for i in range(result.shape[2]):
+                result[image, row, i] = above[i] + (below[i] - above[i]) * row_distance[row]
 
 
 @kernel("ResizeBilinearGrad")

@@ -1,0 +1,113 @@
+"""Loops that numba compiles: what they compute, and when."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flowray.worker.kernels import loops, resize_ops
+
+RANDOM = np.random.default_rng(3)
+SHAPES = [(1, 9, 7, 3), (2, 5, 8, 1), (1, 1, 1, 4), (3, 40, 2, 2)]
+MODES = [(False, False), (True, False), (False, True)]
+
+
+@loops.Loop
+def double(x: Any, result: Any) -> None:
+    for i in range(len(x)):
+        result[i] = x[i] + x[i]
+
+
+def arrays(dtype: Any = np.float32) -> tuple[Any, Any]:
+    return np.arange(5, dtype=dtype), np.zeros(5, dtype)
+
+
+def ready(loop: loops.Loop, *inputs: Any) -> loops.Compiled:
+    """The loop, compiled in the background."""
+    compiled = loop.compiled(*inputs)
+    while compiled is None:
+        for thread in threading.enumerate():
+            if thread.name.startswith("flowray-"):
+                thread.join(60)
+        compiled = loop.compiled(*inputs)
+    return compiled
+
+
+def test_a_loop_is_compiled_in_the_background() -> None:
+    x, result = arrays(np.int16)
+    assert double.compiled(x, result) is None
+    ready(double, x, result)(x, result)
+    np.testing.assert_array_equal(result, 2 * x)
+
+
+def test_threads_start_one_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = loops.Loop(double._function)
+    compiling, may_end, tries = threading.Event(), threading.Event(), []
+
+    def compile_slowly(key: Any, dimensions: Any) -> Any:
+        tries.append(key)
+        compiling.set()
+        assert may_end.wait(60)
+
+    monkeypatch.setattr(loop, "_compile", compile_slowly)
+    assert all(loop.compiled(*arrays()) is None for _ in range(3))
+    assert compiling.wait(60)
+    assert loop.compiled(*arrays()) is None
+    may_end.set()
+    assert len(tries) == 1
+
+
+def test_without_numba_it_stays_with_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    loop = loops.Loop(double._function)
+    with pytest.raises(ImportError):
+        loop.compile(*arrays())
+    loop._try_to_compile(*(tuple(a.dtype for a in arrays()), [1, 1]))  # type: ignore[arg-type]
+    assert not loop._compiled
+
+
+def test_without_a_folder_for_its_cache_it_compiles_all_the_same() -> None:
+    names: dict[str, Any] = {}
+    exec("def triple(x, result):\n    for i in range(len(x)):\n        result[i] = 3 * x[i]", names)
+    x, result = arrays()
+    loops.Loop(names["triple"]).compile(x, result)(x, result)
+    np.testing.assert_array_equal(result, 3 * x)
+
+
+def resize(images: Any, size: tuple[int, int], mode: tuple[bool, bool] = (False, False)) -> None:
+    """Compares the kernel with what it computes without the loop."""
+    rows = resize_ops._Between.of(images.shape[1], size[0], *mode)
+    columns = resize_ops._Between.of(images.shape[2], size[1], *mode)
+    result = resize_ops._interpolate_on_host(images, rows, columns)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, resize_ops._interpolate(np, images, rows, columns))
+
+
+@pytest.fixture
+def compile_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = resize_ops._interpolate_lines
+    monkeypatch.setattr(loop, "compiled", loop.compile)
+
+
+@pytest.mark.usefixtures("compile_now")
+@pytest.mark.parametrize("dtype", sorted(map(str, loops.TYPES)))
+def test_resizing_is_the_same_to_the_last_bit(dtype: str) -> None:
+    for shape in SHAPES:
+        images = RANDOM.uniform(0, 100, shape).astype(dtype)
+        for size in ((4, 11), (20, 3), (1, 2)):
+            for mode in MODES:
+                resize(images, size, mode)
+
+
+@pytest.mark.usefixtures("compile_now")
+def test_resizing_takes_arrays_as_they_come_in_messages() -> None:
+    frame = np.zeros(4 * 60 + 1, np.uint8)
+    unaligned = frame[1:].view(np.float32).reshape(1, 5, 4, 3)
+    unaligned[:] = RANDOM.uniform(size=(1, 5, 4, 3))
+    unaligned.flags.writeable = False
+    resize(unaligned, (3, 3))
+    resize(unaligned[:, ::-1], (3, 3))
