@@ -106,27 +106,56 @@ class Interpreter:
         return program.base.copy()
 
     def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
-        cancellation, recorder = self.cancellation, self.recorder
+        cancellation = self.cancellation
         for instruction in instructions:
             if cancellation.cancelled:
                 cancellation.check()
-            if instruction.guards and not hold(instruction.guards, slots):
-                for slot in instruction.outputs:
-                    slots[slot] = DEAD
-                continue
-            begin = time.time() if recorder is not None else 0.0
-            try:
-                instruction.store(instruction.call(*instruction.arguments(slots)), slots)
-            except errors.OpError as error:
-                raise at_node(error, instruction.node) from None
-            except Exception as error:
-                logger.exception("kernel of %s '%s' failed", instruction.op.name, instruction.node)
-                raise errors.internal(
-                    f"{instruction.op.name} '{instruction.node}': {type(error).__name__}: {error}",
-                    node=instruction.node,
-                ) from error
-            if recorder is not None:
-                recorder.add(instruction, slots, begin, time.time())
+            self._run_one(instruction, slots)
+
+    def run_together(
+        self, instructions: Sequence[Instruction], runs: Sequence[Any]
+    ) -> dict[int, errors.OpError]:
+        """Runs instructions without effects for the slots of each of ``runs``.
+
+        Each instruction runs for all of them before the next one, so that its code is in the
+        processor's cache: where an instruction takes some microseconds, this makes it half of that.
+
+        Returns:
+            The errors of the runs that failed, by index; the others go on. CancelledError is
+            raised.
+        """
+        failed: dict[int, errors.OpError] = {}
+        going = list(enumerate(runs))
+        for instruction in instructions:
+            self.cancellation.check()
+            for index, slots in going:
+                try:
+                    self._run_one(instruction, slots)
+                except errors.OpError as error:
+                    failed[index] = error
+            if failed:
+                going = [(index, slots) for index, slots in going if index not in failed]
+        return failed
+
+    def _run_one(self, instruction: Instruction, slots: Any) -> None:
+        if instruction.guards and not hold(instruction.guards, slots):
+            for slot in instruction.outputs:
+                slots[slot] = DEAD
+            return
+        recorder = self.recorder
+        begin = time.time() if recorder is not None else 0.0
+        try:
+            instruction.store(instruction.call(*instruction.arguments(slots)), slots)
+        except errors.OpError as error:
+            raise at_node(error, instruction.node) from None
+        except Exception as error:
+            logger.exception("kernel of %s '%s' failed", instruction.op.name, instruction.node)
+            raise errors.internal(
+                f"{instruction.op.name} '{instruction.node}': {type(error).__name__}: {error}",
+                node=instruction.node,
+            ) from error
+        if recorder is not None:
+            recorder.add(instruction, slots, begin, time.time())
 
 
 def at_node(error: errors.OpError, node: str) -> errors.OpError:

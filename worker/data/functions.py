@@ -60,15 +60,44 @@ class ElementCaller:
         else:
             outputs = self._function(*components, *self._captures)
         self._calls += 1
-        self._quickest = min(self._quickest, time.perf_counter() - begin)
+        self._note(time.perf_counter() - begin)
         return outputs
 
-    def answer(self, element: Element) -> helpers.Answer:
-        """The result of a call, or the error that it raised."""
+    def each(self, elements: Sequence[Element]) -> Sequence[helpers.Answer]:
+        """What a call for each element gives, or the error that it raises.
+
+        Of several elements every instruction may see all before the next instruction sees any, so
+        the function must have no effects then.
+        """
+        how = executor.current()
+        if len(elements) == 1 or not isinstance(how, Interpreter) or self._may_compile(how):
+            return [self._answer(element) for element in elements]
+        begin = time.perf_counter()
+        answers = self._interpret_together(how, elements)
+        self._calls += len(elements)
+        self._note((time.perf_counter() - begin) / len(elements))
+        return answers
+
+    def _answer(self, element: Element) -> helpers.Answer:
         try:
             return self(*element)
         except errors.OpError as error:
             return error
+
+    def _interpret_together(
+        self, how: Interpreter, elements: Sequence[Element]
+    ) -> list[helpers.Answer]:
+        program = self._function.program
+        runs = [self._function.slots(how, (*element, *self._captures)) for element in elements]
+        failed = how.run_together(program.instructions, runs)
+        return [
+            failed[i] if i in failed else [slots[slot] for slot in program.outputs]
+            for i, slots in enumerate(runs)
+        ]
+
+    def _note(self, seconds: float) -> None:
+        """What a call took."""
+        self._quickest = min(self._quickest, seconds)  # the first calls are slow ones
 
     def _run_pieces(self, how: Interpreter, components: Sequence[Any]) -> Sequence[Any]:
         program = self._function.program
@@ -120,7 +149,6 @@ class SharedCaller(ElementCaller):
         return max(1, min(_MOST_AT_ONCE, int(_SECONDS_AT_ONCE / self._quickest)))
 
     def each(self, elements: Sequence[Element]) -> Sequence[helpers.Answer]:
-        """The results of a call for each element, or the errors."""
         if self._is_judged and not self._is_decided:
             self._is_decided = True
             self._decide()
@@ -128,10 +156,9 @@ class SharedCaller(ElementCaller):
             begin = time.perf_counter()
             answers = helpers.helpers.each(self._shared, elements)
             if answers is not None:
-                took = (time.perf_counter() - begin) / len(elements)
-                self._quickest = min(self._quickest, took)  # the first calls were slow ones
+                self._note((time.perf_counter() - begin) / len(elements))
                 return answers
-        return [self.answer(element) for element in elements]
+        return super().each(elements)
 
     def _decide(self) -> None:
         how = executor.current()

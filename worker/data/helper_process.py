@@ -42,7 +42,7 @@ def serve(line: Line) -> None:
                 case None:
                     functions.clear()
                 case handle, elements:
-                    answers = [functions[handle].answer(element) for element in elements]
+                    answers = functions[handle].each(elements)
             line.send(answers)
 
 
