@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from flowray.proto import errors
 
@@ -54,10 +52,17 @@ def from_os_error(error: OSError, path: str | bytes = "") -> errors.OpError:
     return errors.from_code(code, f"{os.fsdecode(where)}; {text}")
 
 
-@contextmanager
-def translated(path: str | bytes = "") -> Iterator[None]:
+class translated:  # noqa: N801 - as other context managers that are no more than that
     """A block whose OSErrors come out as ``from_os_error`` makes them."""
-    try:
-        yield
-    except OSError as error:
-        raise from_os_error(error, path) from None
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str | bytes = "") -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, OSError):
+            raise from_os_error(error, self._path) from None

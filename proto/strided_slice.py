@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flowray.proto.shapes import Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Masks:
+class Masks(NamedTuple):
     """The five bit masks of the op; bit i speaks of entry i of begin, end and strides."""
 
     begin: int = 0

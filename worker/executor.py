@@ -145,7 +145,7 @@ class Interpreter:
         recorder = self.recorder
         begin = time.time() if recorder is not None else 0.0
         try:
-            instruction.store(instruction.call(*instruction.arguments(slots)), slots)
+            instruction.run(slots)
         except errors.OpError as error:
             raise at_node(error, instruction.node) from None
         except Exception as error:

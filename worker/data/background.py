@@ -39,7 +39,8 @@ class BackgroundIterator(DatasetIterator):
         make: is called by several; None gives the elements as they are.
         at_once: how many elements ``make`` shall get, if so many are there; None: one.
         threads: how many there are; the first call of ``get_next`` starts them.
-        capacity: how many times ``at_once`` elements may be in work or wait to be fetched.
+        capacity: how many elements may be in work or wait to be fetched; where they come several at
+            once: how many times so many, and once more per thread.
         in_order: whether they come in the source's order, or as they get ready.
     """
 
@@ -62,7 +63,11 @@ class BackgroundIterator(DatasetIterator):
         self._work.start()
 
     def get_next(self) -> Element | None:
-        return self._work.get_next()
+        elements = self._work.get_several(1)
+        return elements[0] if elements else None
+
+    def get_several(self, most: int) -> list[Element]:
+        return self._work.get_several(most)
 
     def save(self) -> Any:
         return self._work.save()
@@ -96,9 +101,9 @@ class _Slot:
 
     __slots__ = ("element", "error", "is_ready")
 
-    def __init__(self) -> None:
-        self.element: Element | None = None
-        self.error: errors.OpError | None = None
+    def __init__(self, element: Element | None = None, error: errors.OpError | None = None) -> None:
+        self.element = element
+        self.error = error
         self.is_ready = False
 
 
@@ -149,21 +154,30 @@ class _Work:
                 _running_threads[thread] = self
                 thread.start()
 
-    def get_next(self) -> Element | None:
+    def get_several(self, most: int) -> list[Element]:
         self.start()
+        elements: list[Element] = []
+        slot: _Slot | None = None
         with self._may_fetch:
             slots = self._slots
             if not (slots and slots[0].is_ready):
                 current_cancellation().wait(self._may_fetch, self._can_fetch)
-            slot = self._take()
-            if slot is None:
-                return None
-            self._may_work.notify()
+            while len(elements) < most and (index := self._ready_index()) is not None:
+                slot = slots[index]
+                if slot.element is None and elements:
+                    break  # an error, or the end: that is for the next call
+                del slots[index]
+                if slot.element is None:
+                    break
+                elements.append(slot.element)
+            if self._may_read():
+                self._may_work.notify()
+        if elements or slot is None:
+            return elements
         if slot.error is not None:
             raise slot.error
-        if slot.element is None:  # the function said that the end is reached
-            self.close()
-        return slot.element
+        self.close()  # the function said that the end is reached
+        return []
 
     def _can_fetch(self) -> bool:
         if not self._slots:
@@ -171,17 +185,12 @@ class _Work:
         return self._ready_index() is not None
 
     def _ready_index(self) -> int | None:
+        slots = self._slots
+        if slots and slots[0].is_ready:
+            return 0
         if self._in_order:
-            return 0 if self._slots and self._slots[0].is_ready else None
-        return next((i for i, slot in enumerate(self._slots) if slot.is_ready), None)
-
-    def _take(self) -> _Slot | None:
-        index = self._ready_index()
-        if index is None:
             return None
-        slot = self._slots[index]
-        del self._slots[index]
-        return slot
+        return next((i for i, slot in enumerate(slots) if slot.is_ready), None)
 
     def close(self) -> None:
         self._cancellation.cancel()
@@ -214,8 +223,8 @@ class _Work:
 
     def restore(self, state: Any) -> None:
         for element, error in state["slots"]:
-            slot = _Slot()
-            slot.element, slot.error, slot.is_ready = element, error, True
+            slot = _Slot(element, error)
+            slot.is_ready = True
             self._slots.append(slot)
         if state["source"] is None:
             self._has_ended = True
@@ -267,21 +276,24 @@ class _Work:
         slots: list[_Slot] = []
         until = time.monotonic() + _READ_SECONDS
         while len(slots) < count and not (slots and time.monotonic() > until):
-            slot = _Slot()
             try:
-                slot.element = self._source.get_next()
+                elements = self._source.get_several(count - len(slots))
             except Exception as failure:
-                slot.error = _as_op_error(failure)
-            if slot.element is None and slot.error is None:
+                slots.append(_Slot(error=_as_op_error(failure)))
+                continue
+            if not elements:
                 return slots, True
-            slots.append(slot)
+            slots.extend(map(_Slot, elements))
         return slots, False
 
     def _may_read(self) -> bool:
-        return not self._is_reading and not self._is_paused and self._room() > 0
+        return not self._is_reading and not self._is_paused and self._room() >= self._at_once()
 
     def _room(self) -> int:
-        return self._at_once() * self._capacity - len(self._slots)
+        at_once = self._at_once()
+        # Several get ready at the same moment: while these wait, the next ones are in work.
+        groups = self._capacity + (self._threads if at_once > 1 else 0)
+        return at_once * groups - len(self._slots)
 
     def _fill(self, slots: Sequence[_Slot]) -> None:
         for slot, made in self._made(slots):

@@ -69,17 +69,17 @@ class Collecting(Derived):
         elements: list[Element] = []
         failures: list[errors.OpError] = []
         cancellation = current_cancellation()
-        while len(elements) + len(failures) < self._size:
+        while missing := self._size - len(elements) - len(failures):
             try:
-                element = self._pull()
+                pulled = self._pull_several(missing)
             except errors.OpError as error:
                 if not self._keep_step:
                     raise
                 failures.append(error)
             else:
-                if element is None:
+                if not pulled:
                     break
-                elements.append(element)
+                elements += pulled
             if cancellation.cancelled:
                 cancellation.check()
         if failures:

@@ -84,6 +84,15 @@ class DatasetIterator:
         """
         raise NotImplementedError
 
+    def get_several(self, most: int) -> list[Element]:
+        """Up to ``most`` of the elements that ``get_next`` would give; none at the end.
+
+        Those that are there without more waiting than for the first one. Raises OpError if that one
+        could not be made.
+        """
+        element = self.get_next()
+        return [] if element is None else [element]
+
     def save(self) -> Any:
         """The state: what ``restore`` takes. What it holds is not changed later."""
         return {name: getattr(self, name) for name in self._saved}
@@ -114,6 +123,16 @@ class Derived(DatasetIterator):
         if element is None:
             self._drop_source()
         return element
+
+    def _pull_several(self, most: int) -> list[Element]:
+        """Up to ``most`` elements of the source, as its ``get_several`` gives them."""
+        source = self._source
+        if source is None:
+            return []
+        elements = source.get_several(most)
+        if not elements:
+            self._drop_source()
+        return elements
 
     def _drop_source(self) -> None:
         source, self._source = self._source, None

@@ -19,6 +19,7 @@ from flowray.proto import errors
 from flowray.worker import executor
 from flowray.worker.checks import RunAgainError
 from flowray.worker.data import helpers
+from flowray.worker.data.columns import Answer
 from flowray.worker.data.dataset import Element
 from flowray.worker.executor import Interpreter, as_host_value
 from flowray.worker.function import Function
@@ -63,7 +64,7 @@ class ElementCaller:
         self._note(time.perf_counter() - begin)
         return outputs
 
-    def each(self, elements: Sequence[Element]) -> Sequence[helpers.Answer]:
+    def each(self, elements: Sequence[Element]) -> Sequence[Answer]:
         """What a call for each element gives, or the error that it raises.
 
         Of several elements every instruction may see all before the next instruction sees any, so
@@ -78,15 +79,13 @@ class ElementCaller:
         self._note((time.perf_counter() - begin) / len(elements))
         return answers
 
-    def _answer(self, element: Element) -> helpers.Answer:
+    def _answer(self, element: Element) -> Answer:
         try:
             return self(*element)
         except errors.OpError as error:
             return error
 
-    def _interpret_together(
-        self, how: Interpreter, elements: Sequence[Element]
-    ) -> list[helpers.Answer]:
+    def _interpret_together(self, how: Interpreter, elements: Sequence[Element]) -> list[Answer]:
         program = self._function.program
         runs = [self._function.slots(how, (*element, *self._captures)) for element in elements]
         failed = how.run_together(program.instructions, runs)
@@ -148,7 +147,7 @@ class SharedCaller(ElementCaller):
             return 1
         return max(1, min(_MOST_AT_ONCE, int(_SECONDS_AT_ONCE / self._quickest)))
 
-    def each(self, elements: Sequence[Element]) -> Sequence[helpers.Answer]:
+    def each(self, elements: Sequence[Element]) -> Sequence[Answer]:
         if self._is_judged and not self._is_decided:
             self._is_decided = True
             self._decide()

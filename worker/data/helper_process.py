@@ -12,8 +12,10 @@ import numpy as np
 
 from flowray.proto import lane
 from flowray.worker import program as programs
+from flowray.worker.data.batching import Spares
+from flowray.worker.data.columns import Answer, Columns, packed, unpacked
 from flowray.worker.data.functions import ElementCaller
-from flowray.worker.data.helpers import Answer, Line, Shared
+from flowray.worker.data.helpers import Line, Shared
 from flowray.worker.executor import Interpreter, running
 from flowray.worker.function import Function
 from flowray.worker.memory import keep_freed_memory
@@ -32,17 +34,18 @@ def serve(line: Line) -> None:
     or an OpError. The others are answered by nothing.
     """
     functions: dict[str, ElementCaller] = {}
+    spares = Spares()
     # Nothing is compiled: XLA would cost every helper a second and its memory.
     with running(Interpreter()), np.errstate(all="ignore"):
         while True:
-            answers: Sequence[Answer] = ()
+            answers: Columns | Sequence[Answer] = ()
             match line.receive():
                 case Shared() as shared:
                     functions[shared.stage.handle] = _caller(shared)
                 case None:
                     functions.clear()
                 case handle, elements:
-                    answers = functions[handle].each(elements)
+                    answers = packed(functions[handle].each(unpacked(elements)), spares)
             line.send(answers)
 
 

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flowray.proto import errors, graph_pb2, lane, types_pb2
+from flowray.proto import graph_pb2, lane, types_pb2
 from flowray.proto.stage import Stage
+from flowray.worker.data.batching import Spares
+from flowray.worker.data.columns import Answer, packed, unpacked
 from flowray.worker.data.dataset import Element
 from flowray.worker.executor import current_cancellation
 from flowray.worker.function import Function
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from flowray.worker.instruction import Instruction
 
 logger = logging.getLogger("flowray.worker")
-
-Answer = Sequence[Any] | errors.OpError
-"""What a function made of an element: its components, or why it could not."""
 
 _LOOK_MILLISECONDS: Final = 500
 """How often who waits for an answer looks whether it is still wanted."""
@@ -123,6 +122,7 @@ class Helper:
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
         self._known: set[str] = set()
+        self._spares = Spares()
         try:
             self._ask(None)
         except HelperLostError:
@@ -142,9 +142,9 @@ class Helper:
                 self._known.clear()
             self._ask(shared)
             self._known.add(handle)
-        return self._ask((handle, elements))
+        return unpacked(self._ask((handle, packed(elements, self._spares))))
 
-    def _ask(self, request: Any) -> Sequence[Answer]:
+    def _ask(self, request: Any) -> Any:
         """The answer. What is asked next must wait for it: both go through the same memory."""
         cancellation = current_cancellation()
         try:
@@ -152,10 +152,9 @@ class Helper:
             while not self._readable.poll(_LOOK_MILLISECONDS):
                 if cancellation.cancelled:
                     raise HelperLostError("its answer is not wanted")
-            answers: Sequence[Answer] = self._line.receive()
+            return self._line.receive()
         except lane.LaneClosedError as closed:
             raise HelperLostError(str(closed)) from None
-        return answers
 
     def kill(self) -> None:
         """Ends the process, whatever it does. Who waits for its answer gets HelperLostError."""

@@ -6,6 +6,7 @@ work: the libraries release Python's lock.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import struct
@@ -20,6 +21,7 @@ class ImageError(Exception):
     """The bytes are no image of this format; the text says what is wrong, if that is known."""
 
 
+@functools.cache
 def library(name: str) -> Any:
     """A module that comes with the extra ``server``; imported when the first file needs it."""
     try:

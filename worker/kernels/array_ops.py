@@ -288,7 +288,7 @@ def reshape(xp: Any, x: Any, shape: Array) -> Any:
 def expand_dims(xp: Any, x: Any, dim: Array) -> Any:
     if dim.size != 1:
         raise errors.invalid_argument("'dim' input must be a tensor with a single value")
-    axis = int(dim.reshape(()))
+    axis = int(dim.item())
     if not -x.ndim - 1 <= axis <= x.ndim:
         raise errors.invalid_argument(
             f"Tried to expand dim index {axis} for tensor with {x.ndim} dimensions."
@@ -299,21 +299,22 @@ def expand_dims(xp: Any, x: Any, dim: Array) -> Any:
 
 @kernel("Squeeze")
 def squeeze(xp: Any, x: Any, *, squeeze_dims: Sequence[int]) -> Any:
+    shape, ndim = x.shape, x.ndim
+    if not squeeze_dims:
+        return x.reshape([dim for dim in shape if dim != 1])
     axes = set()
-    for dim in squeeze_dims:
-        axis = normalized_axis(
-            dim,
-            x.ndim,
-            f"Tried to squeeze dim index {dim} for tensor with {x.ndim} dimensions.",
-        )
-        if x.shape[axis] != 1:
+    for axis in squeeze_dims:
+        if not -ndim <= axis < ndim:
             raise errors.invalid_argument(
-                f"Can not squeeze dim[{axis}], expected a dimension of 1, got {x.shape[axis]}"
+                f"Tried to squeeze dim index {axis} for tensor with {ndim} dimensions."
+            )
+        axis %= ndim
+        if shape[axis] != 1:
+            raise errors.invalid_argument(
+                f"Can not squeeze dim[{axis}], expected a dimension of 1, got {shape[axis]}"
             )
         axes.add(axis)
-    if not axes:
-        axes = {i for i, d in enumerate(x.shape) if d == 1}
-    return x.reshape(tuple(d for i, d in enumerate(x.shape) if i not in axes))
+    return x.reshape([dim for i, dim in enumerate(shape) if i not in axes])
 
 
 @kernel("Transpose")
@@ -402,10 +403,20 @@ def pack(xp: Any, values: list[Any], *, axis: int) -> Any:
                 f"!= values[{i}].shape = {format_shape(value.shape)}"
             )
     ndim = len(first.shape) + 1
-    axis = normalized_axis(axis, ndim, f"axis = {axis} not in [{-ndim}, {ndim})")
-    if xp is np and ndim == 1 and first.dtype != object:
-        return np.array(values, first.dtype)  # several times faster than np.stack
+    if not -ndim <= axis < ndim:
+        raise errors.invalid_argument(f"axis = {axis} not in [{-ndim}, {ndim})")
+    if xp is np and ndim == 1:  # several times faster than np.stack
+        return _vector(values)
     return xp.stack(values, axis=axis)
+
+
+def _vector(scalars: list[Array]) -> Array:
+    if not scalars[0].dtype.hasobject:
+        return np.array(scalars, scalars[0].dtype)
+    result = np.empty(len(scalars), object)
+    for i, scalar in enumerate(scalars):
+        result[i] = scalar[()]
+    return result
 
 
 @kernel("Unpack")

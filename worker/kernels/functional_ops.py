@@ -50,8 +50,11 @@ def while_(xp: Any, inputs: list[Any], *, cond: Function, body: Function) -> lis
         values = body(*values)
 
 
+_KNOWN = (np.ndarray, np.generic)  # a tuple: this is looked at in every call of every condition
+
+
 def _is_known(value: Any) -> bool:
-    return isinstance(value, np.ndarray | np.generic)
+    return isinstance(value, _KNOWN)
 
 
 def _truth(value: Any) -> Any:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Key = tuple[np.dtype[Any], ...]
+Types = Sequence[tuple[np.dtype[Any], int]]
+"""The dtype and the number of dimensions of each array."""
 Compiled = Callable[..., None]
 
 logger = logging.getLogger("flowray.worker")
@@ -27,21 +28,21 @@ TYPES: Final = frozenset(
 
 
 class Loop:
-    """A function of arrays, compiled for each combination of their dtypes.
+    """A function of arrays, compiled for each dtype of the first one.
 
-    The arrays are C-contiguous, each of the number of dimensions that it always has; the function
-    writes into the last one. It is compiled as Python runs it, in that order and without
-    contracting products and sums.
+    The others have the dtype that they always have, and all of them the number of dimensions; they
+    are C-contiguous and aligned. The function writes into the last one. It is compiled as Python
+    runs it: in that order, and without contracting products and sums.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
         self._function = function
-        self._compiled: dict[Key, Compiled | None] = {}
+        self._compiled: dict[np.dtype[Any], Compiled | None] = {}
         self._lock = threading.Lock()
 
     def compiled(self, *arrays: Array) -> Compiled | None:
         """What is to be called with arrays like these; None as long as it is not compiled."""
-        key = tuple([array.dtype for array in arrays])
+        key = arrays[0].dtype
         try:
             return self._compiled[key]
         except KeyError:
@@ -50,31 +51,31 @@ class Loop:
             if key in self._compiled:
                 return self._compiled[key]
             self._compiled[key] = None
-        dimensions = [array.ndim for array in arrays]
+        types = [(array.dtype, array.ndim) for array in arrays]
         name = f"flowray-{self._function.__name__}"
         # No daemon: a process that ends while LLVM is at work would crash.
-        threading.Thread(target=self._try_to_compile, args=(key, dimensions), name=name).start()
+        threading.Thread(target=self._try_to_compile, args=(types,), name=name).start()
         return None
 
     def compile(self, *arrays: Array) -> Compiled:
         """The same, compiled now if it was not before. ImportError without numba."""
-        key = tuple([array.dtype for array in arrays])
-        return self._compiled.get(key) or self._compile(key, [array.ndim for array in arrays])
+        types = [(array.dtype, array.ndim) for array in arrays]
+        return self._compiled.get(arrays[0].dtype) or self._compile(types)
 
-    def _try_to_compile(self, key: Key, dimensions: list[int]) -> None:
+    def _try_to_compile(self, types: Types) -> None:
         try:
-            self._compile(key, dimensions)
+            self._compile(types)
         except ImportError:
             logger.debug("numba is not there: %s stays with numpy", self._function.__name__)
         except Exception:
             logger.exception("numba cannot compile %s", self._function.__name__)
 
-    def _compile(self, key: Key, dimensions: list[int]) -> Compiled:
+    def _compile(self, types: Types) -> Compiled:
         import numba
 
         *inputs, result = (
-            numba.types.Array(numba.from_dtype(dtype), ndim, "C", readonly=i < len(key) - 1)
-            for i, (dtype, ndim) in enumerate(zip(key, dimensions, strict=True))
+            numba.types.Array(numba.from_dtype(dtype), ndim, "C", readonly=i < len(types) - 1)
+            for i, (dtype, ndim) in enumerate(types)
         )
         signature = numba.void(*inputs, result)
         try:
@@ -82,5 +83,5 @@ class Loop:
         except RuntimeError as no_folder:  # neither beside this file nor in the home directory
             logger.debug("%s", no_folder)
             compiled = numba.njit(signature, nogil=True)(self._function)
-        self._compiled[key] = compiled
+        self._compiled[types[0][0]] = compiled
         return compiled

@@ -151,9 +151,10 @@ def _interpolate(xp: Any, x: Any, rows: _Between, columns: _Between) -> Any:
 def _interpolate_on_host(x: Array, rows: _Between, columns: _Between) -> Array:
     if x.dtype not in loops.TYPES:
         x = x.astype(np.float32)
+    if not (x.flags.c_contiguous and x.flags.aligned):  # arrays that came in a message may not be
+        x = np.require(x, requirements="CA")
     batch, height, width, channels = x.shape
-    # Contiguous, and aligned: which arrays that came in a message may not be.
-    lines = np.require(x, requirements="CA").reshape(batch, height, width * channels)
+    lines = x.reshape(batch, height, width * channels)
     result = np.empty((batch, len(rows.lower), len(columns.lower) * channels), np.float32)
     arrays = (
         lines, rows.lower, rows.upper, rows.distance,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +26,20 @@ IGNORE = b"IGNORE"
 # Slices -------------------------------------------------------------------------------------------
 
 
+class Selected(NamedTuple):
+    """What a StridedSlice takes of an array."""
+
+    selections: Sequence[strided_slice.Selection]
+    """One for each dimension."""
+    index: tuple[slice, ...]
+    """The same for numpy."""
+    shape: tuple[int, ...]
+    """That of the result: with new axes, without those that shrink."""
+
+
 def resolve_slice(
     shape: tuple[int, ...], begin: Array, end: Array, strides: Array, masks: strided_slice.Masks
-) -> tuple[list[strided_slice.Selection], Any]:
+) -> Selected:
     if not begin.shape == end.shape == strides.shape or begin.ndim != 1:
         raise errors.invalid_argument(
             "Expected begin, end, and strides to be 1D equal size tensors, but got shapes "
@@ -34,9 +47,19 @@ def resolve_slice(
             f"{format_shape(strides.shape)} instead."
         )
     try:
-        return strided_slice.resolve(shape, begin.tolist(), end.tolist(), strides.tolist(), masks)
+        bounds = tuple(begin.tolist()), tuple(end.tolist()), tuple(strides.tolist())
+        return _resolved(shape, *bounds, masks)
     except ValueError as error:
         raise errors.invalid_argument(str(error)) from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _resolved(
+    shape: tuple[int, ...], begin: tuple[int, ...], end: tuple[int, ...],
+    strides: tuple[int, ...], masks: strided_slice.Masks,
+) -> Selected:  # fmt: skip
+    selections, selected = strided_slice.resolve(shape, begin, end, strides, masks)
+    return Selected(selections, tuple(s.as_slice for s in selections), selected)
 
 
 @kernel("StridedSlice")
@@ -47,8 +70,8 @@ def strided_slice_(
     masks = strided_slice.Masks(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
     )
-    selections, shape = resolve_slice(x.shape, begin, end, strides, masks)
-    return x[tuple(s.as_slice for s in selections)].reshape(shape)
+    selected = resolve_slice(x.shape, begin, end, strides, masks)
+    return x[selected.index].reshape(selected.shape)
 
 
 @kernel("StridedSliceGrad")
@@ -60,7 +83,7 @@ def strided_slice_grad(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
     )
     target = tuple(shape.tolist())
-    selections, selected = resolve_slice(target, begin, end, strides, masks)
+    selections, index, selected = resolve_slice(target, begin, end, strides, masks)
     if dy.shape != selected:
         raise errors.invalid_argument(
             f"shape of dy was {format_shape(dy.shape)} instead of {format_shape(selected)}"
@@ -68,7 +91,7 @@ def strided_slice_grad(
     dy = dy.reshape(tuple(s.size for s in selections))
     if xp is np:
         result = np.full(target, zero(dy.dtype), dy.dtype)
-        result[tuple(s.as_slice for s in selections)] = dy
+        result[index] = dy
         return result
     # As padding, which XLA fuses; a scatter would be slow.
     backward = [i for i, s in enumerate(selections) if s.stride is not None and s.stride < 0]

@@ -201,7 +201,7 @@ def assign_slice(
 ) -> None:  # fmt: skip
     """``variable[begin:end:strides] = value``, which is broadcast."""
     old = variable.read()
-    selections, selected = resolve_slice(old.shape, begin, end, strides, masks)
+    selections, where, selected = resolve_slice(old.shape, begin, end, strides, masks)
     try:
         value = xp.broadcast_to(value, selected)
     except ValueError:
@@ -210,7 +210,6 @@ def assign_slice(
             f"{format_shape(selected)}"
         ) from None
     value = value.reshape(tuple(s.size for s in selections))
-    where = tuple(s.as_slice for s in selections)
     if xp is np:
         new = old.copy()
         new[where] = value

@@ -22,9 +22,7 @@ Array = np.ndarray[Any, Any]
 
 def strings(values: Iterable[bytes], shape: tuple[int, ...]) -> Array:
     """A string tensor of ``shape`` with ``values`` in order."""
-    result = np.empty(shape, object)
-    result.reshape(-1)[:] = list(values)
-    return result
+    return np.array(list(values), object).reshape(shape)
 
 
 def each(function: Callable[[bytes], bytes], x: Array) -> Array:
@@ -52,15 +50,16 @@ def _check_split(x: Array, separator: Array, name: str) -> bytes:
 
 def _sparse(rows: list[list[bytes]]) -> tuple[Array, Array, Array]:
     """Lists of different lengths as a sparse matrix of strings: indices, values, shape."""
+    if len(rows) == 1:  # as in pipelines, where every call of numpy counts
+        (pieces,) = rows
+        indices = np.zeros((len(pieces), 2), np.int64)
+        indices[:, 1] = range(len(pieces))
+        return indices, np.array(pieces, object), np.array((1, len(pieces)), np.int64)
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     total = int(lengths.sum())
-    if len(rows) == 1:  # as in pipelines, where every call of numpy counts
-        indices = np.zeros((total, 2), np.int64)
-        indices[:, 1] = range(total)
-    else:
-        row = np.repeat(np.arange(len(rows)), lengths)
-        starts = np.cumsum(lengths) - lengths
-        indices = np.stack([row, np.arange(total) - starts[row]], axis=1).astype(np.int64)
+    row = np.repeat(np.arange(len(rows)), lengths)
+    starts = np.cumsum(lengths) - lengths
+    indices = np.stack([row, np.arange(total) - starts[row]], axis=1).astype(np.int64)
     shape = np.array([len(rows), lengths.max(initial=0)], np.int64)
     return indices, strings(chain.from_iterable(rows), (total,)), shape
 

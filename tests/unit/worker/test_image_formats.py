@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowray.proto import errors
-from flowray.worker.image_formats import jpeg, png
+from flowray.worker.image_formats import jpeg, library, png
 
 
 @pytest.mark.parametrize("module", ["simplejpeg", "PIL.Image"])
@@ -18,6 +18,7 @@ def test_a_missing_library_is_named(monkeypatch, module) -> None:
     pixels = np.zeros((2, 2, 3), np.uint8)
     use = {"simplejpeg": (jpeg.decode, jpeg.encode(pixels)), "PIL.Image": (jpeg.encode, pixels)}
     function, argument = use[module]
+    library.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(errors.UnimplementedError, match=module.partition(".")[0]):
         function(argument)

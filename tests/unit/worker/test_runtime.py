@@ -231,14 +231,14 @@ def test_a_cancelled_step_ends_at_the_next_instruction() -> None:
         )
     )
     instruction = run._stages["h"].program.units[0].instructions[0]  # type: ignore[union-attr]
-    original = instruction.call
+    original = instruction.run
 
-    def slow(*args: Any) -> Any:
+    def slow(slots: list[Any]) -> None:
         started.set()
         assert go_on.wait(10)
-        return original(*args)
+        original(slots)
 
-    instruction.call = slow
+    instruction.run = slow
     caught: list[BaseException] = []
 
     def target() -> None:
