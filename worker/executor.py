@@ -22,7 +22,6 @@ from flowray.worker.state import Resource
 if TYPE_CHECKING:
     from flowray.worker.instruction import Guard, Instruction
     from flowray.worker.program import Program
-    from flowray.worker.tracing import Recorder
 
 logger = logging.getLogger("flowray.worker")
 
@@ -37,6 +36,13 @@ class Executor(Protocol):
 
     def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
         """Runs the instructions in order; OpError of the first that fails, with its node's tag."""
+
+
+class Recorder(Protocol):
+    """Is told of the instructions that an interpreter has run."""
+
+    def add(self, instruction: Instruction, slots: Sequence[Any], begin: float, end: float) -> None:
+        """Notes one that ran from ``begin`` to ``end`` (seconds since the epoch)."""
 
 
 class Cancellation:

@@ -2,7 +2,8 @@
 
 That takes a second (a third of one where the result of an earlier process is found), so it is done
 in the background, and the kernel computes the same with numpy until then: to the last bit, so that
-nobody can tell which it was.
+nobody can tell which it was. Who keeps calling waits for it: a pipeline's threads would slow it
+down.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +29,16 @@ TYPES: Final = frozenset(
 """The dtypes that numba has."""
 
 
+_CALLS_WITHOUT: Final = 4
+
+
+@dataclass(slots=True)
+class _Compiler:
+    thread: threading.Thread
+    calls: int = 0
+    """Of the loop, since the thread was started."""
+
+
 class Loop:
     """A function of arrays, compiled for each dtype of the first one.
 
@@ -38,6 +50,7 @@ class Loop:
     def __init__(self, function: Callable[..., None]) -> None:
         self._function = function
         self._compiled: dict[np.dtype[Any], Compiled | None] = {}
+        self._compilers: dict[np.dtype[Any], _Compiler] = {}
         self._lock = threading.Lock()
 
     def compiled(self, *arrays: Array) -> Compiled | None:
@@ -48,27 +61,36 @@ class Loop:
         except KeyError:
             pass
         with self._lock:
-            if key in self._compiled:
-                return self._compiled[key]
-            self._compiled[key] = None
-        types = [(array.dtype, array.ndim) for array in arrays]
-        name = f"flowray-{self._function.__name__}"
-        # No daemon: a process that ends while LLVM is at work would crash.
-        threading.Thread(target=self._try_to_compile, args=(types,), name=name).start()
-        return None
+            compiler = self._compilers.get(key)
+            if compiler is None:
+                compiler = self._compilers[key] = self._start(arrays)
+            compiler.calls += 1
+        if compiler.calls > _CALLS_WITHOUT:
+            compiler.thread.join()
+        return self._compiled.get(key)
 
     def compile(self, *arrays: Array) -> Compiled:
         """The same, compiled now if it was not before. ImportError without numba."""
         types = [(array.dtype, array.ndim) for array in arrays]
         return self._compiled.get(arrays[0].dtype) or self._compile(types)
 
+    def _start(self, arrays: Sequence[Array]) -> _Compiler:
+        types = [(array.dtype, array.ndim) for array in arrays]
+        name = f"flowray-{self._function.__name__}"
+        # No daemon: a process that ends while LLVM is at work would crash.
+        thread = threading.Thread(target=self._try_to_compile, args=(types,), name=name)
+        thread.start()
+        return _Compiler(thread)
+
     def _try_to_compile(self, types: Types) -> None:
         try:
             self._compile(types)
         except ImportError:
             logger.debug("numba is not there: %s stays with numpy", self._function.__name__)
+            self._compiled[types[0][0]] = None
         except Exception:
             logger.exception("numba cannot compile %s", self._function.__name__)
+            self._compiled[types[0][0]] = None
 
     def _compile(self, types: Types) -> Compiled:
         import numba

@@ -15,7 +15,7 @@ import flowray as tf
 from flowray.client.framework.function import trace
 from flowray.client.framework.op_builder import apply_op
 from flowray.deploy.in_process import InProcessTransport
-from flowray.worker.data import functions
+from flowray.worker.data import pieces
 from flowray.worker.runtime import CompileMode, RuntimeOptions
 
 D = tf.data.Dataset
@@ -51,7 +51,7 @@ def run(dataset: Any, mode: CompileMode) -> list[Any]:
 def executed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with every run of a compiled piece."""
     runs: list[int] = []
-    segment = functions._segments().Segment
+    segment = pieces._segments().Segment
     original = segment.execute
 
     def execute(self: Any, program: Any, slots: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import flowray as tf
 from flowray.deploy.in_process import InProcessTransport
-from flowray.worker.data import functions, helpers
+from flowray.worker.data import functions, helpers, pieces
 from flowray.worker.data.helpers import Helpers
 
 D = tf.data.Dataset
@@ -22,11 +22,12 @@ D = tf.data.Dataset
 
 @pytest.fixture
 def all_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every function takes long and is not compiled."""
-    monkeypatch.setattr(functions, "_CHEAP_SECONDS", 0.0)
+    """Every function takes long, is not compiled, and holds the lock all the while."""
+    monkeypatch.setattr(functions, "_HELPED_SECONDS", 0.0)
+    monkeypatch.setattr(functions, "_MOST_HELD", 0.0)
     monkeypatch.setattr(functions, "_CALLS_TO_JUDGE", 4)
     monkeypatch.setattr(functions, "_SECONDS_AT_ONCE", 0.1)
-    monkeypatch.setattr(functions, "_CALLS_BEFORE_COMPILING", 10**9)
+    monkeypatch.setattr(pieces, "_CALLS_BEFORE_COMPILING", 10**9)
 
 
 @pytest.fixture
