@@ -8,14 +8,16 @@ down.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
+F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]
 Types = Sequence[tuple[np.dtype[Any], int]]
 """The dtype and the number of dimensions of each array."""
@@ -30,6 +32,22 @@ TYPES: Final = frozenset(
 
 
 _CALLS_WITHOUT: Final = 4
+
+_parts: list[Callable[..., Any]] = []
+
+
+def part(function: F) -> F:
+    """A function that loops call."""
+    _parts.append(function)
+    return function
+
+
+@functools.cache
+def _register_parts() -> None:
+    from numba.extending import register_jitable
+
+    for function in _parts:
+        register_jitable(function)
 
 
 @dataclass(slots=True)
@@ -95,6 +113,7 @@ class Loop:
     def _compile(self, types: Types) -> Compiled:
         import numba
 
+        _register_parts()
         *inputs, result = (
             numba.types.Array(numba.from_dtype(dtype), ndim, "C", readonly=i < len(types) - 1)
             for i, (dtype, ndim) in enumerate(types)

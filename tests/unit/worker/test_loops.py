@@ -96,8 +96,8 @@ def resize(images: Any, size: tuple[int, int], mode: tuple[bool, bool] = (False,
 
 @pytest.fixture
 def compile_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = resize_ops._interpolate_lines
-    monkeypatch.setattr(loop, "compiled", loop.compile)
+    for loop in (resize_ops._interpolate_rows_first, resize_ops._interpolate_columns_first):
+        monkeypatch.setattr(loop, "compiled", loop.compile)
 
 
 @pytest.mark.usefixtures("compile_now")
