@@ -27,10 +27,16 @@ GOAL = 0.9
 Pipeline = Callable[[Any], Any]
 
 
-def write_images(folder: Path, count: int, width: int, height: int) -> None:
-    """Photographs, as far as JPEG is concerned: smooth shapes with some noise."""
+def write_images(folder: Path, count: int, width: int, height: int, vary: bool = False) -> None:
+    """Photographs, as far as JPEG is concerned: smooth shapes with some noise.
+
+    With ``vary`` each has a size of its own, down to half as wide and half as high.
+    """
     random = np.random.default_rng(0)
+    largest = np.array([width, height])
     for i in range(count):
+        if vary:
+            width, height = random.integers(largest // 2, largest, endpoint=True).tolist()
         rough = random.integers(0, 255, (height // 32 + 1, width // 32 + 1, 3), np.uint8)
         smooth = np.asarray(
             Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC)
@@ -127,18 +133,18 @@ def main() -> None:
         f"| {'elements per second':40} | {'flowray':>11} | {'TensorFlow':>11} |  ratio | best/b |"
     )
     print(f"|{'-' * 42}|{'-' * 13}|{'-' * 13}|{'-' * 8}|{'-' * 8}|")
-    with tempfile.TemporaryDirectory() as folder:
-        write_images(Path(folder), args.images, width, height)
-        name = f"JPEG {args.size} -> 224x224 (goal {GOAL})"
-        pipeline = images(Path(folder), args.calls)
-        compare(name, pipeline, tf, args.seconds, args.rounds)
-        if not args.only_images:
-            for label, build in (
-                ("rows of 784 floats, shuffled", rows),
-                ("numbers, mapped", numbers),
-                ("numbers, mapped in parallel", numbers_in_parallel),
-            ):
-                compare(label, build, tf, 1.0, args.rounds)
+    for vary, sizes in ((False, args.size), (True, f"up to {args.size}")):
+        with tempfile.TemporaryDirectory() as folder:
+            write_images(Path(folder), args.images, width, height, vary)
+            name = f"JPEG {sizes} -> 224x224 (goal {GOAL})"
+            compare(name, images(Path(folder), args.calls), tf, args.seconds, args.rounds)
+    if not args.only_images:
+        for label, build in (
+            ("rows of 784 floats, shuffled", rows),
+            ("numbers, mapped", numbers),
+            ("numbers, mapped in parallel", numbers_in_parallel),
+        ):
+            compare(label, build, tf, 1.0, args.rounds)
 
 
 if __name__ == "__main__":

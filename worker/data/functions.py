@@ -27,7 +27,7 @@ _CALLS_TO_JUDGE: Final = 16
 _CALLS_TO_GIVE_UP: Final = 128
 """When nothing has been compiled after so many, or it is not quicker, nothing more will be."""
 _MOST_AT_ONCE: Final = 16
-_SECONDS_AT_ONCE: Final = 3e-3
+_SECONDS_AT_ONCE: Final = 6e-3
 _HELPED_SECONDS: Final = 75e-6  # what is quicker is mostly the way there and back
 _SECONDS_TO_DECIDE_AGAIN: Final = 0.25
 _MOST_HELD: Final = 0.6
