@@ -94,6 +94,34 @@ def test_what_takes_long_is_compiled_in_the_background(executed: list[int]) -> N
     np.testing.assert_allclose(again[0], first[0], rtol=1e-4)
 
 
+@pytest.mark.parametrize("gain", [0.0, 1e9])
+def test_programs_stay_only_if_they_are_worth_it(
+    executed: list[int], monkeypatch: pytest.MonkeyPatch, gain: float
+) -> None:
+    monkeypatch.setattr(pieces, "_LEAST_GAIN", gain)
+    monkeypatch.setattr(pieces, "_RUNS_TO_COMPARE", 2)
+    raced: list[bool] = []
+    note = pieces._Race.note
+
+    def noting(self: pieces._Race, *args: Any) -> None:
+        note(self, *args)
+        raced.append(self.is_over)
+
+    monkeypatch.setattr(pieces._Race, "note", noting)
+    with tf.Graph().as_default():
+        element = D.from_tensor_slices(IMAGES).repeat().map(heavy).make_one_shot_iterator()
+        fetched = element.get_next()
+        with tf.Session() as session:
+            deadline = time.monotonic() + 60
+            while not any(raced) and time.monotonic() < deadline:
+                session.run(fetched)
+            assert any(raced)
+            executed.clear()
+            for _ in range(4):
+                session.run(fetched)
+    assert len(executed) == (0 if gain else 4)
+
+
 def test_what_is_cheap_or_comes_in_many_shapes_stays_interpreted(executed: list[int]) -> None:
     with tf.Graph().as_default():
         run(D.range(200).map(lambda x: x * 2 + 1), "background")
