@@ -104,9 +104,9 @@ class ElementCaller:
     def _may_compile(self, how: executor.Executor) -> bool:
         if not isinstance(how, Interpreter) or how.compile == "never" or how.recorder is not None:
             return False
-        if self._calls > _CALLS_TO_GIVE_UP and not self._has_programs:
-            return False
-        return not self._is_cheap or how.compile == "eager"
+        if how.compile == "eager":
+            return True
+        return not self._is_cheap and (self._calls <= _CALLS_TO_GIVE_UP or self._has_programs)
 
     @property
     def _has_programs(self) -> bool:

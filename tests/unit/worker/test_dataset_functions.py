@@ -15,7 +15,7 @@ import flowray as tf
 from flowray.client.framework.function import trace
 from flowray.client.framework.op_builder import apply_op
 from flowray.deploy.in_process import InProcessTransport
-from flowray.worker.data import pieces
+from flowray.worker.data import functions, pieces
 from flowray.worker.runtime import CompileMode, RuntimeOptions
 
 D = tf.data.Dataset
@@ -63,7 +63,10 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("calls", [None, 2])
-def test_results_are_the_same_in_every_mode(executed: list[int], calls: int | None) -> None:
+def test_results_are_the_same_in_every_mode(
+    executed: list[int], monkeypatch: pytest.MonkeyPatch, calls: int | None
+) -> None:
+    monkeypatch.setattr(functions, "_CALLS_TO_GIVE_UP", 4)
     with tf.Graph().as_default():
         dataset = D.from_tensor_slices(IMAGES).map(heavy, num_parallel_calls=calls)
         expected = run(dataset, "never")
