@@ -9,7 +9,6 @@ from flowray.proto import errors
 from flowray.proto.file_errors import translated
 
 _SCHEME = re.compile(rb"([a-zA-Z][a-zA-Z0-9+.-]*)://")
-_READ_FIRST = 1 << 16
 
 
 def local_path(path: bytes) -> bytes:

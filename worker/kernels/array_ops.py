@@ -34,9 +34,12 @@ def as_array(value: Any, dtype: Any) -> Any:
 
 
 def normalized_axis(axis: int, rank: int, message: str) -> int:
-    """``axis`` counted from the front; InvalidArgumentError with ``message`` if out of range."""
+    """``axis`` counted from the front; InvalidArgumentError with ``message`` if out of range.
+
+    The message may have the fields {axis}, {rank} and {lowest}, the least axis that there is.
+    """
     if not -rank <= axis < rank:
-        raise errors.invalid_argument(message)
+        raise errors.invalid_argument(message.format(axis=axis, rank=rank, lowest=-rank))
     return axis % rank
 
 
@@ -157,7 +160,7 @@ def concat_offset(xp: Any, concat_dim: Array, shapes: list[Any]) -> Any:
     axis = normalized_axis(
         int(concat_dim),
         length,
-        f"Concat dim is out of range: {int(concat_dim)} vs. {length}",
+        "Concat dim is out of range: {axis} vs. {rank}",
     )
     at_axis = np.arange(length) == axis
     offsets = []
@@ -303,12 +306,10 @@ def squeeze(xp: Any, x: Any, *, squeeze_dims: Sequence[int]) -> Any:
     if not squeeze_dims:
         return x.reshape([dim for dim in shape if dim != 1])
     axes = set()
-    for axis in squeeze_dims:
-        if not -ndim <= axis < ndim:
-            raise errors.invalid_argument(
-                f"Tried to squeeze dim index {axis} for tensor with {ndim} dimensions."
-            )
-        axis %= ndim
+    for dim in squeeze_dims:
+        axis = normalized_axis(
+            dim, ndim, "Tried to squeeze dim index {axis} for tensor with {rank} dimensions."
+        )
         if shape[axis] != 1:
             raise errors.invalid_argument(
                 f"Can not squeeze dim[{axis}], expected a dimension of 1, got {shape[axis]}"
@@ -325,7 +326,7 @@ def transpose(xp: Any, x: Any, perm: Array) -> Any:
             f"{perm.size}"
         )
     axes = [
-        normalized_axis(p, x.ndim, f"{p} is out of range [0 .. {x.ndim})") for p in perm.tolist()
+        normalized_axis(p, x.ndim, "{axis} is out of range [0 .. {rank})") for p in perm.tolist()
     ]
     if len(set(axes)) != x.ndim:
         missing = next(i for i in range(x.ndim) if i not in axes)
@@ -393,6 +394,9 @@ def _bitcast_traced(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
 # Joining and splitting ----------------------------------------------------------------------------
 
 
+_NO_SUCH_AXIS = "axis = {axis} not in [{lowest}, {rank})"
+
+
 @kernel("Pack")
 def pack(xp: Any, values: list[Any], *, axis: int) -> Any:
     first = values[0]
@@ -403,8 +407,7 @@ def pack(xp: Any, values: list[Any], *, axis: int) -> Any:
                 f"!= values[{i}].shape = {format_shape(value.shape)}"
             )
     ndim = len(first.shape) + 1
-    if not -ndim <= axis < ndim:
-        raise errors.invalid_argument(f"axis = {axis} not in [{-ndim}, {ndim})")
+    axis = normalized_axis(axis, ndim, _NO_SUCH_AXIS)
     if xp is np and ndim == 1:  # several times faster than np.stack
         return _vector(values)
     return xp.stack(values, axis=axis)
@@ -422,7 +425,7 @@ def _vector(scalars: list[Array]) -> Array:
 @kernel("Unpack")
 def unpack(xp: Any, value: Any, *, num: int, axis: int) -> Any:
     ndim = value.ndim
-    axis = normalized_axis(axis, ndim, f"axis = {axis} not in [{-ndim}, {ndim})")
+    axis = normalized_axis(axis, ndim, _NO_SUCH_AXIS)
     if value.shape[axis] != num:
         raise errors.invalid_argument(
             f"Input shape axis {axis} must equal {num}, got shape {format_shape(value.shape)}"
@@ -443,7 +446,7 @@ def _concatenate(xp: Any, values: list[Any], axis: Array) -> Any:
         at,
         first.ndim,
         "ConcatOp : Expected concatenating dimensions in the range "
-        f"[{-first.ndim}, {first.ndim}), but got {at}",
+        "[{lowest}, {rank}), but got {axis}",
     )
     for i, value in enumerate(values):
         shapes = (
@@ -474,7 +477,7 @@ def concat(xp: Any, concat_dim: Array, values: list[Any]) -> Any:
 def _split_axis(value: Any, split_dim: Array) -> int:
     at, ndim = int(split_dim.reshape(())), value.ndim
     return normalized_axis(
-        at, ndim, f"-input rank(-{ndim}) <= split_dim < input rank ({ndim}), but got {at}"
+        at, ndim, "-input rank(-{rank}) <= split_dim < input rank ({rank}), but got {axis}"
     )
 
 

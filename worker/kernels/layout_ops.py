@@ -123,7 +123,9 @@ def mirror_pad_grad(xp: Any, grad: Any, paddings: Array, *, mode: bytes) -> Any:
 @kernel("ReverseV2")
 def reverse_v2(xp: Any, x: Any, axis: Array) -> Any:
     axes = [
-        normalized_axis(a, x.ndim, f"'axis'[{i}] = {a} is out of valid range [0, {x.ndim - 1}]")
+        normalized_axis(
+            a, x.ndim, f"'axis'[{i}] = {{axis}} is out of valid range [0, {x.ndim - 1}]"
+        )
         for i, a in enumerate(axis.tolist())
     ]
     if len(set(axes)) != len(axes):
@@ -165,7 +167,7 @@ def roll(xp: Any, x: Any, shift: Any, axis: Array) -> Any:
         raise errors.invalid_argument("shift and axis must have the same size")
     shifts, axes = shift.reshape(-1), axis.reshape(-1).tolist()
     for i, at in enumerate(axes):
-        x = xp.roll(x, shifts[i], normalized_axis(at, x.ndim, f"axis {at} is out of range"))
+        x = xp.roll(x, shifts[i], normalized_axis(at, x.ndim, "axis {axis} is out of range"))
     return x
 
 

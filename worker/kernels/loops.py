@@ -105,10 +105,9 @@ class Loop:
             self._compile(types)
         except ImportError:
             logger.debug("numba is not there: %s stays with numpy", self._function.__name__)
-            self._compiled[types[0][0]] = None
         except Exception:
             logger.exception("numba cannot compile %s", self._function.__name__)
-            self._compiled[types[0][0]] = None
+        self._compiled.setdefault(types[0][0], None)
 
     def _compile(self, types: Types) -> Compiled:
         import numba
