@@ -29,6 +29,7 @@ def i32(*values):
 
 
 X = np.array([[[1.5, -2.0, 0.25], [3.0, 0.5, -0.75]], [[2, 1, 4], [-1, 7, 0.5]]], np.float32)
+MANY = ((np.arange(120) * 37 % 31 - 12) / 8).astype(np.float32).reshape(2, 3, 4, 5)
 NO_ROWS = np.zeros((0, 3), np.float32)
 ALL_AXES, NO_AXES, FIRST = i32(0, 1, 2), i32(), i32(0)
 LEAST, GREATEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
@@ -51,6 +52,13 @@ for _op, _function in {
     case(_op, [X, np.int32(-1)], expect=_function(X, -1))
     case(_op, [X, np.int64([0, 2])], expect=_function(X, (0, 2)))
     case(_op, [X, i32(1)], keep_dims=True, expect=_function(X, 1, keepdims=True))
+    for _axes in ((0, 1, 2), (1, 3), (0, 2), (2, 3), (0, 1, 3)):
+        _of_many = _function(MANY, _axes)
+        case(_op, [MANY, i32(*_axes)], expect=_of_many)
+        case(_op, [MANY, i32(*_axes)], keep_dims=True, expect=_function(MANY, _axes, keepdims=True))
+        if _op != "Prod":
+            case(_op, [MANY.astype(BF16), i32(*_axes)], rtol=1e-2, expect=_of_many.astype(BF16))
+    case(_op, [NO_ROWS, i32(1, 0)], expect=np.float32(_EMPTY[_op]))
     case(_op, [X, NO_AXES], expect=np.abs(X) if _op == "EuclideanNorm" else X)
     case(_op, [X, i32(1).reshape(1, 1)], expect=_function(X, 1))
     case(_op, [np.float32(3), NO_AXES], expect=np.float32(3))
@@ -77,6 +85,8 @@ case("EuclideanNorm", [np.complex64([3 + 4j]), FIRST], expect=np.complex64(5))
 TRUTH = np.array([[True, False], [True, True]])
 for _op, _function in {"All": np.all, "Any": np.any}.items():
     case(_op, [TRUTH, FIRST], expect=_function(TRUTH, 0))
+    case(_op, [MANY > 2.2, i32(0, 3)], expect=_function(MANY > 2.2, (0, 3)))
+    case(_op, [MANY > -1.4, i32(3, 1)], expect=_function(MANY > -1.4, (1, 3)))
     case(_op, [TRUTH, i32(0, 1)], keep_dims=True, expect=_function(TRUTH, keepdims=True))
     case(_op, [np.zeros((0, 2), bool), FIRST], expect=_function(np.zeros((0, 2), bool), 0))
     case(_op, [TRUTH, i32(2)], raises=INVALID, match="Invalid reduction dimension")

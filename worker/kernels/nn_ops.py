@@ -10,6 +10,7 @@ from flowray.proto import errors
 from flowray.proto.ops.windows import channel_axis
 from flowray.proto.shapes import broadcast, format_shape
 from flowray.worker import checks, xla
+from flowray.worker.kernels.axes import reduced
 from flowray.worker.kernels.precision import widened
 from flowray.worker.kernels.registry import add_kernel, kernel
 
@@ -46,7 +47,8 @@ def bias_add_grad(xp: Any, out_backprop: Any, *, data_format: bytes) -> Any:
         )
     kept = channel_axis(data_format, out_backprop.ndim)
     axes = tuple(a for a in range(out_backprop.ndim) if a != kept)
-    return widened(out_backprop).sum(axes).astype(out_backprop.dtype)
+    total = reduced(xp, xp.sum, widened(out_backprop), axes)
+    return total.astype(out_backprop.dtype)
 
 
 # Activations --------------------------------------------------------------------------------------
@@ -254,7 +256,7 @@ def sparse_softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any
 @kernel("L2Loss")
 def l2_loss(xp: Any, t: Any) -> Any:
     wide = widened(t)
-    return ((wide * wide).sum() / 2).astype(t.dtype)
+    return (reduced(xp, xp.sum, wide * wide, tuple(range(t.ndim))) / 2).astype(t.dtype)
 
 
 # Top-k --------------------------------------------------------------------------------------------

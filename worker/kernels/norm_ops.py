@@ -7,6 +7,7 @@ from typing import Any
 from flowray.proto import errors
 from flowray.proto.ops.windows import channel_axis
 from flowray.proto.shapes import format_shape
+from flowray.worker.kernels.axes import reduced
 from flowray.worker.kernels.precision import widened
 from flowray.worker.kernels.registry import kernel
 
@@ -59,9 +60,9 @@ def _fused_batch_norm(
             nothing = xp.full((channels,), xp.nan, dtype)
             zeros = xp.zeros((channels,), dtype)
             return x, nothing, nothing, zeros, zeros
-        used_mean = wide.mean(axes)
+        used_mean = reduced(xp, xp.sum, wide, axes) / count
         centered = wide - used_mean.reshape(on_axis)
-        used_variance = (centered * centered).mean(axes)
+        used_variance = reduced(xp, xp.sum, centered * centered, axes) / count
         # Running variances are unbiased (Bessel's correction), the one that y is made with is not.
         new_mean, new_variance = used_mean, used_variance * (count / max(count - 1, 1))
         if factor != 1.0:
@@ -124,8 +125,8 @@ def _fused_batch_norm_grad(
     g = widened(dy)
     deviation_inverse = 1 / xp.sqrt(widened(variance) + epsilon)
     normalized = (widened(x) - widened(mean).reshape(on_axis)) * deviation_inverse.reshape(on_axis)
-    offset_backprop = g.sum(axes)
-    scale_backprop = (g * normalized).sum(axes)
+    offset_backprop = reduced(xp, xp.sum, g, axes)
+    scale_backprop = reduced(xp, xp.sum, g * normalized, axes)
     factors = (widened(scale) * deviation_inverse).reshape(on_axis)
     if is_training and x.size:
         count = x.size // channels

@@ -12,7 +12,9 @@ from flowray.proto import errors
 from flowray.proto.dtypes import DType
 from flowray.proto.shapes import format_shape
 from flowray.worker.checks import check
+from flowray.worker.kernels.axes import reduced
 from flowray.worker.kernels.elementwise import HALVES, in_float32, is_complex, is_integer
+from flowray.worker.kernels.precision import widened
 from flowray.worker.kernels.registry import add_kernel, kernel
 
 # Reductions --------------------------------------------------------------------------------------
@@ -47,7 +49,8 @@ def _bounds(dtype: np.dtype[Any]) -> tuple[Any, Any]:
 def _sum(xp: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
     """The sum in the dtype of ``x`` (numpy's own widens small integers)."""
     if xp is not np:
-        return xp.sum(x, axes, dtype=x.dtype, keepdims=keep)
+        wide = widened(x)
+        return reduced(xp, xp.sum, wide, axes, keep, dtype=wide.dtype).astype(x.dtype)
     if x.dtype in HALVES:
         return np.add.reduce(x, axes, np.float32, None, keep).astype(x.dtype)
     return np.add.reduce(x, axes, x.dtype, None, keep)
@@ -80,14 +83,14 @@ def _prod(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
     axes = _axes(x, indices)
     if xp is np:
         return np.multiply.reduce(x, axes, x.dtype, None, keep_dims)
-    return xp.prod(x, axes, dtype=x.dtype, keepdims=keep_dims)
+    return reduced(xp, xp.prod, x, axes, keep_dims, dtype=x.dtype)
 
 
 @kernel("Max")
 def _max(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
     axes = _axes(x, indices)
     if x.size:
-        return xp.max(x, axes, keepdims=keep_dims)
+        return reduced(xp, xp.max, x, axes, keep_dims)
     return xp.max(x, axes, keepdims=keep_dims, initial=_bounds(x.dtype)[0])
 
 
@@ -95,18 +98,18 @@ def _max(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
 def _min(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
     axes = _axes(x, indices)
     if x.size:
-        return xp.min(x, axes, keepdims=keep_dims)
+        return reduced(xp, xp.min, x, axes, keep_dims)
     return xp.min(x, axes, keepdims=keep_dims, initial=_bounds(x.dtype)[1])
 
 
 @kernel("All")
 def _all(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
-    return xp.all(x, _axes(x, indices), keepdims=keep_dims)
+    return reduced(xp, xp.all, x, _axes(x, indices), keep_dims)
 
 
 @kernel("Any")
 def _any(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
-    return xp.any(x, _axes(x, indices), keepdims=keep_dims)
+    return reduced(xp, xp.any, x, _axes(x, indices), keep_dims)
 
 
 @kernel("EuclideanNorm")
