@@ -94,6 +94,8 @@ _GRID = [
     ((1, 4, 5, 2), (3, 3, 2, 2), (2, 2), [(1, 1), (1, 0)], (1, 1)),
     ((1, 4, 4, 4), (3, 3, 2, 6), (1, 1), "SAME", (1, 1)),  # two groups
     ((1, 3, 3, 60), (2, 2, 60, 2), (1, 1), "SAME", (1, 1)),  # too many channels to stack
+    ((2, 7, 8, 4), (5, 4, 4, 3), (2, 1), "SAME", (1, 1)),  # few channels, many products
+    ((1, 9, 8, 2), (5, 4, 2, 3), (1, 1), "VALID", (2, 1)),
 ]
 
 
@@ -368,6 +370,11 @@ for _dtype in (np.float16, BF16, np.float64):
 _ODD = np.array([1, np.nan, 3, 2, -np.inf, -np.inf, -np.inf, -np.inf], np.float32)
 case("MaxPool", [_ODD.reshape(2, 2, 2, 1)], **HALVES, conformance=False, id="nan",
      expect=np.array([np.nan, -np.inf], np.float32).reshape(2, 1, 1, 1))  # fmt: skip
+# A window's gradient is its first maximum's, also where all are -inf; TensorFlow's as above.
+_LOW = np.array([1, 3, 3, 2, -np.inf, -np.inf, -np.inf, -np.inf], np.float32).reshape(2, 2, 2, 1)
+case("MaxPoolGrad", [_LOW, np.array([3, -np.inf], np.float32).reshape(2, 1, 1, 1),
+     np.array([5, 7], np.float32).reshape(2, 1, 1, 1)], **HALVES, conformance=False, id="infinite",
+     expect=np.array([0, 5, 0, 0, 7, 0, 0, 0], np.float32).reshape(2, 2, 2, 1))  # fmt: skip
 _PADS = {"padding": "EXPLICIT", "explicit_paddings": [0, 0, 1, 0, 0, 1, 0, 0]}
 _PADDED = pool(np.max, IMAGE, (2, 2), (2, 2), [(1, 0), (0, 1)])
 case("MaxPool", [IMAGE], **{**HALVES, **_PADS}, expect=_PADDED, id="explicit")
