@@ -31,6 +31,7 @@ from flowray.master.master import Master
 from flowray.master.service import LoopThread, ServerThread, ServiceOptions
 from flowray.master.worker_pool import TaskSpec, WorkerPool
 from flowray.proto import errors
+from flowray.worker import memory
 from flowray.worker.actor import WorkerActor
 
 logger = logging.getLogger("flowray.deploy")
@@ -106,6 +107,8 @@ def _serve(
     with ExitStack() as stack:
         stack.enter_context(_ray(address, sum(job.tasks for job in spec.jobs.values())))
         tasks = spec.tasks(int(ray.cluster_resources().get("GPU", 0)))
+        if address is not None:  # processes of a Ray of our own inherit it
+            tasks = [replace(task, env={**memory.ENVIRONMENT, **task.env}) for task in tasks]
         # One loop hears both clients and workers, so that a step wakes few threads.
         loop = LoopThread()
         stack.callback(loop.stop)
@@ -193,7 +196,8 @@ def _ray(address: str | None, tasks: int) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    for name, value in {**_LOCAL_RAY, **_threads(tasks), **_import_path()}.items():
+    variables = {**_LOCAL_RAY, **memory.ENVIRONMENT, **_threads(tasks), **_import_path()}
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
     # Short, because the paths of Unix sockets in it may have 107 characters.
     folder = tempfile.mkdtemp(prefix="flowray-", dir="/tmp")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import flowray as tf
-from tests.integration.cluster import Cluster
+from tests.integration.cluster import Cluster, eventually
 
 PS, WORKER0, WORKER1 = "/job:ps/task:0", "/job:worker/task:0", "/job:worker/task:1"
 
@@ -114,3 +114,31 @@ def test_large_tensors_cross_tasks(cluster: Cluster, megabytes: int) -> None:
         with tf.device(WORKER1):
             result = ramp + 1
         np.testing.assert_array_equal(sess.run(result), np.arange(size, dtype=np.int32) * 2 + 1)
+
+
+def test_a_task_uses_the_memory_of_a_step_again(cluster: Cluster) -> None:
+    tf.Session.reset(cluster.target)
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [None, 64, 64, 3])
+        filters = tf.Variable(tf.fill([3, 3, 3, 64], 0.01))
+        h = tf.nn.relu(tf.nn.conv2d(x, filters, strides=[1, 1, 1, 1], padding="SAME"))
+        h = tf.nn.relu(h * 0.5 + tf.reduce_mean(h))
+        step = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(h * h))
+        with tf.Session(cluster.target) as sess:
+            sess.run(tf.global_variables_initializer())
+            images = np.ones([32, 64, 64, 3], np.float32)
+            pid = cluster.pid("/job:worker/replica:0/task:0")
+
+            def new_megabytes() -> float:
+                before = page_faults(pid)
+                for _ in range(5):
+                    sess.run(step, {x: images})
+                return (page_faults(pid) - before) * 4096 / 2**20
+
+            # Until it is compiled, every op makes an array; one of these has 33 MB.
+            eventually(lambda: new_megabytes() < 5, "steps need no more memory", 60)
+
+
+def page_faults(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[7])
