@@ -286,6 +286,7 @@ class Runtime:
         compiled = segment.program(key)
         if compiled is None:
             segment.compile_in_background(key, slots, compiler())
+            compiled = segment.await_program(key)
         return compiled
 
     # Resource handles -----------------------------------------------------------------------

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +35,12 @@ Key = tuple[Any, ...]
 _MAX_LITERAL_BYTES = 1 << 14
 
 
+# An interpreted run that takes as long may be put off until its program is there, but all waits of
+# a segment may not have cost more than so much.
+_LONG_RUN_SECONDS = 20e-3
+_PATIENCE_SECONDS = 1.0
+
+
 class SelectionError(NotCompilableError):
     """The branches of a condition cannot be computed both, as their results do not go together."""
 
@@ -58,6 +64,8 @@ class Segment:
         self._unit = unit
         self._store = store
         self._programs: dict[Key, Compiled | None] = {}
+        self._pending: dict[Key, Future[None]] = {}
+        self._patience = _PATIENCE_SECONDS
         self._lock = threading.Lock()
         self._device = unit.device
         static = _static_inputs(unit)
@@ -125,8 +133,25 @@ class Segment:
             if key in self._programs or not self.compilable:
                 return
             self._programs[key] = None
-        avals = self._avals(slots)
-        executor.submit(self._compile_quietly, key, avals)
+            self._pending[key] = executor.submit(self._compile_quietly, key, self._avals(slots))
+
+    def await_program(self, key: Key) -> Compiled | None:
+        """Waits for the program for ``key`` if its run is worth more than what the wait may cost.
+
+        Interpreting takes the time from the compiler, which may not need more than that.
+        """
+        pending = self._pending.get(key)
+        if pending is None or self.interpreted_seconds < _LONG_RUN_SECONDS or self._patience <= 0:
+            return None
+        begin = time.monotonic()
+        wait([pending], self._patience)
+        lost = time.monotonic() - begin
+        program = self._programs.get(key)
+        if program is not None:
+            self._pending.pop(key, None)
+            lost = max(lost - self.interpreted_seconds, 0.0)
+        self._patience -= lost
+        return program
 
     def compile_now(self, key: Key, slots: Sequence[Any]) -> Compiled | None:
         """Compiles for ``key`` in the calling thread; None if the segment cannot be compiled."""

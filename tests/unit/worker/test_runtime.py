@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from flowray.client.framework.graph import Graph, Tensor
 from flowray.client.framework.op_builder import apply_op
 from flowray.proto import errors, graph_pb2
 from flowray.proto.stage import Stage
+from flowray.worker import segment as segment_module
 from flowray.worker.program import load
 from flowray.worker.runtime import Runtime, RuntimeOptions
+from flowray.worker.segment import Segment, compiler
 
 TASK = "/job:worker/replica:0/task:0"
 MODES = ("never", "eager", "background")
@@ -196,7 +198,9 @@ def test_a_failed_check_in_a_compiled_segment_leaves_the_variables_alone() -> No
     np.testing.assert_allclose(after, np.log(4) * np.ones(3), rtol=1e-6)
 
 
-def test_the_second_run_starts_a_background_compilation_and_results_stay_the_same() -> None:
+def squaring() -> tuple[Runtime, Segment, np.ndarray]:
+    """A stage "h" that ran once, its segment, and its input."""
+
     def build() -> None:
         x = placeholder("x")
         apply_op("Tanh", apply_op("MatMul", x, x, name="mm"), name="y")
@@ -204,20 +208,57 @@ def test_the_second_run_starts_a_background_compilation_and_results_stay_the_sam
     run = runtime("background")
     run.register(stage_of(build, ("x:0",), ("y:0",)))
     x = np.random.RandomState(0).rand(300, 300).astype(np.float32) / 300
-    ((first,), _) = run.run("h", 1, [x])
+    run.run("h", 1, [x])
     segment = run._stages["h"].segments[0][1]
     assert segment is not None
     segment.interpreted_seconds = 1.0  # however quick this machine is
+    return run, segment, x
+
+
+@pytest.fixture
+def busy_compiler() -> Iterator[Callable[[], None]]:
+    """The compiler has something else to do until this is called."""
+    finish = threading.Event()
+    other = compiler().submit(finish.wait, 60)
+
+    def become_free() -> None:
+        finish.set()
+        other.result(60)
+
+    yield become_free
+    become_free()
+
+
+def test_the_second_run_waits_for_the_program_and_results_stay_the_same() -> None:
+    run, segment, x = squaring()
+    segment._patience = 60.0
+    ((second,), _) = run.run("h", 2, [x])
+    assert segment.runs == 1, "it was interpreted again"
+    ((third,), _) = run.run("h", 3, [x])
+    np.testing.assert_array_equal(third, second)
+    np.testing.assert_allclose(second, np.tanh(x @ x), rtol=1e-5)
+
+
+def test_runs_wait_no_longer_than_they_may(busy_compiler: Callable[[], None]) -> None:
+    run, segment, x = squaring()
+    segment._patience = 0.05
+    for number in (2, 3, 4):
+        ((result,), _) = run.run("h", number, [x])
+        np.testing.assert_allclose(result, np.tanh(x @ x), rtol=1e-5)
+    assert segment.runs == 4
+    assert -1.0 < segment._patience <= 0.0
+    busy_compiler()
+    compiler().submit(int).result(60)  # what was to be compiled is, by now
+    run.run("h", 5, [x])
+    assert segment.runs == 4, "it was interpreted though there is a program"
+
+
+def test_short_runs_do_not_wait(busy_compiler: Callable[[], None]) -> None:
+    run, segment, x = squaring()
+    segment.interpreted_seconds = 0.01
     run.run("h", 2, [x])
-    key = segment.key([x if slot is None else slot for slot in run._stages["h"].program.base])  # type: ignore[union-attr]
-    compiled = threading.Event()
-    deadline = 60.0
-    while segment.program(key) is None and deadline > 0:
-        compiled.wait(0.01)
-        deadline -= 0.01
-    assert segment.program(key) is not None
-    ((later,), _) = run.run("h", 3, [x])
-    np.testing.assert_allclose(later, first, rtol=1e-5)
+    assert segment.runs == 2
+    assert segment._patience == segment_module._PATIENCE_SECONDS
 
 
 def test_a_cancelled_step_ends_at_the_next_instruction() -> None:
