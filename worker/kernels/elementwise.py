@@ -6,17 +6,14 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import ml_dtypes
 import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.shapes import format_shape
+from flowray.worker.kernels.precision import HALVES, widened
 from flowray.worker.kernels.registry import kernel
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
-"""The dtypes whose longer computations are done in float32, as TensorFlow does."""
 
 
 def is_integer(x: Any) -> bool:
@@ -36,7 +33,7 @@ def in_float32(function: F) -> F:
     def compute(xp: Any, x: Any, *others: Any, **attrs: Any) -> Any:
         if x.dtype not in HALVES:
             return function(xp, x, *others, **attrs)
-        wide = [v.astype(np.float32) if v.dtype == x.dtype else v for v in (x, *others)]
+        wide = [widened(v) if v.dtype == x.dtype else v for v in (x, *others)]
         return function(xp, *wide, **attrs).astype(x.dtype)
 
     return compute  # type: ignore[return-value]

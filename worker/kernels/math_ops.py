@@ -15,7 +15,6 @@ from flowray.proto.shapes import format_shape
 from flowray.worker import xla
 from flowray.worker.checks import check
 from flowray.worker.kernels.elementwise import (
-    HALVES,
     binary,
     broadcast_error,
     broadcasting,
@@ -24,6 +23,7 @@ from flowray.worker.kernels.elementwise import (
     is_integer,
     unary,
 )
+from flowray.worker.kernels.precision import HALVES, widened
 from flowray.worker.kernels.registry import add_kernel, kernel
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -428,8 +428,7 @@ def _float_to_integer(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
     signed = np.dtype(np.int64 if target in (np.int64, np.uint32) else np.int32)
     if xp is np:
         return x.astype(signed).astype(target, copy=False)
-    if x.dtype in HALVES:
-        x = x.astype(np.float32)
+    x = widened(x)
     bound = 2.0 ** (8 * signed.itemsize - 1)
     lowest = np.array(-(2 ** (8 * signed.itemsize - 1)), signed)
     fits = (x >= -bound) & (x < bound)

@@ -8,9 +8,10 @@ import numpy as np
 
 from flowray.proto import dtypes
 
-HALF = (np.dtype(np.float16), np.dtype(dtypes.bfloat16.as_numpy_dtype))
+HALVES = (np.dtype(np.float16), np.dtype(dtypes.bfloat16.as_numpy_dtype))
+"""The dtypes whose longer computations are done in float32, as TensorFlow does."""
 
 
 def widened(array: Any) -> Any:
     """A float16 or bfloat16 array as float32; any other array as it is."""
-    return array.astype(np.float32) if array.dtype in HALF else array
+    return array.astype(np.float32) if array.dtype in HALVES else array

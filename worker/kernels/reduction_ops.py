@@ -13,8 +13,8 @@ from flowray.proto.dtypes import DType
 from flowray.proto.shapes import format_shape
 from flowray.worker.checks import check
 from flowray.worker.kernels.axes import reduced
-from flowray.worker.kernels.elementwise import HALVES, in_float32, is_complex, is_integer
-from flowray.worker.kernels.precision import widened
+from flowray.worker.kernels.elementwise import in_float32, is_complex, is_integer
+from flowray.worker.kernels.precision import HALVES, widened
 from flowray.worker.kernels.registry import add_kernel, kernel
 
 # Reductions --------------------------------------------------------------------------------------
@@ -49,11 +49,16 @@ def _bounds(dtype: np.dtype[Any]) -> tuple[Any, Any]:
 def _sum(xp: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
     """The sum in the dtype of ``x`` (numpy's own widens small integers)."""
     if xp is not np:
-        wide = widened(x)
-        return reduced(xp, xp.sum, wide, axes, keep, dtype=wide.dtype).astype(x.dtype)
+        return _accumulated(xp, xp.sum, x, axes, keep)
     if x.dtype in HALVES:
         return np.add.reduce(x, axes, np.float32, None, keep).astype(x.dtype)
     return np.add.reduce(x, axes, x.dtype, None, keep)
+
+
+def _accumulated(xp: Any, function: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
+    """XLA's sum or product in the dtype of ``x``, rounded to 16 bits only once."""
+    wide = widened(x)
+    return reduced(xp, function, wide, axes, keep, dtype=wide.dtype).astype(x.dtype)
 
 
 @kernel("Sum")
@@ -83,7 +88,7 @@ def _prod(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
     axes = _axes(x, indices)
     if xp is np:
         return np.multiply.reduce(x, axes, x.dtype, None, keep_dims)
-    return reduced(xp, xp.prod, x, axes, keep_dims, dtype=x.dtype)
+    return _accumulated(xp, xp.prod, x, axes, keep_dims)
 
 
 @kernel("Max")
