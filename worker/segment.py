@@ -34,7 +34,6 @@ Key = tuple[Any, ...]
 # it lies in memory once and does not slow the compiler down.
 _MAX_LITERAL_BYTES = 1 << 14
 
-
 # An interpreted run that takes as long may be put off until its program is there, but all waits of
 # a segment may not have cost more than so much.
 _LONG_RUN_SECONDS = 20e-3
@@ -65,7 +64,9 @@ class Segment:
         self._store = store
         self._programs: dict[Key, Compiled | None] = {}
         self._pending: dict[Key, Future[None]] = {}
+        """What is being compiled."""
         self._patience = _PATIENCE_SECONDS
+        """What waits may still cost, in seconds."""
         self._lock = threading.Lock()
         self._device = unit.device
         static = _static_inputs(unit)
@@ -133,22 +134,24 @@ class Segment:
             if key in self._programs or not self.compilable:
                 return
             self._programs[key] = None
-            self._pending[key] = executor.submit(self._compile_quietly, key, self._avals(slots))
+        pending = executor.submit(self._compile_quietly, key, self._avals(slots))
+        self._pending[key] = pending
+        pending.add_done_callback(lambda _: self._pending.pop(key, None))
 
     def await_program(self, key: Key) -> Compiled | None:
-        """Waits for the program for ``key`` if its run is worth more than what the wait may cost.
+        """The program for ``key``; waits if it is being compiled and a run without it is long.
 
-        Interpreting takes the time from the compiler, which may not need more than that.
+        Interpreting would take the time from the compiler, which may not need more than that. None
+        if there is no program yet, or if waits have cost this segment enough.
         """
         pending = self._pending.get(key)
         if pending is None or self.interpreted_seconds < _LONG_RUN_SECONDS or self._patience <= 0:
-            return None
+            return self._programs.get(key)
         begin = time.monotonic()
         wait([pending], self._patience)
         lost = time.monotonic() - begin
         program = self._programs.get(key)
         if program is not None:
-            self._pending.pop(key, None)
             lost = max(lost - self.interpreted_seconds, 0.0)
         self._patience -= lost
         return program
