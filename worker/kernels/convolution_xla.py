@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -193,17 +193,9 @@ def max_pool_grad(x: Any, y: Any, g: Any, windows: Windows, to_all: bool = False
     jnp = xla.numpy()
     zero = jnp.zeros((), g.dtype)
     if all(_tiles(w) for w in windows):
-        # [batch, output, extent, output, extent, ..., channels]: one loop over the input.
-        places = tuple(range(2, 2 * len(windows) + 1, 2))
-        of_window = functools.partial(jnp.expand_dims, axis=places)
-        if to_all:
-            tiles = itertools.chain.from_iterable((w.output, w.extent) for w in windows)
-            chosen = x.reshape(len(x), *tiles, x.shape[-1]) == of_window(y)
-        else:
-            numbers = np.arange(math.prod(w.extent for w in windows), dtype=np.int32)
-            extents = itertools.chain.from_iterable((1, w.extent) for w in windows)
-            chosen = of_window(_first_maximum(x, y, windows)) == numbers.reshape(1, *extents, 1)
-        return jnp.where(chosen, of_window(g), zero).reshape(x.shape)
+        in_tiles = functools.partial(jnp.expand_dims, axis=range(2, 2 * len(windows) + 1, 2))
+        chosen = (_all_in_tiles if to_all else _first_in_tiles)(x, y, windows, in_tiles)
+        return jnp.where(chosen, in_tiles(g), zero).reshape(x.shape)
     masks = (_all_maxima if to_all else _first_maxima)(x, y, windows)
     result = jnp.zeros((x.shape[0], *map(_span, windows), x.shape[-1]), g.dtype)
     for tap, mask in masks:
@@ -327,13 +319,33 @@ def _first_maxima(x: Any, y: Any, windows: Windows) -> Iterator[tuple[tuple[int,
         yield tap, first
 
 
-def _first_maximum(x: Any, y: Any, windows: Windows) -> Any:
-    """The number of the tap (row-major) of each window's first maximum; -1 if it holds NaN."""
+def _all_in_tiles(x: Any, y: Any, windows: Windows, in_tiles: Callable[[Any], Any]) -> Any:
+    """Where the maxima of windows that tile ``x`` are.
+
+    Args:
+        in_tiles: makes ``[batch, output, 1, output, 1, ..., channels]`` of an array like ``y``.
+
+    Returns:
+        ``[batch, output, extent, output, extent, ..., channels]``, ``x`` but for its shape: one
+        loop over ``x`` computes it and what is done with it.
+    """
+    tiles = itertools.chain.from_iterable((w.output, w.extent) for w in windows)
+    return x.reshape(len(x), *tiles, x.shape[-1]) == in_tiles(y)
+
+
+def _first_in_tiles(x: Any, y: Any, windows: Windows, in_tiles: Callable[[Any], Any]) -> Any:
+    """The same of the first maxima (row-major): where the tap has the number of its window's.
+
+    That number is -1 if a window holds NaN. Masks of overlapping windows are not made of numbers:
+    pools of 3x3 and stride 1 would take four times as long.
+    """
     jnp = xla.numpy()
-    result = jnp.full(y.shape, -1, np.int32)
+    first = jnp.full(y.shape, -1, np.int32)
     for number, (_, equal) in reversed(list(enumerate(_all_maxima(x, y, windows)))):
-        result = jnp.where(equal, np.int32(number), result)
-    return result
+        first = jnp.where(equal, np.int32(number), first)
+    numbers = np.arange(math.prod(w.extent for w in windows), dtype=np.int32)
+    extents = itertools.chain.from_iterable((1, w.extent) for w in windows)
+    return in_tiles(first) == numbers.reshape(1, *extents, 1)
 
 
 def _tiles(w: Window) -> bool:
