@@ -2,8 +2,9 @@
 
 Its own input and model functions run on both sides, in a MonitoredTrainingSession (TensorFlow 2 has
 no Estimator). What is told: the pipeline alone, an epoch of training with all that comes before its
-first step, and what events and checkpoints add to 1,000 steps. TensorFlow's side runs if tensorflow
-and tf_keras are installed (``make conformance`` installs them).
+first step, the same on pictures in memory, and what events and checkpoints add to 1,000 steps.
+TensorFlow's side runs if tensorflow and tf_keras are installed (``make conformance`` installs
+them).
 """
 
 from __future__ import annotations

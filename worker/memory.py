@@ -47,7 +47,7 @@ def keep_all_freed_memory() -> None:
     """The same without limits, for a process that runs XLA programs.
 
     These allocate their temporary buffers in every run, however large; fresh pages for them were a
-    quarter of a small network's training step (a third of that in examples/dogs_vs_cats.py).
+    quarter of a small network's training step, a third of the one in examples/dogs_vs_cats.py.
     """
     _mallopt((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _ALL))
 
