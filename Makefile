@@ -34,9 +34,9 @@ check: install  ## format, lint, types, import rules, stale generated code
 	$(BIN)/ruff check .
 	MYPYPATH=src $(BIN)/mypy --strict -p flowray.proto -p flowray.master -p flowray.worker \
 	  -p flowray.deploy -p flowray.client.framework -p flowray.client.gradients \
-	  -p flowray.client.train -m flowray.client.session -m flowray.client.transport
+	  -p flowray.client.train -p flowray.client.session
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python proto/generate.py --check
+	$(BIN)/python proto/messages/generate.py --check
 	$(BIN)/python docs/list_ops.py --check
 
 $(VENV)/.conformance: $(VENV)/.installed
@@ -50,7 +50,7 @@ bench: install  ## flowray beside TensorFlow (its side only if tensorflow is ins
 	$(BIN)/python benchmarks/bench.py
 
 proto: install  ## generates the protobuf code again
-	$(BIN)/python proto/generate.py
+	$(BIN)/python proto/messages/generate.py
 
 docs: install  ## writes the list of ops again
 	$(BIN)/python docs/list_ops.py

@@ -2,36 +2,30 @@
 
 from __future__ import annotations  # noqa: I001
 
+from flowray.client.platform import app, compat, flags, gfile, logging, python_io, version
 from flowray.client import (
-    app,
-    compat,
     contrib,
     data,
     estimator,
-    flags,
-    gfile,
     image,
-    initializers,
     io,
     layers,
     linalg,
-    logging,
     losses,
     math,
     metrics,
     nn,
-    python_io,
     random,
     strings,
     summary,
     train,
-    version,
 )
+from flowray.client.variables import initializers
 from flowray.client.framework.sparse_tensor import (
     SparseTensor,
     SparseTensorValue,
 )
-from flowray.client.behavior import (
+from flowray.client.platform.behavior import (
     control_flow_v2_enabled,
     disable_control_flow_v2,
     disable_eager_execution,
@@ -46,7 +40,7 @@ from flowray.client.behavior import (
     executing_eagerly,
     executing_eagerly_outside_functions,
 )
-from flowray.client.logging import get_logger
+from flowray.client.platform.logging import get_logger
 from flowray.client.ops.parsing_ops import (
     FixedLenFeature,
     FixedLenSequenceFeature,
@@ -59,7 +53,7 @@ from flowray.client.ops.parsing_ops import (
     parse_tensor,
     serialize_tensor,
 )
-from flowray.client.version import (
+from flowray.client.platform.version import (
     COMPILER_VERSION,
     GIT_VERSION,
     GRAPH_DEF_VERSION,
@@ -370,7 +364,7 @@ from flowray.client.ops.slice_ops import (
     where,
     where_v2,
 )
-from flowray.client.initializers import (
+from flowray.client.variables.initializers import (
     constant as constant_initializer,
     glorot_normal as glorot_normal_initializer,
     glorot_uniform as glorot_uniform_initializer,
@@ -422,19 +416,14 @@ from flowray.client.ops.state_ops import (
     scatter_sub,
     scatter_update,
 )
-from flowray.client.partitioned_variables import (
+from flowray.client.variables.partitioned_variables import (
     fixed_size_partitioner,
     min_max_variable_partitioner,
     variable_axis_size_partitioner,
 )
-from flowray.client.variable_creation import (
-    variable_creator_scope,
-)
-from flowray.client.variable_modes import (
-    VariableAggregation,
-    VariableSynchronization,
-)
-from flowray.client.variable_scope import (
+from flowray.client.variables.variable_creation import variable_creator_scope
+from flowray.client.variables.variable_modes import VariableAggregation, VariableSynchronization
+from flowray.client.variables.variable_scope import (
     AUTO_REUSE,
     VariableScope,
     create_partitioned_variables,
@@ -448,7 +437,7 @@ from flowray.client.variable_scope import (
     variable_op_scope,
     variable_scope,
 )
-from flowray.client.variables import (
+from flowray.client.variables.variables import (
     Variable,
     all_variables,
     assert_variables_initialized,
@@ -466,13 +455,9 @@ from flowray.client.variables import (
     trainable_variables,
     variables_initializer,
 )
-from flowray.client.session import (
-    InteractiveSession,
-    Session,
-    get_default_session,
-)
+from flowray.client.session.session import InteractiveSession, Session, get_default_session
 from flowray.proto import errors
-from flowray.proto.dtypes import (
+from flowray.proto.types.dtypes import (
     DType,
     as_dtype,
     bfloat16,
@@ -501,11 +486,16 @@ from flowray.proto.dtypes import (
     uint8,
     variant,
 )
-from flowray.proto.shapes import Dimension, TensorShape, dimension_value, dimension_at_index
-from flowray.proto.device_names import DeviceSpec
-from flowray.proto.tensors import make_ndarray, make_tensor_proto
+from flowray.proto.types.shapes import (
+    Dimension,
+    TensorShape,
+    dimension_value,
+    dimension_at_index,
+)
+from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.types.tensors import make_ndarray, make_tensor_proto
 from flowray.proto.errors import OpError
-from flowray.proto.config_pb2 import (
+from flowray.proto.messages.config_pb2 import (
     ConfigProto,
     GPUOptions,
     GraphOptions,
@@ -513,8 +503,8 @@ from flowray.proto.config_pb2 import (
     RunMetadata,
     RunOptions,
 )
-from flowray.proto.graph_pb2 import AttrValue, GraphDef, NameAttrList, NodeDef
-from flowray.proto.event_pb2 import Event, HistogramProto, Summary, SummaryMetadata
+from flowray.proto.messages.graph_pb2 import AttrValue, GraphDef, NameAttrList, NodeDef
+from flowray.proto.messages.event_pb2 import Event, HistogramProto, Summary, SummaryMetadata
 
 __all__ = [  # noqa: RUF022
     "AUTO_REUSE",

@@ -38,7 +38,7 @@ from flowray.client.ops.string_ops import (
     decode_base64,
     encode_base64,
 )
-from flowray.client.python_io import (
+from flowray.client.platform.python_io import (
     TFRecordCompressionType,
     TFRecordOptions,
     TFRecordWriter,

@@ -51,7 +51,7 @@ from flowray.client.ops.nn_ops import (
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
 from flowray.client.ops.slice_ops import where
 from flowray.client.weights import assert_broadcastable, broadcast_weights
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 __all__ = [
     "Reduction",

@@ -10,7 +10,6 @@ import time
 import warnings
 from typing import Any
 
-from flowray.client.event_writers import EventWriter, LocalEventWriter, SessionEventWriter
 from flowray.client.framework.graph import Graph, get_default_graph
 from flowray.client.ops.summary_ops import (
     audio,
@@ -22,8 +21,13 @@ from flowray.client.ops.summary_ops import (
     tensor_summary,
     text,
 )
-from flowray.client.session import Session
-from flowray.proto import config_pb2, event_pb2, graph_pb2, meta_graph_pb2
+from flowray.client.platform.event_writers import (
+    EventWriter,
+    LocalEventWriter,
+    SessionEventWriter,
+)
+from flowray.client.session.session import Session
+from flowray.proto.messages import config_pb2, event_pb2, graph_pb2, meta_graph_pb2
 
 Summary = event_pb2.Summary
 SummaryDescription = event_pb2.SummaryDescription

@@ -14,9 +14,10 @@ except ImportError as error:
         f"flowray: {error}. The command needs more than the client: pip install flowray[server]"
     ) from None
 
-from flowray.client.transport import GrpcTransport
+from flowray.client.session.transport import GrpcTransport
 from flowray.deploy import run_script
-from flowray.proto import config_pb2, errors, graph_pb2
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2, graph_pb2
 
 
 @click.group()

@@ -11,8 +11,9 @@ from typing import Any
 
 from flowray.master.master import Master
 from flowray.master.worker_api import StageResult
-from flowray.proto import config_pb2, errors, graph_pb2
-from flowray.proto.stage import Stage
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2, graph_pb2
+from flowray.proto.wire.stage import Stage
 from flowray.worker.runtime import Runtime, RuntimeOptions
 
 TASK = "/job:localhost/replica:0/task:0"

@@ -8,8 +8,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from flowray.client import tensorflow_alias
-from flowray.client.transport import TARGET_VARIABLE
+from flowray.client.platform import tensorflow_alias
+from flowray.client.session.transport import TARGET_VARIABLE
 
 
 def run(script: str, arguments: Sequence[str], target: str | None = None) -> None:

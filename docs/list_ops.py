@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowray.client.gradients import families as _gradients  # noqa: F401 - registers gradients
 from flowray.client.gradients import registry
-from flowray.proto import op_registry
+from flowray.proto.ops import op_registry
 
 PAGE = Path(__file__).with_name("ops.md")
 

@@ -14,7 +14,8 @@ from typing import Any
 from flowray.master.session import Session
 from flowray.master.step import Alarms, Done, StepHandle, StepResult, Waiter
 from flowray.master.worker_api import Worker
-from flowray.proto import config_pb2, errors, graph_pb2
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2, graph_pb2
 
 _REMEMBERED_REQUESTS = 10000
 

@@ -14,10 +14,12 @@ from flowray.master.passes.partition import by_device
 from flowray.master.passes.prune import prune
 from flowray.master.passes.reads import order_reads
 from flowray.master.passes.stages import StageGraph, cut, value_of
-from flowray.proto import dtypes, errors, graph_pb2, shapes
-from flowray.proto.dtypes import DType, type_name
-from flowray.proto.shapes import Shape
-from flowray.proto.stage import Stage
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2
+from flowray.proto.types import dtypes, shapes
+from flowray.proto.types.dtypes import DType, type_name
+from flowray.proto.types.shapes import Shape
+from flowray.proto.wire.stage import Stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -22,7 +22,10 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from flowray.master.master import Master
 from flowray.master.step import Done, StepHandle, StepResult
-from flowray.proto import errors, master_pb2, service, stream_pb2, tensors
+from flowray.proto import errors
+from flowray.proto.messages import master_pb2, stream_pb2
+from flowray.proto.types import tensors
+from flowray.proto.wire import service
 
 _log = logging.getLogger(__name__)
 

@@ -28,7 +28,8 @@ from flowray.master.step import (
     StepResult,
 )
 from flowray.master.worker_api import Worker
-from flowray.proto import config_pb2, errors, graph_pb2
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2, graph_pb2
 
 _log = logging.getLogger(__name__)
 

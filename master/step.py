@@ -35,8 +35,9 @@ from flowray.master.step_state import (
     WorkerLost,
 )
 from flowray.master.worker_api import StageResult, Worker
-from flowray.proto import config_pb2, errors
-from flowray.proto.conditions import DEAD
+from flowray.proto import errors
+from flowray.proto.graph.deadness import DEAD
+from flowray.proto.messages import config_pb2
 
 
 @dataclass(frozen=True, slots=True)

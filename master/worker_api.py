@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flowray.proto import config_pb2, errors
-from flowray.proto.stage import Stage
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2
+from flowray.proto.wire.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

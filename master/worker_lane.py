@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowray.master.worker_api import StageResult
-from flowray.proto import errors, lane
+from flowray.proto import errors
+from flowray.proto.wire import lane
 
 logger = logging.getLogger("flowray.master")
 

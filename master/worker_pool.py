@@ -23,8 +23,9 @@ import ray.exceptions
 
 from flowray.master.worker_api import StageResult
 from flowray.master.worker_lane import CallLane, Lane, SocketLane
-from flowray.proto import config_pb2, errors
-from flowray.proto.stage import Stage
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2
+from flowray.proto.wire.stage import Stage
 
 logger = logging.getLogger("flowray.master")
 

@@ -17,8 +17,10 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from flowray.proto import config_pb2, errors, lane
-from flowray.proto.stage import Stage
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2
+from flowray.proto.wire import lane
+from flowray.proto.wire.stage import Stage
 from flowray.worker.runtime import Runtime, RuntimeOptions
 
 logger = logging.getLogger("flowray.worker")

@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import config_pb2, errors, tensor_pb2
-from flowray.proto.conditions import DEAD
-from flowray.proto.device_names import DeviceSpec
-from flowray.proto.stage import Stage
-from flowray.worker import program as programs
-from flowray.worker import tracing, xla
-from flowray.worker.checks import RunAgainError
-from flowray.worker.executor import (
+from flowray.proto import errors
+from flowray.proto.graph.deadness import DEAD
+from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.messages import config_pb2, tensor_pb2
+from flowray.proto.wire.stage import Stage
+from flowray.worker import kernels as _kernels  # noqa: F401 - registers them all
+from flowray.worker.execution import tracing, xla
+from flowray.worker.execution.checks import RunAgainError
+from flowray.worker.execution.interpreter import (
     Cancellation,
     CompileMode,
     Interpreter,
@@ -30,12 +31,13 @@ from flowray.worker.executor import (
     hold,
     running,
 )
-from flowray.worker.instruction import Unit
+from flowray.worker.execution.xla_segment import Compiled, Segment, compiler
 from flowray.worker.memory import keep_freed_memory
-from flowray.worker.program import Program
-from flowray.worker.segment import Compiled, Segment, compiler
-from flowray.worker.state import Resource, StateStore
-from flowray.worker.step_resources import StepResource
+from flowray.worker.program import loader as programs
+from flowray.worker.program.instruction import Unit
+from flowray.worker.program.loader import Program
+from flowray.worker.state.step_resources import StepResource
+from flowray.worker.state.store import Resource, StateStore
 
 logger = logging.getLogger("flowray.worker")
 

@@ -15,18 +15,10 @@ from flowray.client.train.training_util import (
     get_global_step,
     get_or_create_global_step,
 )
-from flowray.client.variables import (
-    global_variables as get_variables,
-)
-from flowray.client.variables import (
-    local_variables as get_local_variables,
-)
-from flowray.client.variables import (
-    model_variables as get_model_variables,
-)
-from flowray.client.variables import (
-    trainable_variables as get_trainable_variables,
-)
+from flowray.client.variables.variables import global_variables as get_variables
+from flowray.client.variables.variables import local_variables as get_local_variables
+from flowray.client.variables.variables import model_variables as get_model_variables
+from flowray.client.variables.variables import trainable_variables as get_trainable_variables
 
 _Defaults = dict[str, dict[str, Any]]
 """Default arguments, by function and name."""

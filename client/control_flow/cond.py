@@ -28,8 +28,8 @@ from flowray.client.framework.op_builder import apply_op, make_op
 from flowray.client.ops.control_flow_ops import Assert, merge, switch, with_dependencies
 from flowray.client.ops.math_ops import cast, logical_or
 from flowray.client.ops.reduction_ops import reduce_sum
-from flowray.proto import dtypes
-from flowray.proto.shapes import most_specific_compatible
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import most_specific_compatible
 
 if TYPE_CHECKING:
     from flowray.client.control_flow.while_context import WhileContext

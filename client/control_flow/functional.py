@@ -17,8 +17,8 @@ from flowray.client.framework.nest import (
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops.array_ops import shape as shape_of
 from flowray.client.ops.tensor_array_ops import TensorArray
-from flowray.client.variable_scope import get_variable_scope
-from flowray.proto.shapes import Shape, merge
+from flowray.client.variables.variable_scope import get_variable_scope
+from flowray.proto.types.shapes import Shape, merge
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from flowray.client.framework.graph import Operation, Tensor, get_default_graph
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.control_flow_ops import merge, switch
 from flowray.proto import errors
-from flowray.proto.shapes import Shape, TensorShape, is_compatible
-from flowray.proto.shapes import merge as merge_shapes
+from flowray.proto.types.shapes import Shape, TensorShape, is_compatible
+from flowray.proto.types.shapes import merge as merge_shapes
 
 ENTERS = frozenset({"Enter", "RefEnter"})
 

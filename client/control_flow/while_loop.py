@@ -25,7 +25,7 @@ from flowray.client.framework.op_builder import apply_op, make_op
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops.math_ops import logical_and
 from flowray.client.ops.tensor_array_ops import TensorArray
-from flowray.proto.shapes import Shape, TensorShape, as_shape, is_compatible
+from flowray.proto.types.shapes import Shape, TensorShape, as_shape, is_compatible
 
 
 def while_loop(

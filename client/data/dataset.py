@@ -24,8 +24,8 @@ from flowray.client.framework.constant_value import constant_value, constant_val
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, control_dependencies, name_scope
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import dtypes
-from flowray.proto.shapes import TensorShape, as_shape, merge
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import TensorShape, as_shape, merge
 
 AUTOTUNE: Final = -1
 """For sizes and numbers of threads that flowray is to choose."""

@@ -25,8 +25,8 @@ from flowray.client.data.structure import DatasetStructure, TensorStructure
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import dtypes
-from flowray.proto.shapes import as_shape
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import as_shape
 
 Transformation = Callable[[Dataset], Dataset]
 

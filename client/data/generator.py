@@ -17,8 +17,8 @@ from flowray.client.framework.function import trace
 from flowray.client.framework.graph import Tensor
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.script_ops import py_func
-from flowray.proto import dtypes
-from flowray.proto.dtypes import DType
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
 
 
 def from_generator(

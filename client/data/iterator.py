@@ -17,8 +17,8 @@ from flowray.client.framework.graph import (
     name_scope,
 )
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import dtypes
-from flowray.proto.attr_values import from_attr_value
+from flowray.proto.types import dtypes
+from flowray.proto.types.attr_values import from_attr_value
 
 if TYPE_CHECKING:
     from flowray.client.data.dataset import Dataset

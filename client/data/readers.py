@@ -9,7 +9,7 @@ from flowray.client.data.structure import TensorStructure
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 _STRINGS = TensorStructure(dtypes.string, [])
 

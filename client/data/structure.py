@@ -18,9 +18,10 @@ from flowray.client.ops.sparse_ops import (
     serialize_many_sparse,
     serialize_sparse,
 )
-from flowray.proto import dtypes, errors
-from flowray.proto.dtypes import DType, as_dtype
-from flowray.proto.shapes import Shape, TensorShape, as_shape
+from flowray.proto import errors
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType, as_dtype
+from flowray.proto.types.shapes import Shape, TensorShape, as_shape
 
 if TYPE_CHECKING:
     from flowray.client.data.dataset import Dataset

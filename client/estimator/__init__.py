@@ -7,7 +7,7 @@ from flowray.client.estimator.estimator import Estimator
 from flowray.client.estimator.model_fn import EstimatorSpec, ModeKeys
 from flowray.client.estimator.run_config import RunConfig, TaskType
 from flowray.client.estimator.training import EvalSpec, TrainSpec, train_and_evaluate
-from flowray.client.train.basic_session_run_hooks import (
+from flowray.client.train.sessions.basic_session_run_hooks import (
     CheckpointSaverHook,
     CheckpointSaverListener,
     FeedFnHook,
@@ -22,7 +22,7 @@ from flowray.client.train.basic_session_run_hooks import (
     StopAtStepHook,
     SummarySaverHook,
 )
-from flowray.client.train.session_run_hook import (
+from flowray.client.train.sessions.session_run_hook import (
     SessionRunArgs,
     SessionRunContext,
     SessionRunHook,

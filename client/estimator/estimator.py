@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flowray.client import data, logging, metrics, summary
+from flowray.client import data, metrics, summary
 from flowray.client.estimator import evaluation
 from flowray.client.estimator.model_fn import (
     LOSS_METRIC_KEY,
@@ -29,27 +29,30 @@ from flowray.client.framework.graph import (
     get_default_graph,
 )
 from flowray.client.framework.random_seed import set_random_seed
+from flowray.client.platform import logging
 from flowray.client.summary import FileWriterCache
-from flowray.client.train import basic_session_run_hooks, training_util
-from flowray.client.train.basic_session_run_hooks import (
+from flowray.client.train import training_util
+from flowray.client.train.checkpoints.checkpoint_management import latest_checkpoint
+from flowray.client.train.checkpoints.checkpoint_reader import load_checkpoint
+from flowray.client.train.checkpoints.saver import Saver
+from flowray.client.train.device_setter import replica_device_setter
+from flowray.client.train.sessions import basic_session_run_hooks
+from flowray.client.train.sessions.basic_session_run_hooks import (
     CheckpointSaverHook,
     CheckpointSaverListener,
     LoggingTensorHook,
     NanTensorHook,
     StopAtStepHook,
 )
-from flowray.client.train.checkpoint_management import latest_checkpoint
-from flowray.client.train.checkpoint_reader import load_checkpoint
-from flowray.client.train.device_setter import replica_device_setter
-from flowray.client.train.monitored_session import (
+from flowray.client.train.sessions.monitored_session import (
     ChiefSessionCreator,
     MonitoredSession,
     MonitoredTrainingSession,
 )
-from flowray.client.train.saver import Saver
-from flowray.client.train.session_run_hook import SessionRunHook
-from flowray.proto import errors, event_pb2
-from flowray.proto.tensors import make_tensor_proto
+from flowray.client.train.sessions.session_run_hook import SessionRunHook
+from flowray.proto import errors
+from flowray.proto.messages import event_pb2
+from flowray.proto.types.tensors import make_tensor_proto
 
 InputFn = Callable[..., Any]
 Hooks = Sequence[SessionRunHook]

@@ -9,24 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from flowray.client import logging
 from flowray.client.framework.graph import GraphKeys, control_dependencies, get_default_graph
-from flowray.client.initializers import zeros
 from flowray.client.ops.control_flow_ops import group
-from flowray.client.train.basic_session_run_hooks import FinalOpsHook
-from flowray.client.train.monitored_session import (
+from flowray.client.platform import logging
+from flowray.client.train.sessions.basic_session_run_hooks import FinalOpsHook
+from flowray.client.train.sessions.monitored_session import (
     ChiefSessionCreator,
     MonitoredSession,
     Scaffold,
 )
-from flowray.client.train.session_run_hook import (
+from flowray.client.train.sessions.session_run_hook import (
     SessionRunArgs,
     SessionRunContext,
     SessionRunHook,
     SessionRunValues,
 )
-from flowray.client.variable_scope import get_variable
-from flowray.proto import config_pb2, dtypes
+from flowray.client.variables.initializers import zeros
+from flowray.client.variables.variable_scope import get_variable
+from flowray.proto.messages import config_pb2
+from flowray.proto.types import dtypes
 
 
 def get_or_create_eval_step() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from flowray.client import data
 from flowray.client.framework.graph import GraphKeys, add_to_collection
 from flowray.client.ops.array_ops import placeholder
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 class _ArrayFeeder:

@@ -9,8 +9,8 @@ from flowray.client.framework import nest
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor, get_default_graph
 from flowray.client.ops.array_ops import reshape
-from flowray.client.train.monitored_session import Scaffold
-from flowray.client.train.session_run_hook import SessionRunHook
+from flowray.client.train.sessions.monitored_session import Scaffold
+from flowray.client.train.sessions.session_run_hook import SessionRunHook
 
 LOSS_METRIC_KEY = "loss"
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from flowray.proto import config_pb2, errors
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2
 
 _DEFAULT: Any = object()
 

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from flowray.client import logging
 from flowray.client.estimator.estimator import Estimator
-from flowray.client.session import Session
-from flowray.client.train.basic_session_run_hooks import (
+from flowray.client.platform import logging
+from flowray.client.session.session import Session
+from flowray.client.train.sessions.basic_session_run_hooks import (
     CheckpointSaverListener,
     SecondOrStepTimer,
 )
-from flowray.client.train.session_run_hook import SessionRunHook
+from flowray.client.train.sessions.session_run_hook import SessionRunHook
 from flowray.proto import errors
 
 

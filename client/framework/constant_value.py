@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowray.proto import strided_slice, tensors
-from flowray.proto.shapes import Shape
+from flowray.proto.ops import strided_slice
+from flowray.proto.types import tensors
+from flowray.proto.types.shapes import Shape
 
 if TYPE_CHECKING:
     from flowray.client.framework.graph import Operation, Tensor

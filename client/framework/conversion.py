@@ -9,9 +9,9 @@ import numpy as np
 
 from flowray.client.framework.graph import Graph, Tensor, get_default_graph, name_scope
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.proto import dtypes, tensors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Dimension, TensorShape, as_shape
+from flowray.proto.types import dtypes, tensors
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Dimension, TensorShape, as_shape
 
 ConversionFunction = Callable[..., Any]
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph
-from flowray.proto import functions, graph_pb2
-from flowray.proto.dtypes import DType, as_dtype
-from flowray.proto.shapes import as_shape
+from flowray.proto.graph import functions
+from flowray.proto.messages import graph_pb2
+from flowray.proto.types.dtypes import DType, as_dtype
+from flowray.proto.types.shapes import as_shape
 
 Flatten = Callable[[Any], Sequence[Any]]
 

@@ -21,11 +21,13 @@ from flowray.client.framework.operation import (
     override_operator,
 )
 from flowray.client.framework.stacks import DefaultStack
-from flowray.proto import attr_values, dtypes, graph_pb2, op_registry, types_pb2
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
-from flowray.proto.device_names import DeviceSpec
-from flowray.proto.device_names import merge as merge_devices
-from flowray.proto.dtypes import DType
+from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.graph.device_names import merge as merge_devices
+from flowray.proto.messages import graph_pb2, types_pb2
+from flowray.proto.ops import op_registry
+from flowray.proto.types import attr_values, dtypes
+from flowray.proto.types.dtypes import DType
 
 GRAPH_DEF_PRODUCER = 134
 """The GraphDef version that TensorFlow 1.15 writes."""

@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf import text_format
 
 from flowray.client.framework.graph import Graph
-from flowray.proto import durable_files
-from flowray.proto.file_errors import translated
+from flowray.proto.files import durable_files
+from flowray.proto.files.file_errors import translated
 
 
 def write_graph(

@@ -8,9 +8,11 @@ from typing import Any
 from flowray.client.framework import shape_inference
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph, name_scope
-from flowray.proto import errors, graph_pb2, op_registry
-from flowray.proto.conditions import MERGES
-from flowray.proto.device_names import merge as merge_devices
+from flowray.proto import errors
+from flowray.proto.graph.deadness import MERGES
+from flowray.proto.graph.device_names import merge as merge_devices
+from flowray.proto.messages import graph_pb2
+from flowray.proto.ops import op_registry
 
 
 def import_graph_def(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.graph import Graph, Operation, Tensor
-from flowray.proto.dtypes import DType
+from flowray.proto.types.dtypes import DType
 
 
 class IndexedSlices:

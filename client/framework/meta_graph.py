@@ -11,14 +11,15 @@ from google.protobuf import text_format
 from google.protobuf.any_pb2 import Any as AnyProto
 from google.protobuf.message import DecodeError
 
-from flowray.client import logging, version
 from flowray.client.framework.collection_protos import proto_functions
 from flowray.client.framework.graph import Graph, GraphKeys, get_default_graph
 from flowray.client.framework.graph_io import write_graph
 from flowray.client.framework.import_graph import import_graph_def
-from flowray.proto import graph_pb2, op_def_protos, op_registry
-from flowray.proto.checkpoint_pb2 import SaverDef
-from flowray.proto.meta_graph_pb2 import CollectionDef, MetaGraphDef, VariableDef
+from flowray.client.platform import logging, version
+from flowray.proto.messages import graph_pb2
+from flowray.proto.messages.checkpoint_pb2 import SaverDef
+from flowray.proto.messages.meta_graph_pb2 import CollectionDef, MetaGraphDef, VariableDef
+from flowray.proto.ops import op_def_protos, op_registry
 
 UNBOUND_PREFIX = "$unbound_inputs_"
 UNBOUND_INPUTS = "unbound_inputs"

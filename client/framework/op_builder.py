@@ -15,9 +15,11 @@ from typing import Any
 from flowray.client.framework.conversion import convert_n_to_tensor, convert_to_tensor, own_dtype
 from flowray.client.framework.graph import Operation, Tensor, get_default_graph, name_scope
 from flowray.client.framework.graph import _graph_of as graph_of
-from flowray.proto import dtypes, errors, op_registry
-from flowray.proto.dtypes import DType
-from flowray.proto.op_registry import REQUIRED, ArgDef, OpDef
+from flowray.proto import errors
+from flowray.proto.ops import op_registry
+from flowray.proto.ops.op_registry import REQUIRED, ArgDef, OpDef
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
 
 
 def apply_op(op_type: str, *inputs: Any, name: str | None = None, **attrs: Any) -> Any:
@@ -273,7 +275,7 @@ def _python_value(value: Any, kind: str) -> Any:
     if kind == "float":
         return float(value)
     if kind == "shape":
-        from flowray.proto.shapes import as_shape
+        from flowray.proto.types.shapes import as_shape
 
         return as_shape(value).as_tuple()
     if kind == "func" and hasattr(value, "as_attr"):  # a TracedFunction

@@ -10,14 +10,16 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowray.proto import attr_values, graph_pb2, op_registry
-from flowray.proto.device_names import DeviceSpec
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape, TensorShape, as_shape, merge
+from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.messages import graph_pb2
+from flowray.proto.ops import op_registry
+from flowray.proto.types import attr_values
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape, TensorShape, as_shape, merge
 
 if TYPE_CHECKING:
     from flowray.client.framework.graph import Graph
-    from flowray.client.session import Session
+    from flowray.client.session.session import Session
 
 _PACKAGE_PREFIX = __name__.split(".", 1)[0] + "."
 
@@ -290,7 +292,7 @@ def _user_frame() -> tuple[str, int, str]:
 
 def session_for(graph: Graph, session: Session | None, what: str, method: str) -> Session:
     if session is None:
-        from flowray.client.session import get_default_session
+        from flowray.client.session.session import get_default_session
 
         session = get_default_session()
         if session is None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowray.client.framework.constant_value import constant_value, constant_value_as_shape
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape, format_shape
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape, format_shape
 
 if TYPE_CHECKING:
     from flowray.client.framework.graph import Operation, Tensor

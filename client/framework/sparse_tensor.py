@@ -14,9 +14,9 @@ from flowray.client.framework.graph import (
     name_scope,
 )
 from flowray.client.framework.operation import session_for
-from flowray.proto import dtypes
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import TensorShape, merge_dims, with_rank
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import TensorShape, merge_dims, with_rank
 
 
 class SparseTensorValue(NamedTuple):

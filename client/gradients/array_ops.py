@@ -9,7 +9,7 @@ from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.registry import gradient, not_differentiable
 from flowray.client.ops import array_ops, slice_ops
-from flowray.proto import shapes
+from flowray.proto.types import shapes
 
 not_differentiable(
     "Const", "Placeholder", "PlaceholderV2", "StopGradient", "Shape", "ShapeN", "Size", "Rank",

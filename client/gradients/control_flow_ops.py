@@ -9,8 +9,8 @@ from flowray.client.framework.graph import Operation, Tensor, control_dependenci
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.registry import gradient, not_differentiable
 from flowray.client.ops.control_flow_ops import merge, switch
-from flowray.proto import dtypes
-from flowray.proto.conditions import MERGES, SWITCHES
+from flowray.proto.graph.deadness import MERGES, SWITCHES
+from flowray.proto.types import dtypes
 
 not_differentiable("NoOp", "ControlTrigger", "Assert")
 

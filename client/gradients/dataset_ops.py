@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flowray.client.gradients.registry import not_differentiable
-from flowray.proto import op_registry
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
+from flowray.proto.ops import op_registry
 
 not_differentiable(
     *(

@@ -29,9 +29,9 @@ from flowray.client.gradients import families as _families  # noqa: F401 - regis
 from flowray.client.gradients import registry
 from flowray.client.gradients.loops import loop_gradients
 from flowray.client.gradients.walk import Step, Walk, is_trainable
-from flowray.proto import dtypes
-from flowray.proto.conditions import SWITCHES
-from flowray.proto.shapes import as_shape, is_fully_defined
+from flowray.proto.graph.deadness import SWITCHES
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import as_shape, is_fully_defined
 
 Gradient = Tensor | IndexedSlices
 

@@ -31,8 +31,11 @@ from flowray.client.framework.shape_inference import variable_of
 from flowray.client.gradients.registry import gradient
 from flowray.client.gradients.walk import is_trainable
 from flowray.client.ops.functional_ops import call
-from flowray.proto import dtypes, functions, graph_pb2, op_registry
-from flowray.proto.shapes import Shape
+from flowray.proto.graph import functions
+from flowray.proto.messages import graph_pb2
+from flowray.proto.ops import op_registry
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import Shape
 
 # Stateful ops that give the same when they run again.
 _REPEATABLE = ("ReadVariableOp", "VarHandleOp", "ResourceGather", "Stack", "TensorArray")

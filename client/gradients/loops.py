@@ -24,8 +24,8 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.shape_inference import variable_of
 from flowray.client.gradients.walk import Walk, is_trainable
 from flowray.client.ops.control_flow_ops import switch
-from flowray.proto import dtypes
-from flowray.proto.shapes import Shape, is_fully_defined
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import Shape, is_fully_defined
 
 Gradient = Tensor | IndexedSlices
 Differentiate = Callable[[list[Tensor], list[Tensor], list[Tensor], WhileContext], list[Any]]

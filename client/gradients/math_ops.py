@@ -14,7 +14,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.registry import gradient, not_differentiable
 from flowray.client.ops import math_ops as tf
 from flowray.client.ops.reduction_ops import reduce_sum
-from flowray.proto.shapes import Shape, is_fully_defined
+from flowray.proto.types.shapes import Shape, is_fully_defined
 
 not_differentiable(
     "ApproximateEqual", "BroadcastGradientArgs", "Bucketize", "Ceil", "Equal", "Floor", "FloorDiv",

@@ -15,8 +15,8 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.registry import gradient, not_differentiable
 from flowray.client.ops import math_ops as tf
 from flowray.client.ops import reduction_ops
-from flowray.proto import dtypes
-from flowray.proto.shapes import is_fully_defined
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import is_fully_defined
 
 not_differentiable(
     "All", "Any", "ArgMax", "ArgMin", "Bincount", "DenseBincount", "HistogramFixedWidth",

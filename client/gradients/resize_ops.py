@@ -8,7 +8,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.array_ops import dense
 from flowray.client.gradients.registry import gradient, not_differentiable
 from flowray.client.ops import array_ops, slice_ops
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 _FLOATS = (dtypes.float16, dtypes.float32, dtypes.float64)
 

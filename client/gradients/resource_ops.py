@@ -12,7 +12,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.array_ops import dense
 from flowray.client.gradients.registry import gradient, not_differentiable
 from flowray.client.ops import array_ops
-from flowray.client.resource_variable import variable_shape
+from flowray.client.variables.resource_variable import variable_shape
 from flowray.proto import errors
 
 not_differentiable(

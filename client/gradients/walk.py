@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from flowray.client.control_flow.context import loop_around, loops_around
 from flowray.client.control_flow.while_context import WhileContext
 from flowray.client.framework.graph import Operation, Tensor
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 Step = Operation | WhileContext
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flowray.client import initializers
 from flowray.client.ops import math_ops, nn_ops
+from flowray.client.variables import initializers
 
 Function = Callable[[Any], Any]
 

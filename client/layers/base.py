@@ -26,12 +26,12 @@ from flowray.client.framework.graph import (
 from flowray.client.layers.input_spec import InputSpec, check_inputs
 from flowray.client.ops import array_ops
 from flowray.client.ops.math_ops import cast
-from flowray.client.partitioned_variables import PartitionedVariable
-from flowray.client.variable_modes import VariableAggregation, VariableSynchronization
-from flowray.client.variable_scope import VariableScope, get_variable, variable_scope
-from flowray.client.variables import Variable, global_variables, trainable_variables
-from flowray.proto import dtypes
-from flowray.proto.shapes import TensorShape
+from flowray.client.variables.partitioned_variables import PartitionedVariable
+from flowray.client.variables.variable_modes import VariableAggregation, VariableSynchronization
+from flowray.client.variables.variable_scope import VariableScope, get_variable, variable_scope
+from flowray.client.variables.variables import Variable, global_variables, trainable_variables
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import TensorShape
 
 _names: WeakKeyDictionary[Graph, Counter[str]] = WeakKeyDictionary()
 """How many layers of each kind have got a name, by graph."""

@@ -8,7 +8,7 @@ from typing import Any
 from flowray.client.control_flow.cond import cond
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.graph import Tensor
-from flowray.client.variables import Variable
+from flowray.client.variables.variables import Variable
 
 
 def known(training: Any) -> bool | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client import initializers
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.layers.arguments import (
     as_activation,
@@ -18,9 +17,10 @@ from flowray.client.layers.arguments import (
 from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.functional import layer_function
 from flowray.client.ops import array_ops, conv_ops, layout_ops, nn_ops
-from flowray.proto import dtypes
+from flowray.client.variables import initializers
 from flowray.proto.ops.windows import output_size
-from flowray.proto.shapes import TensorShape, as_shape
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import TensorShape, as_shape
 
 
 class _Conv(Layer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flowray.client import initializers
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.layers.arguments import (
     as_activation,
@@ -17,8 +16,9 @@ from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.conditions import smart_cond
 from flowray.client.layers.functional import layer_function
 from flowray.client.ops import array_ops, math_ops, nn_ops, reduction_ops
-from flowray.proto import dtypes
-from flowray.proto.shapes import TensorShape, as_shape
+from flowray.client.variables import initializers
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import TensorShape, as_shape
 
 
 class Dense(Layer):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowray.client.framework import nest
-from flowray.proto import dtypes
-from flowray.proto.shapes import as_shape
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import as_shape
 
 
 class InputSpec:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flowray.client import initializers
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import colocate_with, control_dependencies, name_scope
 from flowray.client.layers.arguments import as_function, as_initializer
 from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.conditions import known, smart_cond
 from flowray.client.ops import array_ops, math_ops, nn_ops, norm_ops, reduction_ops, state_ops
-from flowray.client.variable_modes import VariableAggregation, VariableSynchronization
-from flowray.proto import dtypes
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import TensorShape, as_shape
+from flowray.client.variables import initializers
+from flowray.client.variables.variable_modes import VariableAggregation, VariableSynchronization
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import TensorShape, as_shape
 
 _CLIPPING = ("rmax", "rmin", "dmax")
 

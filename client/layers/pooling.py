@@ -9,7 +9,7 @@ from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.functional import layer_function
 from flowray.client.ops import array_ops, pool_ops
 from flowray.proto.ops.windows import output_size
-from flowray.proto.shapes import TensorShape, as_shape
+from flowray.proto.types.shapes import TensorShape, as_shape
 
 
 class _Pooling(Layer):

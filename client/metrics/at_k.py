@@ -36,7 +36,7 @@ from flowray.client.ops.nn_ops import top_k
 from flowray.client.ops.reduction_ops import cumsum, reduce_any, reduce_sum
 from flowray.client.ops.slice_ops import scatter_nd
 from flowray.client.ops.state_ops import assign_add
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 def recall_at_k(

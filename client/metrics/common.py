@@ -20,8 +20,8 @@ from flowray.client.ops.math_ops import (
     div_no_nan,
     maximum,
 )
-from flowray.client.variable_modes import VariableAggregation, VariableSynchronization
-from flowray.client.variables import Variable
+from flowray.client.variables.variable_modes import VariableAggregation, VariableSynchronization
+from flowray.client.variables.variables import Variable
 
 Metric = tuple[Any, Any]
 

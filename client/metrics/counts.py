@@ -21,9 +21,9 @@ from flowray.client.ops.reduction_ops import (
     reduce_sum,
 )
 from flowray.client.ops.state_ops import assign_add
-from flowray.client.variable_scope import variable_scope
+from flowray.client.variables.variable_scope import variable_scope
 from flowray.client.weights import broadcast_weights
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 def _count_condition(values: Any, weights: Any, metrics: Any, updates: Any) -> Metric:

@@ -44,9 +44,9 @@ from flowray.client.ops.reduction_ops import (
 )
 from flowray.client.ops.slice_ops import where
 from flowray.client.ops.state_ops import assign_add
-from flowray.client.variable_scope import variable_scope
+from flowray.client.variables.variable_scope import variable_scope
 from flowray.client.weights import broadcast_weights
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 _EPSILON = 1e-7
 

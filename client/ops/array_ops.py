@@ -13,8 +13,8 @@ from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor
-from flowray.proto import dtypes, shapes
-from flowray.proto.shapes import Dimension, TensorShape, as_shape, dimension_value
+from flowray.proto.types import dtypes, shapes
+from flowray.proto.types.shapes import Dimension, TensorShape, as_shape, dimension_value
 
 _SMALL = 1000
 """Tensors of zeros or ones with fewer elements are constants in the graph, others are filled."""

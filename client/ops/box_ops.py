@@ -11,7 +11,7 @@ from typing import Any
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 def draw_bounding_boxes(

@@ -22,8 +22,8 @@ from flowray.client.ops.nn_ops import (
 )
 from flowray.client.ops.slice_ops import slice
 from flowray.client.ops.sparse_ops import sparse_to_dense
-from flowray.client.partitioned_variables import PartitionedVariable
-from flowray.proto import dtypes
+from flowray.client.variables.partitioned_variables import PartitionedVariable
+from flowray.proto.types import dtypes
 
 
 def uniform_candidate_sampler(

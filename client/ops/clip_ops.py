@@ -14,7 +14,7 @@ from flowray.client.framework.graph import Tensor, colocate_with, name_scope
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops, math_ops, reduction_ops
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:

@@ -9,8 +9,8 @@ from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
 from flowray.client.ops.reduction_ops import deprecated_argument
-from flowray.proto import dtypes
-from flowray.proto.shapes import merge_dims
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import merge_dims
 
 
 def expanded(value: Any, count: int, data_format: str, name: str) -> list[int]:

@@ -16,7 +16,7 @@ from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.ops import array_ops, layout_ops, math_ops, random_ops, slice_ops
 from flowray.client.ops.image_ops import check_image
 from flowray.client.ops.resize_ops import ResizeMethod, image_size, resize_images
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 _Int = Any
 """An int, or an int32 scalar that only a run knows."""

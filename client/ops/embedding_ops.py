@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client import logging
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import colocate_with, name_scope
 from flowray.client.framework.op_builder import apply_op
@@ -12,9 +11,10 @@ from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops import array_ops, math_ops, reduction_ops
 from flowray.client.ops.clip_ops import clip_by_norm
 from flowray.client.ops.slice_ops import dynamic_partition, gather, unique, where
-from flowray.client.partitioned_variables import PartitionedVariable
-from flowray.proto import dtypes
-from flowray.proto.shapes import as_shape
+from flowray.client.platform import logging
+from flowray.client.variables.partitioned_variables import PartitionedVariable
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import as_shape
 
 
 def embedding_lookup(

@@ -9,7 +9,7 @@ from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import string_ops
 from flowray.client.ops.image_ops import convert_image_dtype
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 # Decoding -----------------------------------------------------------------------------------------
 

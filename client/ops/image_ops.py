@@ -14,9 +14,9 @@ from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops, math_ops, random_ops, reduction_ops
-from flowray.proto import dtypes
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import is_compatible
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import is_compatible
 
 _COMPUTED = (dtypes.float16, dtypes.float32)
 

@@ -8,8 +8,8 @@ from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import _one_of, concat, ones, zeros
-from flowray.proto import dtypes
-from flowray.proto.shapes import as_shape
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import as_shape
 
 # Repeating, padding, reversing --------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowray.client import logging as tf_logging
 from flowray.client.framework.graph import Operation, Tensor
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.platform import logging as tf_logging
 
 
 def Print(

@@ -17,9 +17,9 @@ from flowray.client.framework.conversion import (
 from flowray.client.framework.graph import Tensor, name_scope, override_operator
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import dtypes
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import as_shape, is_compatible, merge
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import as_shape, is_compatible, merge
 
 
 class Unary(Protocol):

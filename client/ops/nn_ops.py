@@ -14,8 +14,8 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
 from flowray.client.ops.random_ops import random_uniform
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
-from flowray.proto import dtypes
-from flowray.proto.shapes import as_shape, merge
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import as_shape, merge
 
 # Bias and activations -----------------------------------------------------------------------------
 

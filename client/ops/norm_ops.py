@@ -10,7 +10,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import squeeze, stop_gradient, zeros_like
 from flowray.client.ops.math_ops import cast
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_mean, reduce_sum
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 _SMALLEST_EPSILON = 1.001e-5
 """What cuDNN demands of epsilon; TensorFlow raises smaller ones to it everywhere."""

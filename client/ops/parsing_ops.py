@@ -14,9 +14,10 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops import array_ops
 from flowray.client.ops.array_ops import _one_of
-from flowray.proto import dtypes, errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape, as_shape
+from flowray.proto import errors
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape, as_shape
 
 # Numbers and text ---------------------------------------------------------------------------------
 

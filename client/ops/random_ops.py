@@ -22,8 +22,8 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.random_seed import get_seed
 from flowray.client.ops import array_ops
 from flowray.client.ops.reduction_ops import reduce_all
-from flowray.proto import dtypes
-from flowray.proto.dtypes import FLOATING, INDEX, DType
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import FLOATING, INDEX, DType
 
 
 def _shape_tensor(shape: Any) -> Tensor:

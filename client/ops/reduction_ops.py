@@ -13,8 +13,8 @@ from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops, math_ops
-from flowray.proto import dtypes
-from flowray.proto.shapes import is_fully_defined
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import is_fully_defined
 
 
 def deprecated_argument(new_name: str, new: Any, old_name: str, old: Any) -> Any:

@@ -10,7 +10,7 @@ from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
 from flowray.client.ops.array_ops import _one_of
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 class ResizeMethod:

@@ -8,8 +8,8 @@ from typing import Any
 from flowray.client.framework.function import FuncGraph
 from flowray.client.framework.graph import get_default_graph
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import py_functions
-from flowray.proto.dtypes import as_dtype
+from flowray.proto.graph import py_functions
+from flowray.proto.types.dtypes import as_dtype
 
 
 def py_func(

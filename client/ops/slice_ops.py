@@ -22,8 +22,8 @@ from flowray.client.ops.array_ops import (
     stack,
     static_axis,
 )
-from flowray.proto import dtypes
-from flowray.proto.shapes import Dimension
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import Dimension
 
 newaxis = None
 """An index that adds a dimension of size 1, as numpy's."""

@@ -8,7 +8,7 @@ from flowray.client.framework.graph import Tensor
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
 from flowray.client.ops.array_ops import zeros
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 def _parts(sp_input: Any) -> tuple[Any, Any, Any]:

@@ -13,7 +13,7 @@ from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
-from flowray.client.resource_variable import ResourceVariable
+from flowray.client.variables.resource_variable import ResourceVariable
 
 # The whole variable -------------------------------------------------------------------------------
 

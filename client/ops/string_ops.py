@@ -10,7 +10,8 @@ from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops.array_ops import _one_of, rank
-from flowray.proto import dtypes, errors
+from flowray.proto import errors
+from flowray.proto.types import dtypes
 
 # Splitting and joining ----------------------------------------------------------------------------
 

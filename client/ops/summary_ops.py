@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowray.client import logging
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import (
     GraphKeys,
@@ -21,7 +20,9 @@ from flowray.client.framework.graph import (
     name_scope,
 )
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import dtypes, event_pb2
+from flowray.client.platform import logging
+from flowray.proto.messages import event_pb2
+from flowray.proto.types import dtypes
 
 _NOT_IN_TAGS = re.compile(r"[^-/\w\.]")
 

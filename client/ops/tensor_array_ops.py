@@ -20,9 +20,9 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import identity
 from flowray.client.ops.array_ops import shape as shape_of
 from flowray.client.ops.math_ops import cast, range
-from flowray.proto import dtypes
-from flowray.proto.dtypes import DType, as_dtype
-from flowray.proto.shapes import Shape, TensorShape, as_shape, is_compatible, merge
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType, as_dtype
+from flowray.proto.types.shapes import Shape, TensorShape, as_shape, is_compatible, merge
 
 
 class TensorArray:

@@ -6,17 +6,24 @@ from collections import namedtuple
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flowray.client import initializers
 from flowray.client.framework import nest
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.layers.arguments import as_activation, as_initializer
 from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.ops import array_ops, clip_ops, math_ops, nn_ops
-from flowray.client.partitioned_variables import PartitionedVariable, fixed_size_partitioner
-from flowray.client.variable_scope import VariableScope, get_variable_scope, variable_scope
-from flowray.client.variables import trainable_variables
-from flowray.proto.shapes import as_shape
+from flowray.client.variables import initializers
+from flowray.client.variables.partitioned_variables import (
+    PartitionedVariable,
+    fixed_size_partitioner,
+)
+from flowray.client.variables.variable_scope import (
+    VariableScope,
+    get_variable_scope,
+    variable_scope,
+)
+from flowray.client.variables.variables import trainable_variables
+from flowray.proto.types.shapes import as_shape
 
 
 def check_cell(name: str, cell: Any) -> None:

@@ -20,9 +20,9 @@ from flowray.client.ops import array_ops, layout_ops, math_ops, reduction_ops, s
 from flowray.client.ops.control_flow_ops import Assert
 from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.rnn.cells import check_cell, with_batch
-from flowray.client.variable_scope import VariableScope, variable_scope
-from flowray.proto import dtypes
-from flowray.proto.shapes import is_fully_defined
+from flowray.client.variables.variable_scope import VariableScope, variable_scope
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import is_fully_defined
 
 
 def dynamic_rnn(

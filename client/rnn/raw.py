@@ -13,7 +13,7 @@ from flowray.client.ops import array_ops, math_ops, reduction_ops
 from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.rnn.cells import check_cell, with_batch
 from flowray.client.rnn.functions import caching_scope, keep_where
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 def raw_rnn(

@@ -13,7 +13,7 @@ from flowray.client.framework.graph import device, name_scope
 from flowray.client.ops import math_ops, nn_ops, random_ops
 from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.rnn.cells import LSTMStateTuple, RNNCell, check_cell
-from flowray.proto.shapes import as_shape
+from flowray.proto.types.shapes import as_shape
 
 
 class _Wrapper(RNNCell):

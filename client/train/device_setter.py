@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowray.client.framework.graph import Operation
-from flowray.proto.device_names import DeviceSpec, merge
+from flowray.proto.graph.device_names import DeviceSpec, merge
 
 STANDARD_PS_OPS = (
     "Variable", "VariableV2", "AutoReloadVariable", "MutableHashTable", "MutableHashTableV2",

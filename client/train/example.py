@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowray.proto.example_pb2 import (
+from flowray.proto.messages.example_pb2 import (
     BytesList,
     Example,
     Feature,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flowray.client import initializers
 from flowray.client.control_flow.cond import cond
 from flowray.client.framework.graph import (
     Graph,
@@ -14,11 +13,12 @@ from flowray.client.framework.graph import (
     control_dependencies,
     get_default_graph,
 )
-from flowray.client.session import Session
-from flowray.client.variable_modes import VariableAggregation
-from flowray.client.variable_scope import get_variable
-from flowray.client.variables import Variable
-from flowray.proto import dtypes
+from flowray.client.session.session import Session
+from flowray.client.variables import initializers
+from flowray.client.variables.variable_modes import VariableAggregation
+from flowray.client.variables.variable_scope import get_variable
+from flowray.client.variables.variables import Variable
+from flowray.proto.types import dtypes
 
 GLOBAL_STEP_READ_KEY = "global_step_read_op_cache"
 """The collection of the one tensor that reads the global step."""

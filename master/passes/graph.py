@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from flowray.proto import dtypes, graph_pb2, types_pb2
-from flowray.proto.dtypes import DType
-from flowray.proto.op_registry import OpDef
+from flowray.proto.messages import graph_pb2, types_pb2
+from flowray.proto.ops.op_registry import OpDef
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
 
 
 class TensorId(NamedTuple):

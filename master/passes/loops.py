@@ -23,10 +23,14 @@ from flowray.master.passes.frames import (
     frames_of,
 )
 from flowray.master.passes.graph import Graph, Node, TensorId, add_node, topological
-from flowray.proto import device_names, dtypes, errors, functions, graph_pb2, op_registry
-from flowray.proto.conditions import MERGES, SWITCHES
-from flowray.proto.device_names import DeviceSpec
-from flowray.proto.dtypes import DType
+from flowray.proto import errors
+from flowray.proto.graph import device_names, functions
+from flowray.proto.graph.deadness import MERGES, SWITCHES
+from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.messages import graph_pb2
+from flowray.proto.ops import op_registry
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
 
 _MACHINERY = ENTERS | EXITS | NEXT_ITERATIONS | {"LoopCond"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flowray.master.passes.graph import Graph, Node
-from flowray.proto import graph_pb2
+from flowray.proto.messages import graph_pb2
 
 
 def by_device(graph: Graph, devices: Mapping[str, str]) -> list[graph_pb2.GraphDef]:

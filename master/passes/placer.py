@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flowray.master.passes.graph import Graph, Node
-from flowray.proto import config_pb2, device_names, dtypes, errors
-from flowray.proto.device_names import DeviceSpec
-from flowray.proto.dtypes import DType
+from flowray.proto import errors
+from flowray.proto.graph import device_names
+from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.messages import config_pb2
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
 
 _ANYWHERE = DeviceSpec()
 _PRIORITY = {"TPU": 300, "GPU": 210, "CPU": 70}

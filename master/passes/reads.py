@@ -15,7 +15,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from flowray.master.passes.graph import Graph, Node, TensorId
-from flowray.proto import device_names, graph_pb2, op_registry
+from flowray.proto.graph import device_names
+from flowray.proto.messages import graph_pb2
+from flowray.proto.ops import op_registry
 
 
 def order_reads(

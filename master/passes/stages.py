@@ -21,13 +21,16 @@ from flowray.master.passes.graph import (
     parse_tensor,
     topological,
 )
-from flowray.proto import device_names, dtypes, functions, graph_pb2, op_registry
-from flowray.proto.conditions import NONE, ConditionAnalysis, Conditions
+from flowray.proto.graph import device_names, functions
+from flowray.proto.graph.deadness import NONE, ConditionAnalysis, Conditions
+from flowray.proto.messages import graph_pb2
+from flowray.proto.ops import op_registry
+from flowray.proto.types import dtypes
 
 
 @dataclass(frozen=True, slots=True)
 class StageGraph:
-    """One stage, before it has a handle; see ``flowray.proto.stage.Stage``."""
+    """One stage, before it has a handle; see ``flowray.proto.wire.stage.Stage``."""
 
     task: str
     graph: graph_pb2.GraphDef

@@ -11,11 +11,14 @@ from functools import cache
 from typing import Any, Final
 
 from flowray.master.passes.graph import Graph, Node, TensorId, topological
-from flowray.proto import errors, functions, graph_pb2, op_registry, types_pb2
+from flowray.proto import errors
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
-from flowray.proto.attr_values import to_attr_value
-from flowray.proto.dtypes import type_name
-from flowray.proto.op_registry import REQUIRED, OpDef
+from flowray.proto.graph import functions
+from flowray.proto.messages import graph_pb2, types_pb2
+from flowray.proto.ops import op_registry
+from flowray.proto.ops.op_registry import REQUIRED, OpDef
+from flowray.proto.types.attr_values import to_attr_value
+from flowray.proto.types.dtypes import type_name
 
 GRAPH_DEF_VERSION: Final = 2474
 """What this master can consume: everything that TensorFlow up to 2.21 writes."""

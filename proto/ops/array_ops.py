@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowray.proto import shapes
-from flowray.proto.dtypes import (
-    FLOATING,
-    INDEX,
-    NUMERIC,
-    bool,
-    int8,
-    int32,
-    int64,
-    uint8,
-)
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
-from flowray.proto.shapes import (
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types import shapes
+from flowray.proto.types.dtypes import FLOATING, INDEX, NUMERIC, bool, int8, int32, int64, uint8
+from flowray.proto.types.shapes import (
     Shape,
     merge_all,
     merge_dims,

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from flowray.proto import dtypes
-from flowray.proto.dtypes import SIGNED
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import (
-    Shape,
-    merge_dims,
-    with_rank,
-    with_value,
-)
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import SIGNED
+from flowray.proto.types.shapes import Shape, merge_dims, with_rank, with_value
 
 _HALF_OR_FLOAT = attr("type", dtypes.float32, allowed={dtypes.float16, dtypes.float32})
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape, with_rank
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.shapes import Shape, with_rank
 
 _COUNT = attr("int", minimum=1)
 _OUTPUTS = "sampled_candidates: int64, true_expected_count: float, sampled_expected_count: float"

@@ -7,9 +7,9 @@ Saver has not made them by default since version 1.0.
 from __future__ import annotations
 
 from flowray.proto import errors
-from flowray.proto.checkpoint.slices import parse_shape_and_slice
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape, merge_all, with_rank
+from flowray.proto.files.checkpoint.slices import parse_shape_and_slice
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.shapes import Shape, merge_all, with_rank
 
 
 def save_shape(c: ShapeContext) -> list[Shape]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import ShapeContext
-from flowray.proto.shapes import Shape, broadcast, merge_all, merge_dims, with_rank_at_least
+from flowray.proto.ops.op_registry import ShapeContext
+from flowray.proto.types.shapes import (
+    Shape,
+    broadcast,
+    merge_all,
+    merge_dims,
+    with_rank_at_least,
+)
 
 
 def no_outputs(c: ShapeContext) -> list[Shape]:

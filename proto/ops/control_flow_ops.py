@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import no_outputs, unchanged
-from flowray.proto.shapes import Shape, most_specific_compatible, with_rank
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.shapes import Shape, most_specific_compatible, with_rank
 
 op("NoOp", "->", shape=no_outputs)
 op("ControlTrigger", "->", shape=no_outputs)
@@ -29,7 +29,7 @@ def _merge_shapes(c: ShapeContext) -> list[Shape]:
     return [shape, ()]
 
 
-# What they mean for the nodes around them is in ``flowray.proto.conditions``.
+# What they mean for the nodes around them is in ``flowray.proto.graph.deadness``.
 op("Switch", "data: T, pred: bool -> output_false: T, output_true: T", shape=_switch_shapes)
 op(
     "RefSwitch", "data: Ref(T), pred: bool -> output_false: Ref(T), output_true: Ref(T)",

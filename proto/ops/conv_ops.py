@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowray.proto.dtypes import (
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.windows import assemble, channel_axis, output_size, pairs, spatial_axes
+from flowray.proto.types.dtypes import (
     FLOATING,
     REAL,
     bfloat16,
@@ -18,9 +20,7 @@ from flowray.proto.dtypes import (
     uint8,
     uint16,
 )
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.ops.windows import assemble, channel_axis, output_size, pairs, spatial_axes
-from flowray.proto.shapes import Shape, merge_all, merge_dims, with_rank
+from flowray.proto.types.shapes import Shape, merge_all, merge_dims, with_rank
 
 _FORMAT_2D = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW"])
 _FORMAT_3D = attr("string", b"NDHWC", allowed=[b"NDHWC", b"NCDHW"])

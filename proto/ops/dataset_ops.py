@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.proto.op_registry import AttrDef, ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import scalar
-from flowray.proto.shapes import Shape
+from flowray.proto.ops.op_registry import AttrDef, ShapeContext, attr, op
+from flowray.proto.types.shapes import Shape
 
 ELEMENTS: dict[str, Any] = {
     "output_types": attr("list(type)", minimum=1),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import op
 from flowray.proto.ops.common_shapes import no_outputs
 from flowray.proto.ops.dataset_ops import define_dataset
+from flowray.proto.ops.op_registry import op
 
 for _name in ("TextLineDataset", "TFRecordDataset"):
     define_dataset(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.shapes import Shape
 
 _TYPES = attr("list(type)", minimum=0)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flowray.proto import dtypes
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape, with_rank, with_rank_at_least
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import Shape, with_rank, with_rank_at_least
 
 _DEPTH = frozenset({dtypes.uint8, dtypes.uint16})
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from flowray.proto import dtypes
-from flowray.proto.dtypes import FLOATING
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import unchanged
-from flowray.proto.shapes import (
-    Shape,
-    with_rank,
-    with_rank_at_least,
-    with_value,
-)
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import FLOATING
+from flowray.proto.types.shapes import Shape, with_rank, with_rank_at_least, with_value
 
 _HALF_OR_FLOAT = attr("type", dtypes.float32, allowed={dtypes.float16, dtypes.float32})
 

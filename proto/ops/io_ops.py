@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import ShapeContext, op
 from flowray.proto.ops.common_shapes import no_outputs
-from flowray.proto.shapes import Shape, with_rank, with_rank_at_most
+from flowray.proto.ops.op_registry import ShapeContext, op
+from flowray.proto.types.shapes import Shape, with_rank, with_rank_at_most
 
 
 def _read_shape(c: ShapeContext) -> Shape:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import attr, op
 from flowray.proto.ops.common_shapes import no_outputs, scalar
 from flowray.proto.ops.dataset_ops import ELEMENTS, components_shape
+from flowray.proto.ops.op_registry import attr, op
 
 for _name in ("Iterator", "IteratorV2"):
     op(

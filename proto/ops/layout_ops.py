@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from flowray.proto.dtypes import FLOATING_OR_COMPLEX, INDEX, NUMERIC, bool, int32, int64, string
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.array_ops import (
     INDEX_TYPE,
     constant_int,
     unknown_dims,
     vector_length,
 )
-from flowray.proto.shapes import (
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.dtypes import (
+    FLOATING_OR_COMPLEX,
+    INDEX,
+    NUMERIC,
+    bool,
+    int32,
+    int64,
+    string,
+)
+from flowray.proto.types.shapes import (
     Shape,
     format_shape,
     merge_all,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import scalar, unchanged
-from flowray.proto.shapes import Shape
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.shapes import Shape
 
 
 def print_v2_shape(c: ShapeContext) -> list[Shape]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import attr, op
 from flowray.proto.ops.common_shapes import scalar
 from flowray.proto.ops.dataset_ops import (
     ARGUMENTS,
@@ -11,6 +10,7 @@ from flowray.proto.ops.dataset_ops import (
     INTER_OP,
     define_dataset,
 )
+from flowray.proto.ops.op_registry import attr, op
 
 _MAPPED = {"f": FUNCTION, "Targuments": ARGUMENTS}
 _MAP_INPUTS = "input_dataset: variant, other_arguments: [Targuments]"

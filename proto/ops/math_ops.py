@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
-from flowray.proto import dtypes
-from flowray.proto.dtypes import (
+from flowray.proto.ops.common_shapes import broadcast_binary, merged, unchanged
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import (
     ALL,
     COMPLEX,
     FLOATING,
@@ -16,9 +18,7 @@ from flowray.proto.dtypes import (
     REAL,
     SIGNED,
 )
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.ops.common_shapes import broadcast_binary, merged, unchanged
-from flowray.proto.shapes import (
+from flowray.proto.types.shapes import (
     Shape,
     broadcast,
     broadcast_all,

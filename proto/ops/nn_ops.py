@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from flowray.proto.dtypes import (
+from flowray.proto.ops.common_shapes import merged, scalar, unchanged
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.windows import channel_axis
+from flowray.proto.types.dtypes import (
     FLOATING,
     INDEX,
     NUMERIC,
@@ -14,10 +17,7 @@ from flowray.proto.dtypes import (
     int32,
     int64,
 )
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.ops.common_shapes import merged, scalar, unchanged
-from flowray.proto.ops.windows import channel_axis
-from flowray.proto.shapes import (
+from flowray.proto.types.shapes import (
     Shape,
     broadcast,
     merge_dims,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flowray.proto.dtypes import bfloat16, float16, float32
-from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.windows import channel_axis
-from flowray.proto.shapes import Shape, merge_all, merge_dims, with_rank
+from flowray.proto.types.dtypes import bfloat16, float16, float32
+from flowray.proto.types.shapes import Shape, merge_all, merge_dims, with_rank
 
 _FORMAT = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW"])
 _FORMAT_V3 = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW", b"NDHWC", b"NCDHW"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flowray.proto import dtypes
-from flowray.proto.dtypes import ALL, INDEX
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import scalar
-from flowray.proto.shapes import Shape, concatenate, with_rank, with_rank_at_most
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import ALL, INDEX
+from flowray.proto.types.shapes import Shape, concatenate, with_rank, with_rank_at_most
 
 _RAW = frozenset(
     {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flowray.proto.dtypes import FLOATING, INDEX, REAL, float16, float32, float64, int64
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.array_ops import constant_size
 from flowray.proto.ops.common_shapes import broadcast_binary, unchanged
-from flowray.proto.shapes import Shape, concatenate, format_shape, with_rank
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.dtypes import FLOATING, INDEX, REAL, float16, float32, float64, int64
+from flowray.proto.types.shapes import Shape, concatenate, format_shape, with_rank
 
 _COMPUTED_IN_DOUBLE = frozenset({float16, float32, float64})
 _RATES = _COMPUTED_IN_DOUBLE | INDEX

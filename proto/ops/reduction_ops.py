@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flowray.proto import dtypes
-from flowray.proto.dtypes import FLOATING, INDEX, NUMERIC, REAL
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.array_ops import constant_size
 from flowray.proto.ops.common_shapes import merge_prefix, unchanged
-from flowray.proto.shapes import (
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import FLOATING, INDEX, NUMERIC, REAL
+from flowray.proto.types.shapes import (
     Shape,
     concatenate,
     merge_dims,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flowray.proto.dtypes import INDEX, NUMERIC, DType, float32, float64
-from flowray.proto.op_registry import ShapeContext, ShapeFunction, attr, op
 from flowray.proto.ops.array_ops import INDEX_TYPE
 from flowray.proto.ops.common_shapes import no_outputs, scalar
+from flowray.proto.ops.op_registry import ShapeContext, ShapeFunction, attr, op
 from flowray.proto.ops.slice_ops import MASKS, check_scatter_nd, gathered_nd
 from flowray.proto.ops.state_ops import check_scatter
-from flowray.proto.shapes import Shape, concatenate, merge_all, with_rank_at_least
+from flowray.proto.types.dtypes import INDEX, NUMERIC, DType, float32, float64
+from flowray.proto.types.shapes import Shape, concatenate, merge_all, with_rank_at_least
 
 _CPP_NAMES = {float32: "float", float64: "double"}
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from flowray.proto import strided_slice
-from flowray.proto.dtypes import ALL, INDEX, bool, int16, resource, string, uint16, variant
-from flowray.proto.op_registry import ShapeContext, attr, op
+from flowray.proto.ops import strided_slice
 from flowray.proto.ops.array_ops import (
     INDEX_TYPE,
     constant_int,
@@ -13,7 +11,18 @@ from flowray.proto.ops.array_ops import (
     vector_length,
 )
 from flowray.proto.ops.common_shapes import merge_prefix
-from flowray.proto.shapes import (
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.dtypes import (
+    ALL,
+    INDEX,
+    bool,
+    int16,
+    resource,
+    string,
+    uint16,
+    variant,
+)
+from flowray.proto.types.shapes import (
     Shape,
     concatenate,
     format_shape,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flowray.proto import dtypes
-from flowray.proto.op_registry import ShapeContext, attr, op
-from flowray.proto.shapes import Shape, with_rank, with_rank_at_least, with_value
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import Shape, with_rank, with_rank_at_least, with_value
 
 _CARRIER = attr("type", dtypes.string, allowed=[dtypes.string, dtypes.variant])
 _SPARSE = "sparse_indices: int64, sparse_values: T, sparse_shape: int64"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flowray.proto.dtypes import INDEX, NUMERIC, REAL, bfloat16, float16, float32, float64
-from flowray.proto.op_registry import ShapeContext, ShapeFunction, attr, op
 from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
+from flowray.proto.ops.op_registry import ShapeContext, ShapeFunction, attr, op
 from flowray.proto.ops.slice_ops import MASKS, check_scatter_nd
-from flowray.proto.shapes import Shape, concatenate, merge_all, with_rank_at_least
+from flowray.proto.types.dtypes import INDEX, NUMERIC, REAL, bfloat16, float16, float32, float64
+from flowray.proto.types.shapes import Shape, concatenate, merge_all, with_rank_at_least
 
 ShapeOf = Callable[[ShapeContext], Shape]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flowray.proto import dtypes
-from flowray.proto.dtypes import ALL, INDEX
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import unchanged
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.reduction_ops import reduced_shape, unsorted_segment_shape
-from flowray.proto.shapes import Shape, broadcast, is_compatible, merge_all, with_rank
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import ALL, INDEX
+from flowray.proto.types.shapes import Shape, broadcast, is_compatible, merge_all, with_rank
 
 _UNIT = attr("string", b"BYTE", allowed=[b"BYTE", b"UTF8_CHAR"])
 

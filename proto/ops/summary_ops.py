@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowray.proto.dtypes import REAL, float16, float32, float64, uint8
-from flowray.proto.op_registry import attr, op
 from flowray.proto.ops.common_shapes import scalar
+from flowray.proto.ops.op_registry import attr, op
+from flowray.proto.types.dtypes import REAL, float16, float32, float64, uint8
 
 _OPAQUE_RED = np.array([255, 0, 0, 255], np.uint8)
 

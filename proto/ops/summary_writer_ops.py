@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import op
 from flowray.proto.ops.common_shapes import no_outputs, scalar
+from flowray.proto.ops.op_registry import op
 
 op(
     "SummaryWriter", "-> writer: resource", shared_name="", container="",

@@ -6,9 +6,9 @@ from the one before. Shape functions know nothing of what was written; the clien
 
 from __future__ import annotations
 
-from flowray.proto.op_registry import ShapeContext, attr, op
 from flowray.proto.ops.common_shapes import no_outputs, scalar
-from flowray.proto.shapes import Shape, merge_dims, with_rank, with_rank_at_least
+from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.types.shapes import Shape, merge_dims, with_rank, with_rank_at_least
 
 _HANDLE = (2,)  # as of the strings that handles were once
 

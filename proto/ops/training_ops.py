@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.proto.dtypes import INDEX, NUMERIC
-from flowray.proto.op_registry import ShapeContext, ShapeFunction, op
-from flowray.proto.shapes import Shape, merge_all, merge_dims, with_rank, with_rank_at_least
+from flowray.proto.ops.op_registry import ShapeContext, ShapeFunction, op
+from flowray.proto.types.dtypes import INDEX, NUMERIC
+from flowray.proto.types.shapes import (
+    Shape,
+    merge_all,
+    merge_dims,
+    with_rank,
+    with_rank_at_least,
+)
 
 _DENSE = ("", "Resource")
 _ALL = (*_DENSE, "Sparse", "ResourceSparse")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flowray.proto.shapes import Shape
+from flowray.proto.types.shapes import Shape
 
 
 class Window(NamedTuple):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import flowray as tf
-from flowray.proto import graph_pb2
-from flowray.proto.records import RecordReader
+from flowray.proto.files.records import RecordReader
+from flowray.proto.messages import graph_pb2
 from tests.browser.pages import Browser, TimeSeries
 
 pytestmark = pytest.mark.timeout(1200)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import flowray
-from flowray.proto import graph_pb2
+from flowray.proto.messages import graph_pb2
 from tests.conformance import training_programs  # noqa: F401 - adds its programs
 from tests.conformance.programs import PROGRAMS, Program
 from tests.ops import harness

@@ -17,7 +17,7 @@ import pytest
 
 import flowray
 from flowray.deploy.in_process import InProcessTransport
-from flowray.proto import graph_pb2
+from flowray.proto.messages import graph_pb2
 
 tensorflow = pytest.importorskip("tensorflow")
 TF = tensorflow.compat.v1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowray.client import flags
+from flowray.client.platform import flags
 
 absl_flags = pytest.importorskip("absl.flags")
 

@@ -18,7 +18,7 @@ from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import make_op
 from flowray.client.gradients import registry
 from flowray.client.gradients.engine import gradients, is_trainable
-from flowray.proto import op_registry
+from flowray.proto.ops import op_registry
 from tests.ops import harness
 from tests.ops.harness import Case, Known, VariableInput
 

@@ -9,7 +9,7 @@ import pytest
 
 import flowray
 from flowray.deploy.in_process import InProcessTransport
-from flowray.proto import config_pb2, graph_pb2
+from flowray.proto.messages import config_pb2, graph_pb2
 from flowray.worker.runtime import RuntimeOptions
 from tests.conformance.loop_programs import PROGRAMS, Built
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import flowray.proto.ops  # noqa: F401 - registers the definitions
-from flowray.proto import dtypes, graph_pb2, op_registry
-from flowray.proto.attr_values import from_attr_value
+from flowray.proto.messages import graph_pb2
+from flowray.proto.ops import op_registry
+from flowray.proto.types import dtypes
+from flowray.proto.types.attr_values import from_attr_value
 
 op_def_registry = pytest.importorskip("tensorflow.python.framework.op_def_registry")
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowray.proto import op_registry
-from flowray.worker.kernels import registry as kernels
-from flowray.worker.state import Variable
+from flowray.proto.ops import op_registry
+from flowray.worker import kernel_registry as kernels
+from flowray.worker.state.store import Variable
 from tests.ops import harness
 from tests.ops.harness import Case, VariableInput
 

@@ -8,10 +8,9 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from flowray.proto import (
+from flowray.proto.messages import (
     checkpoint_pb2,
     config_pb2,
-    dtypes,
     error_pb2,
     event_pb2,
     example_pb2,
@@ -21,6 +20,7 @@ from flowray.proto import (
     tensor_pb2,
     types_pb2,
 )
+from flowray.proto.types import dtypes
 
 tensorflow = pytest.importorskip("tensorflow")
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import flowray
-from flowray.proto import event_pb2
+from flowray.proto.messages import event_pb2
 
 tf = pytest.importorskip("tensorflow").compat.v1
 RNG = np.random.default_rng(1)

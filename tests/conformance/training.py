@@ -16,7 +16,7 @@ import tensorflow
 from google.protobuf import text_format
 
 import flowray
-from flowray.proto import graph_pb2
+from flowray.proto.messages import graph_pb2
 
 TF = tensorflow.compat.v1
 STEPS = 10

@@ -7,9 +7,9 @@ import pytest
 
 from flowray.client.framework.graph import Graph
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import graph_pb2
-from flowray.proto.stage import Stage
-from flowray.worker import xla
+from flowray.proto.messages import graph_pb2
+from flowray.proto.wire.stage import Stage
+from flowray.worker.execution import xla
 from flowray.worker.runtime import Runtime, RuntimeOptions
 
 TASK = "/job:worker/replica:0/task:0"

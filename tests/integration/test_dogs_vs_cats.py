@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import flowray as tf
-from flowray.proto.records import RecordReader
+from flowray.proto.files.records import RecordReader
 from tests.dogs_and_cats import EXAMPLES, draw
 from tests.integration.cluster import ENVIRONMENT, Cluster, command
 

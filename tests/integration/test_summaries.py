@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import flowray as tf
-from flowray.proto.records import RecordReader
+from flowray.proto.files.records import RecordReader
 from tests.integration.cluster import Cluster
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import flowray as tf
-from flowray.proto.records import RecordReader
+from flowray.proto.files.records import RecordReader
 from tests.dogs_and_cats import draw, example, input_fn
 
 KILLS = 10

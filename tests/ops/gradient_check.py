@@ -9,8 +9,8 @@ import numpy as np
 
 from flowray.client.framework.graph import Graph, Tensor
 from flowray.client.gradients.engine import gradients
-from flowray.proto import dtypes
-from flowray.worker.kernels import registry as kernels
+from flowray.proto.types import dtypes
+from flowray.worker import kernel_registry as kernels
 
 Feeds = dict[Tensor, np.ndarray]
 

@@ -22,11 +22,13 @@ import pytest
 
 from flowray.client.framework import graph as graph_lib
 from flowray.client.framework.op_builder import make_op
-from flowray.proto import dtypes, errors, op_registry, tensors
-from flowray.proto.shapes import Shape
-from flowray.worker import checks, xla
-from flowray.worker.kernels import registry as kernels
-from flowray.worker.state import KernelContext, StateStore, Variable
+from flowray.proto import errors
+from flowray.proto.ops import op_registry
+from flowray.proto.types import dtypes, tensors
+from flowray.proto.types.shapes import Shape
+from flowray.worker import kernel_registry as kernels
+from flowray.worker.execution import checks, xla
+from flowray.worker.state.store import KernelContext, StateStore, Variable
 
 
 @dataclass

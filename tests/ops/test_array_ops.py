@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from flowray.proto import dtypes, errors
-from flowray.proto.shapes import TensorShape
+from flowray.proto import errors
+from flowray.proto.types import dtypes
+from flowray.proto.types.shapes import TensorShape
 from tests.ops.harness import case, table_test
 
 BF16 = dtypes.bfloat16.as_numpy_dtype

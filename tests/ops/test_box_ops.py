@@ -147,10 +147,10 @@ test_case = table_test()
 
 def test_sampled_boxes_cover_what_they_should() -> None:
     """Each box lies in the image, has an allowed shape, and covers enough of an object."""
-    from flowray.proto import dtypes
-    from flowray.worker.kernels import philox
-    from flowray.worker.kernels.registry import lookup
-    from flowray.worker.state import Variable
+    from flowray.proto.types import dtypes
+    from flowray.worker.kernel_registry import lookup
+    from flowray.worker.kernels.support import philox
+    from flowray.worker.state.store import Variable
 
     state = Variable("state", dtypes.uint32, philox.initial_state(1, 2))
     kernel = lookup(V2)

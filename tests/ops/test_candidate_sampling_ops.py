@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowray.proto import dtypes, errors
-from flowray.worker.kernels import philox
-from flowray.worker.kernels import registry as kernels
+from flowray.proto import errors
+from flowray.proto.types import dtypes
+from flowray.worker import kernel_registry as kernels
 from flowray.worker.kernels.candidate_sampling_ops import _Fixed, _LogUniform, _Uniform
-from flowray.worker.state import Variable
+from flowray.worker.kernels.support import philox
+from flowray.worker.state.store import Variable
 from tests.ops.harness import case, table_test
 
 BAD = errors.InvalidArgumentError

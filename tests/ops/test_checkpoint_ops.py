@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.checkpoint import BundleWriter
-from flowray.proto.checkpoint.slices import TensorSlice
-from flowray.proto.dtypes import bfloat16, float32, int32, int64, string
+from flowray.proto.files.checkpoint import BundleWriter
+from flowray.proto.files.checkpoint.slices import TensorSlice
+from flowray.proto.types.dtypes import bfloat16, float32, int32, int64, string
 from tests.ops.harness import case, table_test
 
 BAD = errors.InvalidArgumentError

@@ -7,8 +7,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from flowray.proto import dtypes, errors
-from flowray.worker.image_formats import jpeg, png
+from flowray.proto import errors
+from flowray.proto.types import dtypes
+from flowray.worker.formats.images import jpeg, png
 from tests.ops.harness import case, table_test
 
 BAD = errors.InvalidArgumentError

@@ -104,18 +104,18 @@ test_case = table_test()
 
 def test_written_files_are_there() -> None:
     assert not (ROOT / "written").exists()
-    from flowray.proto import files
+    from flowray.proto.files import filesystem
 
-    files.write(bytes(path("written", "x")[()]), b"first, longer")
-    files.write(bytes(path("written", "x")[()]), b"second")
+    filesystem.write(bytes(path("written", "x")[()]), b"first, longer")
+    filesystem.write(bytes(path("written", "x")[()]), b"second")
     assert (ROOT / "written" / "x").read_bytes() == b"second"
 
 
 def test_relative_patterns(monkeypatch) -> None:
-    from flowray.proto import files
+    from flowray.proto.files import filesystem
 
     monkeypatch.chdir(ROOT)
-    assert files.matching(b"b*") == [b"./b.txt"]
-    assert files.matching(b"sub/c*") == [b"sub/c.txt"]
-    assert files.matching(b"./sub/c*") == [b"./sub/c.txt"]
-    assert files.matching(b"a.txt") == [b"a.txt"]
+    assert filesystem.matching(b"b*") == [b"./b.txt"]
+    assert filesystem.matching(b"sub/c*") == [b"sub/c.txt"]
+    assert filesystem.matching(b"./sub/c*") == [b"./sub/c.txt"]
+    assert filesystem.matching(b"a.txt") == [b"a.txt"]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from flowray.proto import dtypes, errors
-from flowray.proto.example_pb2 import (
+from flowray.proto import errors
+from flowray.proto.messages.example_pb2 import (
     BytesList,
     Example,
     Feature,
@@ -11,6 +11,7 @@ from flowray.proto.example_pb2 import (
     Int64List,
     SequenceExample,
 )
+from flowray.proto.types import dtypes
 from tests.ops.harness import case, table_test
 
 BAD = errors.InvalidArgumentError

@@ -12,11 +12,12 @@ from flowray.client.framework.conversion import constant
 from flowray.client.framework.graph import Graph
 from flowray.client.gradients.engine import gradients
 from flowray.client.ops import random_ops
-from flowray.proto import dtypes, errors
-from flowray.worker import xla
-from flowray.worker.kernels import philox
-from flowray.worker.kernels import registry as kernels
-from flowray.worker.state import Variable
+from flowray.proto import errors
+from flowray.proto.types import dtypes
+from flowray.worker import kernel_registry as kernels
+from flowray.worker.execution import xla
+from flowray.worker.kernels.support import philox
+from flowray.worker.state.store import Variable
 from tests.ops.harness import case, table_test
 
 INVALID = errors.InvalidArgumentError

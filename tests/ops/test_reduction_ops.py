@@ -11,7 +11,8 @@ from flowray.client.framework.graph import Graph
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import clip_ops
 from flowray.client.ops import reduction_ops as tf
-from flowray.proto import dtypes, errors
+from flowray.proto import errors
+from flowray.proto.types import dtypes
 from tests.ops.gradient_check import assert_gradient, evaluate
 from tests.ops.harness import case, table_test
 

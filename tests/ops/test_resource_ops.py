@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import dtypes, errors
+from flowray.proto import errors
+from flowray.proto.types import dtypes
 from tests.ops.harness import case, table_test, variable
 from tests.ops.variable_cases import (
     BAD,

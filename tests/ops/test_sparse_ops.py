@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowray.proto import dtypes, errors, tensors
+from flowray.proto import errors
+from flowray.proto.types import dtypes, tensors
 from tests.ops.harness import case, table_test
 
 INDICES = np.array([[0, 1], [2, 0], [2, 2]])

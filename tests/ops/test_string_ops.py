@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from flowray.proto import dtypes, errors
+from flowray.proto import errors
+from flowray.proto.types import dtypes
 from tests.ops.harness import case, table_test
 
 BAD = errors.InvalidArgumentError

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowray.proto import dtypes, errors
-from flowray.proto.event_pb2 import Summary
-from flowray.worker.image_formats import png
+from flowray.proto import errors
+from flowray.proto.messages.event_pb2 import Summary
+from flowray.proto.types import dtypes
+from flowray.worker.formats.images import png
 from flowray.worker.kernels import summary_ops
 from tests.ops.harness import case, table_test
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowray.proto import dtypes, errors, op_registry
-from flowray.proto.ops import training_ops
+from flowray.proto import errors
+from flowray.proto.ops import op_registry, training_ops
+from flowray.proto.types import dtypes
 from tests.ops.harness import CASES, case, table_test, variable
 
 BF16 = dtypes.bfloat16.as_numpy_dtype

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import dtypes, errors
+from flowray.proto import errors
+from flowray.proto.types import dtypes
 
 BF16 = dtypes.bfloat16.as_numpy_dtype
 BAD = errors.InvalidArgumentError

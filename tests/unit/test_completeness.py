@@ -11,11 +11,11 @@ import pytest
 import tests.ops
 from flowray.client.gradients import families as _gradients  # noqa: F401 - registers them all
 from flowray.client.gradients import registry as gradients
-from flowray.proto import dtypes, op_registry
-from flowray.proto.op_registry import ArgDef, OpDef
-from flowray.proto.ops import common_shapes
+from flowray.proto.ops import common_shapes, op_registry
+from flowray.proto.ops.op_registry import ArgDef, OpDef
+from flowray.proto.types import dtypes
+from flowray.worker import kernel_registry as kernels
 from flowray.worker import kernels as _kernels  # noqa: F401 - registers them all
-from flowray.worker.kernels import registry as kernels
 from tests.ops import harness
 
 for _module in pkgutil.iter_modules(tests.ops.__path__, "tests.ops."):
@@ -26,7 +26,7 @@ OPS = op_registry.registered_ops()
 # Before other tests register gradients of their own.
 GRADIENTS = frozenset(gradients._registry)
 
-_VARIABLE = "worker/program.py puts the variable into its slot when it loads a stage"
+_VARIABLE = "worker/program/loader.py puts the variable into its slot when it loads a stage"
 _DEAD = "its outputs can be dead, which no row can say; tests/unit/client/test_cond.py runs it"
 _LOOP = "master/passes/loops.py makes a While of the loop that it is a part of"
 _STEP = "no row has a stack or an array; tests/unit/worker/test_step_resources.py runs it"

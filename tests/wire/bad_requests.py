@@ -13,7 +13,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from flowray.proto import errors, graph_pb2, master_pb2, service
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2, master_pb2
+from flowray.proto.wire import service
 from tests.unit.master.fakes import graph_def
 from tests.wire.raw import RawClient, step
 

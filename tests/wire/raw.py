@@ -8,7 +8,10 @@ from typing import Any
 import grpc
 import numpy as np
 
-from flowray.proto import config_pb2, errors, graph_pb2, master_pb2, service, tensors
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2, graph_pb2, master_pb2
+from flowray.proto.types import tensors
+from flowray.proto.wire import service
 
 SECONDS = 60
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc
 
-from flowray.proto import errors, graph_pb2, master_pb2, service, stream_pb2
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2, master_pb2, stream_pb2
+from flowray.proto.wire import service
 from tests.wire.raw import SECONDS, RawClient, op_error
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flowray.proto import config_pb2, errors, master_pb2
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2, master_pb2
 from tests.unit.master.fakes import PS, W0, W1, graph_def
 from tests.wire.bad_requests import GRAPHS, STEPS, base, good_step
 from tests.wire.conftest import Service, ThreadWorker

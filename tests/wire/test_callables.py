@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowray.proto import config_pb2, errors, master_pb2, tensors
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2, master_pb2
+from flowray.proto.types import tensors
 from tests.unit.master.fakes import graph_def
 from tests.wire.conftest import HeldService, Service
 from tests.wire.raw import RawClient

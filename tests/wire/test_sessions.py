@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from flowray.proto import errors, graph_pb2, master_pb2
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2, master_pb2
 from tests.unit.master.fakes import PS, W0, W1, graph_def
 from tests.wire.conftest import HeldService, Service
 from tests.wire.raw import SECONDS, RawClient, step

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from flowray.master.service import ServiceOptions
-from flowray.proto import config_pb2, errors, tensors
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2
+from flowray.proto.types import tensors
 from tests.unit.master.fakes import PS, W0, W1, graph_def
 from tests.wire.conftest import HeldService, Service
 from tests.wire.raw import SECONDS, op_error, step
@@ -191,7 +193,7 @@ def test_a_message_over_the_limit() -> None:
 
 
 def test_partial_runs_are_not_there(service: Service) -> None:
-    from flowray.proto import master_pb2
+    from flowray.proto.messages import master_pb2
 
     session = service.client.create(graph_def(CHAIN))
     request = master_pb2.PartialRunSetupRequest(

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from flowray.master.service import ServiceOptions
-from flowray.proto import config_pb2, errors, master_pb2, tensors
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2, master_pb2
+from flowray.proto.types import tensors
 from tests.unit.master.fakes import graph_def
 from tests.wire.conftest import HeldService
 from tests.wire.raw import SECONDS, step

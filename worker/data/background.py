@@ -18,7 +18,7 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.worker.data.dataset import DatasetIterator, Element, Made
-from flowray.worker.executor import (
+from flowray.worker.execution.interpreter import (
     Cancellation,
     CompileMode,
     Interpreter,

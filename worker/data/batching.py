@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.shapes import Shape, format_shape
+from flowray.proto.types.shapes import Shape, format_shape
 from flowray.worker.data.dataset import Array, DatasetIterator, Derived, Element
-from flowray.worker.executor import current_cancellation
+from flowray.worker.execution.interpreter import current_cancellation
 
 
 class Spares:

@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from flowray.proto import errors
-from flowray.proto.checkpoint import commit
-from flowray.proto.checkpoint.bundle_reader import BundleReader
-from flowray.proto.checkpoint.bundle_writer import BundleWriter, make_directory_of
-from flowray.proto.file_errors import translated
+from flowray.proto.files.checkpoint import commit
+from flowray.proto.files.checkpoint.bundle_reader import BundleReader
+from flowray.proto.files.checkpoint.bundle_writer import BundleWriter, make_directory_of
+from flowray.proto.files.file_errors import translated
 from flowray.worker.data.dataset import Dataset, DatasetIterator, Derived, Element
 from flowray.worker.data.sequences import ListIterator
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType, as_dtype
-from flowray.proto.shapes import Shape, format_shape, is_compatible
+from flowray.proto.types.dtypes import DType, as_dtype
+from flowray.proto.types.shapes import Shape, format_shape, is_compatible
 
 Array = np.ndarray[Any, Any]
 Element = tuple[Array, ...]

@@ -16,7 +16,7 @@ from flowray.worker.data.dataset import (
     Element,
     dataset_of,
 )
-from flowray.worker.executor import current_cancellation
+from flowray.worker.execution.interpreter import current_cancellation
 
 logger = logging.getLogger("flowray.worker")
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.records import RecordReader, open_input, reading
+from flowray.proto.files.records import RecordReader, open_input, reading
 from flowray.worker.data.dataset import DatasetIterator, Element
 
 

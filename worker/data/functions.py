@@ -14,14 +14,14 @@ from typing import Any, Final
 import numpy as np
 
 from flowray.proto import errors
-from flowray.worker import executor
-from flowray.worker.data import helpers
+from flowray.worker.data import process_pool
 from flowray.worker.data.columns import Answer
 from flowray.worker.data.dataset import Element
-from flowray.worker.data.held import held_part
+from flowray.worker.data.gil import held_part
 from flowray.worker.data.pieces import CHEAP_SECONDS, Piece, pieces_of
-from flowray.worker.executor import Interpreter
-from flowray.worker.function import Function
+from flowray.worker.execution import interpreter
+from flowray.worker.execution.interpreter import Interpreter
+from flowray.worker.program.function import Function
 
 _CALLS_TO_JUDGE: Final = 16
 _CALLS_TO_GIVE_UP: Final = 128
@@ -47,7 +47,7 @@ class ElementCaller:
         self._quickest = math.inf
 
     def __call__(self, *components: Any) -> Sequence[Any]:
-        how = executor.current()
+        how = interpreter.current()
         begin = time.perf_counter()
         if self._may_compile(how):
             assert isinstance(how, Interpreter)
@@ -64,7 +64,7 @@ class ElementCaller:
         Of several elements every instruction may see all before the next instruction sees any, so
         the function must have no effects then.
         """
-        how = executor.current()
+        how = interpreter.current()
         if len(elements) == 1 or not isinstance(how, Interpreter) or self._may_compile(how):
             return [self._answer(element) for element in elements]
         begin = time.perf_counter()
@@ -101,7 +101,7 @@ class ElementCaller:
             piece.run(how, slots)
         return [np.asarray(slots[slot]) for slot in program.outputs]
 
-    def _may_compile(self, how: executor.Executor) -> bool:
+    def _may_compile(self, how: interpreter.Executor) -> bool:
         if not isinstance(how, Interpreter) or how.compile == "never" or how.recorder is not None:
             return False
         if how.compile == "eager":
@@ -135,7 +135,7 @@ class SharedCaller(ElementCaller):
         super().__init__(function, captures)
         self._interval = _SECONDS_TO_DECIDE_AGAIN
         self._decide_at = 0.0
-        self._shared: helpers.Shared | None = None
+        self._shared: process_pool.Shared | None = None
         self._has_helpers = False
 
     @property
@@ -155,7 +155,7 @@ class SharedCaller(ElementCaller):
             self._decide(elements[0])
         if self._has_helpers and self._shared is not None:
             begin = time.perf_counter()
-            answers = helpers.helpers.each(self._shared, elements)
+            answers = process_pool.helpers.each(self._shared, elements)
             if answers is not None:
                 self._note((time.perf_counter() - begin) / len(elements))
                 return answers
@@ -163,13 +163,13 @@ class SharedCaller(ElementCaller):
 
     def _decide(self, element: Element) -> None:
         """Who does it; asked again later, since kernels get quicker, too (``kernels/loops.py``)."""
-        how = executor.current()
+        how = interpreter.current()
         if self._shared is None and isinstance(how, Interpreter) and how.compile == "background":
-            self._shared = helpers.shared(self._function, self._captures)
+            self._shared = process_pool.shared(self._function, self._captures)
         if self._shared is None or self._quickest < _HELPED_SECONDS:
             self._decide_at, self._has_helpers = math.inf, False
         elif self._has_programs:
             self._has_helpers = False
         else:
             held = held_part(lambda: self._function(*element, *self._captures))
-            self._has_helpers = helpers.cpus() * held > _MOST_HELD
+            self._has_helpers = process_pool.cpus() * held > _MOST_HELD

@@ -10,7 +10,7 @@ from flowray.proto import errors
 from flowray.worker.data.background import BackgroundIterator
 from flowray.worker.data.dataset import DatasetIterator, Derived, Element, dataset_of
 from flowray.worker.data.elementwise import ElementFunction
-from flowray.worker.executor import current_cancellation
+from flowray.worker.execution.interpreter import current_cancellation
 
 
 class _Inner:

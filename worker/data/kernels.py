@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape
 from flowray.worker.data import batching
 from flowray.worker.data.background import BackgroundIterator
 from flowray.worker.data.dataset import (
@@ -19,9 +19,9 @@ from flowray.worker.data.dataset import (
 )
 from flowray.worker.data.elementwise import ElementFunction
 from flowray.worker.data.functions import ElementCaller
-from flowray.worker.data.helpers import cpus
-from flowray.worker.function import Function
-from flowray.worker.kernels.registry import add_kernel
+from flowray.worker.data.process_pool import cpus
+from flowray.worker.kernel_registry import add_kernel
+from flowray.worker.program.function import Function
 
 Array = np.ndarray[Any, Any]
 Types = list[DType]

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from flowray.worker.checks import RunAgainError
-from flowray.worker.executor import Interpreter, as_host_value
-from flowray.worker.state import StateStore
+from flowray.worker.execution.checks import RunAgainError
+from flowray.worker.execution.interpreter import Interpreter, as_host_value
+from flowray.worker.state.store import StateStore
 
 if TYPE_CHECKING:
-    from flowray.worker.instruction import Unit
-    from flowray.worker.program import Program
-    from flowray.worker.segment import Compiled, Key, Segment
+    from flowray.worker.execution.xla_segment import Compiled, Key, Segment
+    from flowray.worker.program.instruction import Unit
+    from flowray.worker.program.loader import Program
 
 # What a call costs if it is quicker than that is mostly the calling; XLA would not help.
 CHEAP_SECONDS: Final = 150e-6
@@ -142,9 +142,9 @@ class Piece:
 @functools.cache
 def _segments() -> Any:
     """The module; programs, on which it stands, are made of kernels, and those stand on this."""
-    from flowray.worker import segment
+    from flowray.worker.execution import xla_segment
 
-    return segment
+    return xla_segment
 
 
 def pieces_of(program: Program) -> Sequence[Piece]:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape
 from flowray.worker.data.dataset import (
     Dataset,
     DatasetIterator,
@@ -19,8 +19,8 @@ from flowray.worker.data.dataset import (
     check_shapes,
     check_types,
 )
-from flowray.worker.executor import current_cancellation
-from flowray.worker.state import Resource
+from flowray.worker.execution.interpreter import current_cancellation
+from flowray.worker.state.store import Resource
 
 
 class IteratorResource(Resource):

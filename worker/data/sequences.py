@@ -7,7 +7,7 @@ from typing import Any
 
 from flowray.proto import errors
 from flowray.worker.data.dataset import Dataset, DatasetIterator, Derived, Element, save
-from flowray.worker.executor import current_cancellation
+from flowray.worker.execution.interpreter import current_cancellation
 
 
 class TakeIterator(Derived):

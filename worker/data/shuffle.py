@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowray.worker.data.dataset import Dataset, DatasetIterator, Element, save
-from flowray.worker.executor import current_cancellation
+from flowray.worker.execution.interpreter import current_cancellation
 
 
 class Seeds:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType, as_dtype
-from flowray.proto.shapes import Shape, format_shape, is_compatible
-from flowray.worker import xla
-from flowray.worker.checks import check
-from flowray.worker.kernels.registry import add_kernel, kernel
-from flowray.worker.state import KernelContext
+from flowray.proto.types.dtypes import DType, as_dtype
+from flowray.proto.types.shapes import Shape, format_shape, is_compatible
+from flowray.worker.execution import xla
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import add_kernel, kernel
+from flowray.worker.state.store import KernelContext
 
 Array = np.ndarray[Any, Any]
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels import philox
-from flowray.worker.kernels.registry import kernel
-from flowray.worker.state import Variable
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support import philox
+from flowray.worker.state.store import Variable
 
 Array = np.ndarray[Any, Any]
 

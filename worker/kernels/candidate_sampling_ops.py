@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import errors, files
-from flowray.worker.kernels import philox
-from flowray.worker.kernels.registry import add_kernel, kernel
-from flowray.worker.state import Variable
+from flowray.proto import errors
+from flowray.proto.files import filesystem
+from flowray.worker.kernel_registry import add_kernel, kernel
+from flowray.worker.kernels.support import philox
+from flowray.worker.state.store import Variable
 
 Array = np.ndarray[Any, Any]
 
@@ -247,7 +248,7 @@ def fixed_unigram(
     if not vocab_file and not unigrams:
         raise errors.invalid_argument("Must provide either vocab_file or unigrams.")
     _check_true(true_classes, num_true, range_max)
-    counts = _counts_of_lines(files.read(vocab_file)) if vocab_file else unigrams
+    counts = _counts_of_lines(filesystem.read(vocab_file)) if vocab_file else unigrams
     weights = _weights(counts, distortion, num_reserved_ids, num_shards, shard)
     if len(weights) != range_max:
         raise errors.invalid_argument(

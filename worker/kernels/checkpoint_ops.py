@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.checkpoint import BundleReader, BundleWriter
-from flowray.proto.checkpoint import merge as merge_checkpoints
-from flowray.proto.checkpoint.slices import parse_shape_and_slice
-from flowray.proto.dtypes import DType
-from flowray.proto.files import local_path
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels.registry import kernel
+from flowray.proto.files.checkpoint import BundleReader, BundleWriter
+from flowray.proto.files.checkpoint import merge as merge_checkpoints
+from flowray.proto.files.checkpoint.slices import parse_shape_and_slice
+from flowray.proto.files.filesystem import local_path
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
 
 Array = np.ndarray[Any, Any]
 

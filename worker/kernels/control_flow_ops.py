@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.conditions import DEAD
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels.registry import kernel
-from flowray.worker.kernels.value_text import summarize_value
+from flowray.proto.graph.deadness import DEAD
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support.value_text import summarize_value
 
 Array = np.ndarray[Any, Any]
 

@@ -17,10 +17,10 @@ from flowray.proto.ops.windows import (
     spatial_axes,
     window,
 )
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels import convolution_numpy, convolution_xla
-from flowray.worker.kernels.precision import widened
-from flowray.worker.kernels.registry import add_kernel, kernel
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import add_kernel, kernel
+from flowray.worker.kernels.support import convolution_numpy, convolution_xla
+from flowray.worker.kernels.support.precision import widened
 
 Shape = tuple[int, ...]
 

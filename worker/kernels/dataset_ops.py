@@ -26,9 +26,9 @@ from flowray.worker.data.kernels import (
 )
 from flowray.worker.data.shuffle import RandomIterator, Seeds, ShuffleIterator
 from flowray.worker.data.sources import GeneratorIterator, RangeIterator, SliceIterator
-from flowray.worker.executor import current_cancellation
-from flowray.worker.function import Function
-from flowray.worker.kernels.registry import kernel
+from flowray.worker.execution.interpreter import current_cancellation
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.program.function import Function
 
 _AUTOTUNED_PREFETCH: Final = 4
 

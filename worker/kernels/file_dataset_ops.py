@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import dtypes, errors, files
-from flowray.proto.dtypes import DType
-from flowray.proto.records import RecordWriter, check_compression
-from flowray.proto.shapes import Shape
+from flowray.proto import errors
+from flowray.proto.files import filesystem
+from flowray.proto.files.records import RecordWriter, check_compression
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape
 from flowray.worker.data.cache import Cache, MemoryCacheIterator, file_cache_iterator
 from flowray.worker.data.dataset import UNKNOWN, Dataset, dataset_of
 from flowray.worker.data.files import (
@@ -24,8 +26,8 @@ from flowray.worker.data.files import (
 )
 from flowray.worker.data.kernels import dataset_kernel
 from flowray.worker.data.sequences import ListIterator
-from flowray.worker.executor import current_cancellation
-from flowray.worker.kernels.registry import kernel
+from flowray.worker.execution.interpreter import current_cancellation
+from flowray.worker.kernel_registry import kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +41,7 @@ def _strings(iterate: Callable[[], Any], cardinality: int = UNKNOWN) -> Dataset:
 def _pieces(filenames: Array, open_: Callable[[str], PieceReader]) -> Dataset:
     if filenames.ndim > 1:
         raise errors.invalid_argument("`filenames` must be a scalar or a vector.")
-    paths = [os.fsdecode(files.local_path(path)) for path in filenames.reshape(-1)]
+    paths = [os.fsdecode(filesystem.local_path(path)) for path in filenames.reshape(-1)]
     return _strings(lambda: FileIterator(paths, open_))
 
 
@@ -106,7 +108,7 @@ def matching_files_dataset(xp: Any, patterns: Array) -> Dataset:
 
     def iterate() -> ListIterator:
         # Which files there are is looked up when somebody begins to go through them.
-        found = sorted(path for pattern in wanted for path in files.matching(pattern))
+        found = sorted(path for pattern in wanted for path in filesystem.matching(pattern))
         return ListIterator([string_element(path) for path in found])
 
     return _strings(iterate)
@@ -122,7 +124,7 @@ def cache_dataset(
 
     def iterate() -> Any:
         if path:
-            return file_cache_iterator(source, os.fsdecode(files.local_path(path)))
+            return file_cache_iterator(source, os.fsdecode(filesystem.local_path(path)))
         return MemoryCacheIterator(source, cache)
 
     return Dataset(output_types, output_shapes, iterate, source.cardinality)
@@ -132,7 +134,7 @@ def cache_dataset(
 def dataset_to_tf_record(
     xp: Any, input_dataset: Array, filename: Array, compression_type: Array
 ) -> None:
-    path = os.fsdecode(files.local_path(filename[()]))
+    path = os.fsdecode(filesystem.local_path(filename[()]))
     cancellation = current_cancellation()
     writer = RecordWriter(path, _compression(compression_type))
     iterator = dataset_of(input_dataset).iterator()

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from flowray.worker import structured
-from flowray.worker.function import Function
-from flowray.worker.kernels.registry import kernel
+from flowray.worker.execution import structured
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.program.function import Function
 
 
 @kernel("PartitionedCall", "StatefulPartitionedCall")

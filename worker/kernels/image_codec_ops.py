@@ -1,4 +1,4 @@
-"""Image files to and from pixels: kernels, over ``flowray.worker.image_formats``."""
+"""Image files to and from pixels: kernels, over ``flowray.worker.formats.images``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import dtypes, errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import format_shape
-from flowray.worker.image_formats import ImageError, bmp, gif, jpeg, png
-from flowray.worker.kernels.registry import kernel
+from flowray.proto import errors
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.formats.images import ImageError, bmp, gif, jpeg, png
+from flowray.worker.kernel_registry import kernel
 from flowray.worker.kernels.string_ops import strings
 
 Array = np.ndarray[Any, Any]

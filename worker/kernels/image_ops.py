@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels.elementwise import in_float32
-from flowray.worker.kernels.registry import kernel
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support.elementwise import in_float32
 
 # Hue, saturation, value --------------------------------------------------------------------------
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import errors, files
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels.registry import kernel
+from flowray.proto import errors
+from flowray.proto.files import filesystem
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
 from flowray.worker.kernels.string_ops import strings
 
 Array = np.ndarray[Any, Any]
@@ -24,14 +25,14 @@ def _check_scalar(x: Array, name: str) -> None:
 @kernel("ReadFile")
 def read_file(xp: Any, filename: Array) -> Array:
     _check_scalar(filename, "Input filename")
-    return strings([files.read(filename.item())], ())
+    return strings([filesystem.read(filename.item())], ())
 
 
 @kernel("WriteFile")
 def write_file(xp: Any, filename: Array, contents: Array) -> None:
     _check_scalar(filename, "Input filename")
     _check_scalar(contents, "Contents")
-    files.write(filename.item(), contents.item())
+    filesystem.write(filename.item(), contents.item())
 
 
 @kernel("MatchingFiles")
@@ -42,5 +43,5 @@ def matching_files(xp: Any, pattern: Array) -> Array:
             "Input patterns tensor must be scalar or vector, but had shape: "
             f"{format_shape(pattern.shape)}"
         )
-    found = sorted(path for p in pattern.reshape(-1).tolist() for path in files.matching(p))
+    found = sorted(path for p in pattern.reshape(-1).tolist() for path in filesystem.matching(p))
     return strings(found, (len(found),))

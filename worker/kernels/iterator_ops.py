@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from flowray.proto import errors, tensor_pb2
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape
+from flowray.proto import errors
+from flowray.proto.messages import tensor_pb2
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape
 from flowray.worker.data import states
 from flowray.worker.data.dataset import as_variant, check_shapes, check_types, dataset_of
 from flowray.worker.data.elementwise import as_element
 from flowray.worker.data.resource import IteratorResource
-from flowray.worker.function import Function
-from flowray.worker.kernels.registry import kernel
-from flowray.worker.state import KernelContext, Resource
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.program.function import Function
+from flowray.worker.state.store import KernelContext, Resource
 
 Array = np.ndarray[Any, Any]
 

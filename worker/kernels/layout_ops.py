@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.shapes import format_shape
-from flowray.worker import xla
-from flowray.worker.checks import check
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.execution import xla
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import kernel
 from flowray.worker.kernels.array_ops import along, normalized_axis, zero
-from flowray.worker.kernels.registry import kernel
 
 Array = np.ndarray[Any, Any]
 

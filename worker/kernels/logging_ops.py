@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.file_errors import translated
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels.registry import kernel
-from flowray.worker.kernels.value_text import summarize_nested, summarize_value
-from flowray.worker.state import Variable
+from flowray.proto.files.file_errors import translated
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support.value_text import summarize_nested, summarize_value
+from flowray.worker.state.store import Variable
 
 Array = np.ndarray[Any, Any]
 

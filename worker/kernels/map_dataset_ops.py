@@ -19,7 +19,6 @@ from flowray.worker.data.dataset import (
 )
 from flowray.worker.data.elementwise import ElementFunction, as_element
 from flowray.worker.data.functions import SharedCaller
-from flowray.worker.data.helpers import cpus
 from flowray.worker.data.kernels import (
     AUTOTUNE,
     Array,
@@ -33,7 +32,8 @@ from flowray.worker.data.kernels import (
     prefetched,
     threads,
 )
-from flowray.worker.function import Function
+from flowray.worker.data.process_pool import cpus
+from flowray.worker.program.function import Function
 
 # Element by element -------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ import ml_dtypes
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import format_shape
-from flowray.worker import xla
-from flowray.worker.checks import check
-from flowray.worker.kernels.elementwise import (
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.execution import xla
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import add_kernel, kernel
+from flowray.worker.kernels.support.elementwise import (
     binary,
     broadcast_error,
     broadcasting,
@@ -23,8 +24,7 @@ from flowray.worker.kernels.elementwise import (
     is_integer,
     unary,
 )
-from flowray.worker.kernels.precision import HALVES, widened
-from flowray.worker.kernels.registry import add_kernel, kernel
+from flowray.worker.kernels.support.precision import HALVES, widened
 
 F = TypeVar("F", bound=Callable[..., Any])
 

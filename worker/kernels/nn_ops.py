@@ -8,11 +8,11 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.ops.windows import channel_axis
-from flowray.proto.shapes import broadcast, format_shape
-from flowray.worker import checks, xla
-from flowray.worker.kernels.axes import reduced
-from flowray.worker.kernels.precision import widened
-from flowray.worker.kernels.registry import add_kernel, kernel
+from flowray.proto.types.shapes import broadcast, format_shape
+from flowray.worker.execution import checks, xla
+from flowray.worker.kernel_registry import add_kernel, kernel
+from flowray.worker.kernels.support.axes import reduced
+from flowray.worker.kernels.support.precision import widened
 
 # Bias ---------------------------------------------------------------------------------------------
 

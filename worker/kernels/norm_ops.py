@@ -6,10 +6,10 @@ from typing import Any
 
 from flowray.proto import errors
 from flowray.proto.ops.windows import channel_axis
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels.axes import reduced
-from flowray.worker.kernels.precision import widened
-from flowray.worker.kernels.registry import kernel
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support.axes import reduced
+from flowray.worker.kernels.support.precision import widened
 
 
 def _check_vector(name: str, vector: Any, channels: int, prefix: str = "") -> None:

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from flowray.proto import dtypes, errors, tensors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import Shape, format_shape
-from flowray.proto.tensor_pb2 import TensorProto
-from flowray.worker import csv
-from flowray.worker.examples import DenseFeature, Record, SparseFeature, type_name
-from flowray.worker.kernels.registry import kernel
+from flowray.proto import errors
+from flowray.proto.messages.tensor_pb2 import TensorProto
+from flowray.proto.types import dtypes, tensors
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape, format_shape
+from flowray.worker.formats import csv
+from flowray.worker.formats.examples import DenseFeature, Record, SparseFeature, type_name
+from flowray.worker.formats.sequence_examples import SequenceRecord
+from flowray.worker.kernel_registry import kernel
 from flowray.worker.kernels.string_ops import parse_number, strings, text
-from flowray.worker.sequence_examples import SequenceRecord
 
 Array = np.ndarray[Any, Any]
 

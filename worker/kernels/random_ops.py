@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import format_shape
-from flowray.worker import xla
-from flowray.worker.checks import check
-from flowray.worker.kernels import philox
-from flowray.worker.kernels.philox import RESERVED, Stream
-from flowray.worker.kernels.registry import add_kernel, kernel
-from flowray.worker.state import Variable
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.execution import xla
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import add_kernel, kernel
+from flowray.worker.kernels.support import philox
+from flowray.worker.kernels.support.philox import RESERVED, Stream
+from flowray.worker.state.store import Variable
 
 Array = Any
 """A numpy or a JAX array."""

@@ -9,13 +9,13 @@ import ml_dtypes
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import format_shape
-from flowray.worker.checks import check
-from flowray.worker.kernels.axes import reduced
-from flowray.worker.kernels.elementwise import in_float32, is_complex, is_integer
-from flowray.worker.kernels.precision import HALVES, widened
-from flowray.worker.kernels.registry import add_kernel, kernel
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import add_kernel, kernel
+from flowray.worker.kernels.support.axes import reduced
+from flowray.worker.kernels.support.elementwise import in_float32, is_complex, is_integer
+from flowray.worker.kernels.support.precision import HALVES, widened
 
 # Reductions --------------------------------------------------------------------------------------
 

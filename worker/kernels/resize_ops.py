@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import format_shape
-from flowray.worker.checks import check
-from flowray.worker.kernels import loops
-from flowray.worker.kernels.registry import kernel
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support import loops
 
 Array = np.ndarray[Any, Any]
 _F32 = np.float32

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import errors, strided_slice
-from flowray.proto.dtypes import DType, as_dtype
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels.registry import add_kernel, kernel
+from flowray.proto import errors
+from flowray.proto.ops import strided_slice
+from flowray.proto.types.dtypes import DType, as_dtype
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import add_kernel, kernel
 from flowray.worker.kernels.slice_ops import gather_nd, gather_v2
 from flowray.worker.kernels.state_ops import (
     HOW,
@@ -20,7 +21,7 @@ from flowray.worker.kernels.state_ops import (
     scatter_places,
     scatter_rows,
 )
-from flowray.worker.state import Variable
+from flowray.worker.state.store import Variable
 
 
 def _missing(resource: Variable) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import errors, py_functions
-from flowray.proto.dtypes import DType, as_dtype, string
+from flowray.proto import errors
+from flowray.proto.graph import py_functions
+from flowray.proto.types.dtypes import DType, as_dtype, string
 from flowray.worker.data.dataset import type_name
-from flowray.worker.kernels.registry import kernel
+from flowray.worker.kernel_registry import kernel
 
 Array = np.ndarray[Any, Any]
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowray.proto import errors, strided_slice
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import format_shape
-from flowray.worker import xla
-from flowray.worker.checks import check
+from flowray.proto import errors
+from flowray.proto.ops import strided_slice
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.execution import xla
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import add_kernel, kernel
 from flowray.worker.kernels.array_ops import as_array, normalized_axis, zero
-from flowray.worker.kernels.registry import add_kernel, kernel
 
 Array = np.ndarray[Any, Any]
 

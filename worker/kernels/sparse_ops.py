@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from flowray.proto import dtypes, errors, tensor_pb2, tensors
-from flowray.proto.dtypes import DType, as_dtype
-from flowray.proto.shapes import format_shape
-from flowray.worker.checks import check
+from flowray.proto import errors
+from flowray.proto.messages import tensor_pb2
+from flowray.proto.types import dtypes, tensors
+from flowray.proto.types.dtypes import DType, as_dtype
+from flowray.proto.types.shapes import format_shape
 from flowray.worker.data.dataset import type_name
-from flowray.worker.kernels.registry import kernel
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import kernel
 
 Array = np.ndarray[Any, Any]
 Sparse = tuple[Array, Array, Array]

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType, as_dtype, resource, type_name
-from flowray.worker import traced_resources
-from flowray.worker.kernels.registry import kernel
-from flowray.worker.state import KernelContext, Resource
-from flowray.worker.step_resources import Stack
-from flowray.worker.traced_resources import TracedStack
+from flowray.proto.types.dtypes import DType, as_dtype, resource, type_name
+from flowray.worker.execution import traced_resources
+from flowray.worker.execution.traced_resources import TracedStack
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.state.step_resources import Stack
+from flowray.worker.state.store import KernelContext, Resource
 
 
 @kernel("StackV2")

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import errors, strided_slice
-from flowray.proto.shapes import format_shape, is_fully_defined
-from flowray.worker.checks import check
+from flowray.proto import errors
+from flowray.proto.ops import strided_slice
+from flowray.proto.types.shapes import format_shape, is_fully_defined
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import add_kernel, kernel
 from flowray.worker.kernels.array_ops import as_array
-from flowray.worker.kernels.registry import add_kernel, kernel
 from flowray.worker.kernels.slice_ops import check_indices, resolve_slice, scatter_slices
-from flowray.worker.state import Variable
+from flowray.worker.state.store import Variable
 
 RUNTIME_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
 """Ops without a kernel: loading a stage looks their resources up in the state store."""

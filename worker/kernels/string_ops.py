@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import dtypes, errors
-from flowray.proto.dtypes import DType
-from flowray.proto.shapes import format_shape
-from flowray.worker.kernels import string_hashes
-from flowray.worker.kernels.registry import kernel
-from flowray.worker.kernels.regular_expressions import RegularExpression
+from flowray.proto import errors
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support import string_hashes
+from flowray.worker.kernels.support.regular_expressions import RegularExpression
 
 Array = np.ndarray[Any, Any]
 

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
-from flowray.proto import errors, event_pb2, tensors, types_pb2
-from flowray.proto.event_pb2 import Summary
-from flowray.proto.shapes import format_shape, to_proto
-from flowray.worker.image_formats import png
-from flowray.worker.kernels.registry import kernel
+from flowray.proto import errors
+from flowray.proto.messages import event_pb2, types_pb2
+from flowray.proto.messages.event_pb2 import Summary
+from flowray.proto.types import tensors
+from flowray.proto.types.shapes import format_shape, to_proto
+from flowray.worker.formats.images import png
+from flowray.worker.kernel_registry import kernel
 
 Array = np.ndarray[Any, Any]
 

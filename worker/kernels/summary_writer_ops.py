@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from flowray.proto import errors, event_pb2
-from flowray.proto.file_errors import translated
-from flowray.proto.records import RecordWriter
-from flowray.worker.kernels.registry import kernel
-from flowray.worker.state import KernelContext, Resource
+from flowray.proto import errors
+from flowray.proto.files.file_errors import translated
+from flowray.proto.files.records import RecordWriter
+from flowray.proto.messages import event_pb2
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.state.store import KernelContext, Resource
 
 Array = np.ndarray[Any, Any]
 

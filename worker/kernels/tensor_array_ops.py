@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.dtypes import DType, as_dtype
-from flowray.proto.shapes import Shape, format_shape
-from flowray.worker import traced_resources
-from flowray.worker.kernels.registry import kernel
-from flowray.worker.step_resources import ArrayLike, TensorArray, check_dtype
-from flowray.worker.structured import NotCompilableError
-from flowray.worker.traced_resources import TracedArray
+from flowray.proto.types.dtypes import DType, as_dtype
+from flowray.proto.types.shapes import Shape, format_shape
+from flowray.worker.execution import traced_resources
+from flowray.worker.execution.structured import NotCompilableError
+from flowray.worker.execution.traced_resources import TracedArray
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.state.step_resources import ArrayLike, TensorArray, check_dtype
 
 
 @kernel("TensorArrayV3")

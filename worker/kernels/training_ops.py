@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto import errors, op_registry
-from flowray.proto.dtypes import resource
-from flowray.proto.op_registry import OpDef
-from flowray.proto.shapes import format_shape
-from flowray.worker import xla
-from flowray.worker.checks import check
-from flowray.worker.kernels.registry import add_kernel
+from flowray.proto import errors
+from flowray.proto.ops import op_registry
+from flowray.proto.ops.op_registry import OpDef
+from flowray.proto.types.dtypes import resource
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.execution import xla
+from flowray.worker.execution.checks import check
+from flowray.worker.kernel_registry import add_kernel
 from flowray.worker.kernels.state_ops import replaced
-from flowray.worker.state import Variable
+from flowray.worker.state.store import Variable
 
 Formula = Callable[..., tuple[Any, ...]]
 """``(xp, *old values, *other inputs, **attributes)`` to the new values."""

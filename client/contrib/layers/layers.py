@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowray.client import initializers
 from flowray.client.contrib.framework import add_arg_scope
 from flowray.client.contrib.layers.utils import collect_named_outputs, get_variable_collections
 from flowray.client.contrib.layers.weights import xavier_initializer
@@ -29,7 +28,8 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.layers import convolutional, core, normalization, pooling
 from flowray.client.ops import array_ops, math_ops, nn_ops, norm_ops
-from flowray.client.variable_scope import get_variable, variable_scope
+from flowray.client.variables import initializers
+from flowray.client.variables.variable_scope import get_variable, variable_scope
 from flowray.proto import errors
 
 _FORMATS = ("NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW")

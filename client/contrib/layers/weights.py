@@ -7,7 +7,6 @@ import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowray.client import logging
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import (
     GraphKeys,
@@ -16,9 +15,10 @@ from flowray.client.framework.graph import (
     get_collection,
     name_scope,
 )
-from flowray.client.initializers import _fans as fans
 from flowray.client.ops import math_ops, nn_ops, random_ops, reduction_ops
-from flowray.proto import dtypes
+from flowray.client.platform import logging
+from flowray.client.variables.initializers import _fans as fans
+from flowray.proto.types import dtypes
 
 Initializer = Callable[..., Tensor]
 Regularizer = Callable[[Any], "Tensor | None"]

@@ -17,7 +17,7 @@ import pytest
 import flowray as tf
 from flowray.client.data import nest
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import py_functions
+from flowray.proto.graph import py_functions
 
 D = tf.data.Dataset
 Point = collections.namedtuple("Point", "x y")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowray.client import flags
+from flowray.client.platform import flags
 
 
 @pytest.fixture

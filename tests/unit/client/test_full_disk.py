@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import flowray as tf
-from flowray.proto.records import RecordReader
+from flowray.proto.files.records import RecordReader
 
 SIZE = 4000  # elements: 16 kB in each checkpoint
 LARGE = 512

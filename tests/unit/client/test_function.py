@@ -9,7 +9,7 @@ import flowray as tf
 from flowray.client.framework.function import trace
 from flowray.client.ops.functional_ops import call
 from flowray.deploy.in_process import InProcessTransport
-from flowray.proto import functions
+from flowray.proto.graph import functions
 from flowray.worker.runtime import CompileMode, RuntimeOptions
 
 

@@ -10,7 +10,7 @@ from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Graph, name_scope
 from flowray.client.framework.op_builder import apply_op, make_op
-from flowray.proto import dtypes
+from flowray.proto.types import dtypes
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import flowray as tf
-from flowray.client.initializers import Initializer
-from flowray.proto import errors, op_registry
+from flowray.client.variables.initializers import Initializer
+from flowray.proto import errors
+from flowray.proto.ops import op_registry
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from flowray.client.framework.meta_graph import (
     read_meta_graph_file,
     strip_name_scope,
 )
-from flowray.proto import op_def_protos, op_registry
-from flowray.proto.meta_graph_pb2 import MetaGraphDef, VariableDef
+from flowray.proto.messages.meta_graph_pb2 import MetaGraphDef, VariableDef
+from flowray.proto.ops import op_def_protos, op_registry
 
 
 @pytest.fixture(autouse=True)

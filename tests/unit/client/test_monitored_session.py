@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import flowray as tf
-from flowray.client.train import basic_session_run_hooks
+from flowray.client.train.sessions import basic_session_run_hooks
 from flowray.deploy.in_process import InProcessTransport
 from flowray.proto import errors
 

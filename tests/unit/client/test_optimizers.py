@@ -10,7 +10,7 @@ import pytest
 
 import flowray as tf
 from flowray.client.train import training_util
-from flowray.client.train.moving_averages import assign_moving_average
+from flowray.client.train.optimizers.moving_averages import assign_moving_average
 
 
 @pytest.fixture(autouse=True)

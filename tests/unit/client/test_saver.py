@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import flowray as tf
-from flowray.client.train import checkpoint_management, saver
-from flowray.client.train.saveable import SaveableObject, SaveSpec
+from flowray.client.train.checkpoints import checkpoint_management, saver
+from flowray.client.train.checkpoints.saveable import SaveableObject, SaveSpec
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import flowray as tf
-from flowray.proto import errors, event_pb2, graph_pb2, meta_graph_pb2
+from flowray.proto import errors
+from flowray.proto.messages import event_pb2, graph_pb2, meta_graph_pb2
 
 # TensorBoard's own switch: it is not to load TensorFlow, which takes seconds, where there is one.
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))

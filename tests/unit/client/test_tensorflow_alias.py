@@ -8,7 +8,7 @@ import sys
 
 def check(code: str) -> None:
     """Runs statements after ``install()`` in a process of their own; they assert."""
-    prelude = "from flowray.client import tensorflow_alias\ntensorflow_alias.install()\n"
+    prelude = "from flowray.client.platform import tensorflow_alias\ntensorflow_alias.install()\n"
     done = subprocess.run(
         [sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=120
     )
@@ -62,7 +62,7 @@ def test_another_tensorflow_is_not_replaced() -> None:
     code = """
 import sys, types
 sys.modules["tensorflow"] = types.ModuleType("tensorflow")
-from flowray.client import tensorflow_alias
+from flowray.client.platform import tensorflow_alias
 try:
     tensorflow_alias.install()
 except RuntimeError as error:

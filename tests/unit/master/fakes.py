@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from flowray.master.worker_api import StageResult
-from flowray.proto import attr_values, config_pb2, dtypes, errors, graph_pb2, op_registry, tensors
+from flowray.proto import errors
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
-from flowray.proto.stage import Stage
+from flowray.proto.messages import config_pb2, graph_pb2
+from flowray.proto.ops import op_registry
+from flowray.proto.types import attr_values, dtypes, tensors
+from flowray.proto.wire.stage import Stage
 
 PS = "/job:ps/replica:0/task:0"
 W0 = "/job:worker/replica:0/task:0"

@@ -9,7 +9,8 @@ import pytest
 from flowray.master import master as master_module
 from flowray.master.master import Master
 from flowray.master.step import StepResult, Waiter
-from flowray.proto import config_pb2, errors
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2
 from tests.unit.master.fakes import PS, W0, FakeWorker, graph_def
 
 GRAPH = "p = Placeholder()\na = Neg(p)\nv = VariableV2() @/job:ps\nw = Assign(v, p)"

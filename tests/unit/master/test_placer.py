@@ -7,7 +7,8 @@ import pytest
 from flowray.master.passes.graph import Graph
 from flowray.master.passes.placer import place, usable_devices
 from flowray.master.passes.validate import validate
-from flowray.proto import config_pb2, errors
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2
 from tests.unit.master.fakes import PS, W0, W1, device, graph_def
 
 CPUS = [device(PS), device(W0), device(W1)]

@@ -108,7 +108,7 @@ def test_a_feed_skips_the_side_effects_before_it() -> None:
 
 @pytest.mark.parametrize("op", ["Placeholder", "PlaceholderV2"])
 def test_a_fed_placeholder_fulfills_its_control_edges(op: str) -> None:
-    from flowray.proto import op_registry
+    from flowray.proto.ops import op_registry
 
     if op not in op_registry.registered_ops():
         pytest.skip(f"{op} is not defined")

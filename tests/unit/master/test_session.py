@@ -12,8 +12,9 @@ import pytest
 from flowray.master.session import FULL_TRACE, Session
 from flowray.master.step import Alarms, StepResult, Waiter
 from flowray.master.worker_api import StageResult
-from flowray.proto import config_pb2, errors
-from flowray.proto.stage import Stage
+from flowray.proto import errors
+from flowray.proto.messages import config_pb2
+from flowray.proto.wire.stage import Stage
 from tests.unit.master.fakes import PS, W0, W1, FakeWorker, Remote, describe, graph_def, lines
 
 SECONDS = 30

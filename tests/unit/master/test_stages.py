@@ -411,7 +411,7 @@ def test_a_reference_that_others_read_as_a_value_leaves_twice() -> None:
 
 
 def test_a_stage_knows_whether_it_may_block() -> None:
-    from flowray.proto import op_registry
+    from flowray.proto.ops import op_registry
 
     blocking = next((o for o in op_registry.registered_ops().values() if o.blocks), None)
     (stage,) = stages("p = Placeholder() @w0\na = Neg(p) @w0", "p", "a")

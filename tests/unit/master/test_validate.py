@@ -7,7 +7,8 @@ from google.protobuf.message import DecodeError
 
 from flowray.master.passes.graph import Graph, parse_tensor
 from flowray.master.passes.validate import GRAPH_DEF_VERSION, validate
-from flowray.proto import errors, graph_pb2
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2
 from tests.unit.master.fakes import describe, graph_def
 
 
@@ -212,7 +213,7 @@ def test_the_function_library_is_kept() -> None:
 
 def test_a_while_loop_is_no_cycle() -> None:
     pytest.importorskip("flowray.proto.ops.control_flow_ops")
-    from flowray.proto import op_registry
+    from flowray.proto.ops import op_registry
 
     if "NextIteration" not in op_registry.registered_ops():
         pytest.skip("v1 control flow is not defined yet")

@@ -14,8 +14,9 @@ import pytest
 from flowray.master.service import LoopThread
 from flowray.master.worker_api import StageResult
 from flowray.master.worker_lane import SocketLane
-from flowray.proto import errors, graph_pb2
-from flowray.proto.stage import Stage
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2
+from flowray.proto.wire.stage import Stage
 from flowray.worker.actor import LaneServer
 
 SECONDS = 10

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flowray.proto import crc32c
+from flowray.proto.files import crc32c
 
 RANDOM = np.random.default_rng(0)
 

@@ -2,8 +2,9 @@ import pickle
 
 import pytest
 
-from flowray.proto import device_names, errors
-from flowray.proto.device_names import DeviceSpec
+from flowray.proto import errors
+from flowray.proto.graph import device_names
+from flowray.proto.graph.device_names import DeviceSpec
 
 FULL = "/job:worker/replica:0/task:1/device:GPU:2"
 

@@ -5,8 +5,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from flowray.proto import dtypes, types_pb2
-from flowray.proto.dtypes import DType, as_dtype
+from flowray.proto.messages import types_pb2
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType, as_dtype
 
 EVERY = sorted(dtypes.BY_ENUM.values(), key=int)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowray.proto import durable_files
+from flowray.proto.files import durable_files
 
 
 def test_replace(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_what_is_abandoned_is_removed(tmp_path: Path) -> None:
     """A process that is killed leaves its file; one that still writes keeps it."""
     script = """
 import os, sys
-from flowray.proto import durable_files
+from flowray.proto.files import durable_files
 file = durable_files.create_temporary(sys.argv[1])
 file.write(b"half")
 file.flush()

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from flowray.proto import error_pb2, errors
+from flowray.proto import errors
+from flowray.proto.messages import error_pb2
 
 CODES = {v.name: v.number for v in error_pb2.Code.DESCRIPTOR.values if 0 < v.number < 20}
 

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from flowray.proto import errors, file_errors
+from flowray.proto import errors
+from flowray.proto.files import file_errors
 
 
 @pytest.mark.parametrize(

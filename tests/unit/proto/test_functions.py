@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from google.protobuf import text_format
 
-from flowray.proto import errors, functions, graph_pb2
+from flowray.proto import errors
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
-from flowray.proto.dtypes import float32, int32
+from flowray.proto.graph import functions
+from flowray.proto.messages import graph_pb2
+from flowray.proto.types.dtypes import float32, int32
 
 DOUBLE = """
 signature {

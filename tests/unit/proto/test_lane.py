@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from flowray.proto import lane
+from flowray.proto.wire import lane
 
 ARRAYS = [
     np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flowray.proto import generate, master_pb2, service, stream_pb2
+from flowray.proto.messages import generate, master_pb2, stream_pb2
+from flowray.proto.wire import service
 
 
 def test_methods():

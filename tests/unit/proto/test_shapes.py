@@ -4,9 +4,10 @@ import pickle
 import numpy as np
 import pytest
 
-from flowray.proto import dtypes, errors, shapes
-from flowray.proto.shapes import Dimension, TensorShape, as_shape
-from flowray.proto.tensor_pb2 import TensorShapeProto
+from flowray.proto import errors
+from flowray.proto.messages.tensor_pb2 import TensorShapeProto
+from flowray.proto.types import dtypes, shapes
+from flowray.proto.types.shapes import Dimension, TensorShape, as_shape
 
 SHAPES = [None, (), (3,), (None,), (2, 3), (2, None), (0, 5)]
 

@@ -2,13 +2,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from flowray.proto import dtypes, errors, shapes, tensors
-from flowray.proto.tensor_pb2 import (
+from flowray.proto import errors
+from flowray.proto.messages.tensor_pb2 import (
     ResourceHandleProto,
     TensorProto,
     TensorShapeProto,
     VariantTensorDataProto,
 )
+from flowray.proto.types import dtypes, shapes, tensors
 
 NUMBERS = sorted((d for d in dtypes.ALL if d.np_dtype not in (None, np.dtype(object))), key=int)
 

@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowray.proto import dtypes, errors, op_registry
-from flowray.proto.records import RecordReader, RecordWriter
+from flowray.proto import errors
+from flowray.proto.files.records import RecordReader, RecordWriter
+from flowray.proto.ops import op_registry
+from flowray.proto.types import dtypes
+from flowray.worker import kernel_registry as kernels
 from flowray.worker.data import states
 from flowray.worker.data.dataset import DatasetIterator, dataset_of
 from flowray.worker.data.resource import IteratorResource
-from flowray.worker.executor import Cancellation, Interpreter, running
-from flowray.worker.kernels import registry as kernels
+from flowray.worker.execution.interpreter import Cancellation, Interpreter, running
 
 
 def make(op: str, *inputs: Any, **attrs: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowray.proto import errors
-from flowray.worker.image_formats import jpeg, library, png
+from flowray.worker.formats.images import jpeg, library, png
 
 
 @pytest.mark.parametrize("module", ["simplejpeg", "PIL.Image"])

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowray.worker.kernels import loops, resize_ops
+from flowray.worker.kernels import resize_ops
+from flowray.worker.kernels.support import loops
 
 RANDOM = np.random.default_rng(3)
 SHAPES = [(1, 9, 7, 3), (2, 5, 8, 1), (1, 1, 1, 4), (3, 40, 2, 2)]

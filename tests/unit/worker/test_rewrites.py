@@ -10,8 +10,8 @@ import pytest
 
 import flowray as tf
 from flowray.client.framework.function import trace
-from flowray.proto import functions
-from flowray.worker.rewrites import scale_after_resizing
+from flowray.proto.graph import functions
+from flowray.worker.program.rewrites import scale_after_resizing
 
 IMAGE = np.random.RandomState(0).randint(0, 256, (31, 20, 3), np.uint8)
 

@@ -11,12 +11,13 @@ import pytest
 
 from flowray.client.framework.graph import Graph, Tensor
 from flowray.client.framework.op_builder import apply_op
-from flowray.proto import errors, graph_pb2
-from flowray.proto.stage import Stage
-from flowray.worker import segment as segment_module
-from flowray.worker.program import load
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2
+from flowray.proto.wire.stage import Stage
+from flowray.worker.execution import xla_segment as segment_module
+from flowray.worker.execution.xla_segment import Segment, compiler
+from flowray.worker.program.loader import load
 from flowray.worker.runtime import Runtime, RuntimeOptions
-from flowray.worker.segment import Segment, compiler
 
 TASK = "/job:worker/replica:0/task:0"
 MODES = ("never", "eager", "background")

@@ -8,8 +8,10 @@ import pytest
 from flowray.client.framework.function import trace
 from flowray.client.framework.graph import Graph, control_dependencies
 from flowray.client.framework.op_builder import apply_op, make_op
-from flowray.proto import dtypes, errors, graph_pb2, tensor_pb2
-from flowray.proto.stage import Stage
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2, tensor_pb2
+from flowray.proto.types import dtypes
+from flowray.proto.wire.stage import Stage
 from flowray.worker.runtime import Runtime, RuntimeOptions
 
 TASK = "/job:worker/replica:0/task:0"

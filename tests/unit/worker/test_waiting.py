@@ -6,9 +6,15 @@ import threading
 
 import pytest
 
-from flowray.proto import errors, tensor_pb2
-from flowray.worker.executor import Cancellation, Interpreter, current_cancellation, running
-from flowray.worker.state import KernelContext, Resource, StateStore
+from flowray.proto import errors
+from flowray.proto.messages import tensor_pb2
+from flowray.worker.execution.interpreter import (
+    Cancellation,
+    Interpreter,
+    current_cancellation,
+    running,
+)
+from flowray.worker.state.store import KernelContext, Resource, StateStore
 
 
 class Closing(Resource):

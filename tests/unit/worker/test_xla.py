@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flowray.worker import xla
+from flowray.worker.execution import xla
 
 
 @pytest.fixture

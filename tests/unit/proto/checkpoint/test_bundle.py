@@ -10,9 +10,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from flowray.proto import crc32c, dtypes, errors
-from flowray.proto.checkpoint import BundleReader, BundleWriter, commit, merge
-from flowray.proto.checkpoint.slices import TensorSlice
+from flowray.proto import errors
+from flowray.proto.files import crc32c
+from flowray.proto.files.checkpoint import BundleReader, BundleWriter, commit, merge
+from flowray.proto.files.checkpoint.slices import TensorSlice
+from flowray.proto.types import dtypes
 
 VALUES = {
     b"step": np.int64(7).reshape(()),
@@ -275,7 +277,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     script = """
 import sys, numpy as np, subprocess
 from flowray.proto import errors
-from flowray.proto.checkpoint import BundleReader, BundleWriter
+from flowray.proto.files.checkpoint import BundleReader, BundleWriter
 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", sys.argv[1]]).returncode:
     sys.exit(77)
 import os

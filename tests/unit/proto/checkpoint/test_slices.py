@@ -5,7 +5,12 @@ import itertools
 import pytest
 
 from flowray.proto import errors
-from flowray.proto.checkpoint.slices import TensorSlice, covers, overlap, parse_shape_and_slice
+from flowray.proto.files.checkpoint.slices import (
+    TensorSlice,
+    covers,
+    overlap,
+    parse_shape_and_slice,
+)
 
 
 def test_parse_and_format() -> None:

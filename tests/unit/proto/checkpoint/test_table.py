@@ -3,7 +3,7 @@
 import pytest
 
 from flowray.proto import errors
-from flowray.proto.checkpoint import table
+from flowray.proto.files.checkpoint import table
 
 FEW = [(b"", b"header"), (b"a", b"1"), (b"ab", b""), (b"b\xff", b"x" * 300)]
 # A file that TensorFlow wrote: the index of one tensor "y" of shape [2].

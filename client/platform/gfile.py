@@ -1,0 +1,345 @@
+"""``tf.gfile``: files of the client's machine, with TensorFlow's names and errors.
+
+Paths may be ``str``, ``bytes`` or ``os.PathLike``, with ``file://`` before them or not; those of
+other file systems raise UnimplementedError.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any
+
+from flowray.proto import errors
+from flowray.proto.files import filesystem
+from flowray.proto.files.file_errors import translated
+
+Path = str | bytes | os.PathLike[str]
+
+_MODES = frozenset({"r", "w", "a", "r+", "w+", "a+"})
+
+
+class GFile:
+    """A file, opened when it is first read or written.
+
+    Text is UTF-8; positions and sizes count bytes.
+
+    Args:
+        name: its path.
+        mode: "r", "w", "a", "r+", "w+" or "a+", with "b" for reading bytes.
+
+    Raises:
+        InvalidArgumentError: the mode is none of these.
+    """
+
+    def __init__(self, name: Path, mode: str = "r") -> None:
+        plain = mode.replace("b", "")
+        if plain not in _MODES:
+            raise errors.invalid_argument("mode is not 'r' or 'w' or 'a' or 'r+' or 'w+' or 'a+'")
+        self._name = name
+        self._mode = mode
+        self._binary = "b" in mode
+        self._reads = plain != "w" and plain != "a"
+        self._writes = plain != "r"
+        self._file: IO[bytes] | None = None
+        self._path = _local(name)
+
+    @property
+    def name(self) -> Path:
+        return self._name
+
+    @property
+    def mode(self) -> str:
+        return self._mode
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            with translated(self._path):
+                self._file = open(self._path, self._mode.replace("b", "") + "b")  # noqa: SIM115
+        return self._file
+
+    def _for_reading(self) -> IO[bytes]:
+        if not self._reads:
+            raise errors.permission_denied("File isn't open for reading")
+        return self._opened()
+
+    def _for_writing(self) -> IO[bytes]:
+        if not self._writes:
+            raise errors.permission_denied("File isn't open for writing")
+        return self._opened()
+
+    def _shown(self, content: bytes) -> Any:
+        return content if self._binary else content.decode()
+
+    def size(self) -> int:
+        """The bytes that are in the file."""
+        return Stat(self._name).length
+
+    def read(self, n: int = -1) -> Any:
+        """The next ``n`` bytes (all that is left if negative); in text mode as a ``str``."""
+        with translated(self._path):
+            return self._shown(self._for_reading().read(n))
+
+    def readline(self) -> Any:
+        """The next line with its end, "" at the end of the file; carriage returns are dropped."""
+        with translated(self._path):
+            return self._shown(self._for_reading().readline().replace(b"\r", b""))
+
+    def readlines(self) -> list[Any]:
+        """All lines that are left."""
+        return list(self)
+
+    def write(self, file_content: str | bytes) -> None:
+        """Writes text (as UTF-8) or bytes."""
+        file = self._for_writing()
+        with translated(self._path):
+            file.write(_bytes(file_content))
+
+    def seek(self, offset: int | None = None, whence: int = 0, position: int | None = None) -> None:
+        """Goes to a byte, counted from the start (0), from here (1) or from the end (2).
+
+        Args:
+            position: the older name of ``offset``.
+
+        Raises:
+            TypeError: no offset is given.
+            InvalidArgumentError: it lies before the start, or ``whence`` is no such number.
+            OutOfRangeError: it lies behind the end.
+        """
+        if offset is None:
+            if position is None:
+                raise TypeError("seek(): offset argument required")
+            offset = position
+        file = self._for_reading()
+        if whence == 1:
+            offset += self.tell()
+        elif whence == 2:
+            offset += self.size()
+        elif whence != 0:
+            raise errors.invalid_argument(
+                f"Invalid whence argument: {whence}. Valid values are 0, 1, or 2."
+            )
+        if offset < 0:
+            raise errors.invalid_argument(f"Seeking to a negative position: {offset}")
+        self.flush()
+        if offset > self.size():
+            raise errors.out_of_range("reached end of file")
+        file.seek(offset)
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        return self._opened().tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        """Hands what was written over to the system."""
+        if self._file is not None and self._writes:
+            with translated(self._path):
+                self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file; reading or writing opens it again."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            with translated(self._path):
+                file.close()
+
+    def __enter__(self) -> GFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def next(self) -> Any:
+        """The next line; StopIteration at the end."""
+        return next(self)
+
+
+class FastGFile(GFile):
+    """The older name of ``GFile``."""
+
+
+Open = GFile
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatistics:
+    """What is known of a file; ``length`` is in bytes, ``mtime_nsec`` counts from 1970."""
+
+    length: int
+    mtime_nsec: int
+    is_directory: bool
+
+
+def Exists(filename: Path) -> bool:
+    """Whether there is a file or directory of this name."""
+    return os.path.exists(_local(filename))
+
+
+def IsDirectory(dirname: Path) -> bool:
+    """Whether there is a directory of this name."""
+    return os.path.isdir(_local(dirname))
+
+
+def Stat(filename: Path) -> FileStatistics:
+    """What is known of a file. NotFoundError if there is none."""
+    path = _local(filename)
+    with translated(path):
+        found = os.stat(path)
+    return FileStatistics(found.st_size, found.st_mtime_ns, stat.S_ISDIR(found.st_mode))
+
+
+def Glob(filename: Path | Sequence[Path]) -> list[str]:
+    """The paths that fit a pattern, or any of several.
+
+    ``*`` and ``?`` stand for characters but ``/``, ``[ab]`` for one of those listed.
+    """
+    patterns = [filename] if isinstance(filename, str | bytes | os.PathLike) else filename
+    found = [path for pattern in patterns for path in filesystem.matching(_bytes(pattern))]
+    return [os.fsdecode(path) for path in found]
+
+
+def ListDirectory(dirname: Path) -> list[str]:
+    """The names in a directory, in no particular order, without "." and "..".
+
+    Raises:
+        NotFoundError: there is no such directory.
+    """
+    if not IsDirectory(dirname):
+        raise errors.not_found(f"Could not find directory {os.fsdecode(dirname)}")
+    path = _local(dirname)
+    with translated(path):
+        return os.listdir(path)
+
+
+def MkDir(dirname: Path) -> None:
+    """Makes a directory, whose parent must exist; what is there already is let be."""
+    path = _local(dirname)
+    if os.path.exists(path):
+        return
+    with translated(path):
+        os.mkdir(path)
+
+
+def MakeDirs(dirname: Path) -> None:
+    """Makes a directory and those above it. FailedPreconditionError if there is a file instead."""
+    path = _local(dirname)
+    with translated(path):
+        try:
+            os.makedirs(path, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            while not os.path.exists(path):
+                path = os.path.dirname(path)
+            raise errors.failed_precondition(f"{path} is not a directory") from None
+
+
+def Remove(filename: Path) -> None:
+    """Removes a file. NotFoundError if there is none."""
+    path = _local(filename)
+    with translated(path):
+        os.remove(path)
+
+
+def DeleteRecursively(dirname: Path) -> None:
+    """Removes a directory with all that is in it. NotFoundError if there is none."""
+    path = _local(dirname)
+    if not os.path.lexists(path):
+        raise errors.not_found(f"{path} not found")
+    with translated(path):
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.remove(path)
+
+
+def Copy(oldpath: Path, newpath: Path, overwrite: bool = False) -> None:
+    """Copies a file.
+
+    Raises:
+        NotFoundError: there is none.
+        AlreadyExistsError: there is a file at ``newpath``, which ``overwrite`` does not allow.
+    """
+    source, target = _local(oldpath), _local(newpath)
+    _check_free(target, overwrite)
+    with translated(target):
+        shutil.copyfile(source, target)
+
+
+def Rename(oldname: Path, newname: Path, overwrite: bool = False) -> None:
+    """Renames a file or directory.
+
+    Raises:
+        NotFoundError: there is none.
+        AlreadyExistsError: there is something at ``newname``, which ``overwrite`` does not allow.
+    """
+    source, target = _local(oldname), _local(newname)
+    _check_free(target, overwrite)
+    with translated(source):
+        os.replace(source, target)
+
+
+def Walk(top: Path, in_order: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Goes through a directory tree: (path, names of directories, names of files) of each one.
+
+    Args:
+        in_order: whether a directory comes before those in it.
+    """
+    yield from os.walk(_local(top), topdown=in_order)
+
+
+def _check_free(path: str, overwrite: bool) -> None:
+    if not overwrite and os.path.exists(path):
+        raise errors.already_exists("file already exists")
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str):
+        return value.encode(errors="surrogateescape")
+    if isinstance(value, bytes):
+        return value
+    raise TypeError(f"Expected binary or unicode string, got {value!r}")
+
+
+def _local(path: Path) -> str:
+    return os.fsdecode(filesystem.local_path(_bytes(path)))
+
+
+__all__ = [
+    "Copy",
+    "DeleteRecursively",
+    "Exists",
+    "FastGFile",
+    "GFile",
+    "Glob",
+    "IsDirectory",
+    "ListDirectory",
+    "MakeDirs",
+    "MkDir",
+    "Open",
+    "Remove",
+    "Rename",
+    "Stat",
+    "Walk",
+]

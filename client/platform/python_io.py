@@ -1,0 +1,110 @@
+"""``tf.python_io``: TFRecord files, read and written by this process itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from flowray.proto.files.records import RecordReader, RecordWriter
+
+__all__ = ["TFRecordCompressionType", "TFRecordOptions", "TFRecordWriter", "tf_record_iterator"]
+
+
+class TFRecordCompressionType:
+    """How a file is compressed."""
+
+    NONE = 0
+    ZLIB = 1
+    GZIP = 2
+
+
+_NAMES = {
+    TFRecordCompressionType.NONE: "",
+    TFRecordCompressionType.ZLIB: "ZLIB",
+    TFRecordCompressionType.GZIP: "GZIP",
+    None: "",
+}
+
+
+class TFRecordOptions:
+    """Options for TFRecord files.
+
+    Args:
+        compression_type: a ``TFRecordCompressionType``, or "", "ZLIB", "GZIP".
+        compression_level: from 0 (none) to 9 (best).
+
+    Raises:
+        ValueError: there is no such compression.
+    """
+
+    compression_type_map = _NAMES
+
+    def __init__(
+        self, compression_type: Any = None, *_: Any, compression_level: int | None = None, **__: Any
+    ) -> None:
+        self.get_compression_type_string(compression_type)
+        self.compression_type = compression_type
+        self.compression_level = compression_level
+
+    @classmethod
+    def get_compression_type_string(cls, options: Any) -> str:
+        """The name of a compression: of options, a ``TFRecordCompressionType``, a name, None."""
+        if isinstance(options, TFRecordOptions):
+            options = options.compression_type
+        if isinstance(options, str):
+            if options not in _NAMES.values():
+                raise ValueError(f'Not a valid compression_type: "{options}"')
+            return options
+        if options not in _NAMES:
+            raise ValueError(f'Not a valid compression_type: "{options}"')
+        return _NAMES[options]
+
+
+class TFRecordWriter:
+    """Writes records to a file; a context manager that closes it.
+
+    Args:
+        path: the file; what it held is lost.
+        options: TFRecordOptions, or a compression type.
+    """
+
+    def __init__(self, path: Any, options: Any = None) -> None:
+        level = options.compression_level if isinstance(options, TFRecordOptions) else None
+        self._writer = RecordWriter(
+            os.fsdecode(path),
+            TFRecordOptions.get_compression_type_string(options),
+            -1 if level is None else level,
+        )
+
+    def __enter__(self) -> TFRecordWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, record: bytes) -> None:
+        """Adds a record."""
+        self._writer.write(record)
+
+    def flush(self) -> None:
+        """Gives all that was written to the operating system."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._writer.close()
+
+
+def tf_record_iterator(path: Any, options: Any = None) -> Iterator[bytes]:
+    """The records of a file.
+
+    Raises:
+        OpError: it cannot be read (DataLossError for a wrong checksum).
+    """
+    reader = RecordReader(os.fsdecode(path), TFRecordOptions.get_compression_type_string(options))
+    try:
+        while (record := reader.read()) is not None:
+            yield record
+    finally:
+        reader.close()

@@ -1,0 +1,103 @@
+"""Reading checkpoints without a graph."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from flowray.client.train.checkpoints.checkpoint_management import latest_checkpoint
+from flowray.proto.files.checkpoint import BundleReader
+from flowray.proto.files.checkpoint.bundle_reader import HEADER_KEY
+from flowray.proto.messages.checkpoint_pb2 import BundleEntryProto
+from flowray.proto.messages.types_pb2 import DataType
+from flowray.proto.types import shapes
+from flowray.proto.types.dtypes import DType
+
+
+class CheckpointReader:
+    """The tensors in a checkpoint, as ``tf.train.NewCheckpointReader`` and ``load_checkpoint`` give it.
+
+    Raises:
+        NotFoundError: there is no checkpoint with this prefix.
+        DataLossError: it is damaged.
+    """  # noqa: E501
+
+    def __init__(self, filepattern: str | os.PathLike[str]) -> None:
+        self._reader = BundleReader(os.fspath(filepattern))
+
+    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        """The shapes of all tensors, by name."""
+        names = self._reader.names()
+        return {name.decode(): list(self._reader.shape(name)) for name in names}
+
+    def get_variable_to_dtype_map(self) -> dict[str, DType]:
+        """The dtypes of all tensors, by name."""
+        names = self._reader.names()
+        return {name.decode(): self._reader.dtype(name) for name in names}
+
+    def has_tensor(self, tensor_str: str) -> bool:
+        return tensor_str.encode() in self._reader
+
+    def get_tensor(self, tensor_str: str) -> Any:
+        """The value, a numpy array (a numpy scalar for a scalar, bytes for a string).
+
+        Raises:
+            NotFoundError: there is no such tensor.
+            DataLossError: its bytes are damaged.
+        """
+        if not isinstance(tensor_str, str | bytes):
+            raise TypeError(f"Expected binary or unicode string, got {tensor_str!r}")
+        name = tensor_str.encode() if isinstance(tensor_str, str) else tensor_str
+        value: np.ndarray[Any, Any] = self._reader.read(name)
+        return value if value.shape else value[()]
+
+    def debug_string(self) -> bytes:
+        """A line for each entry: its key, dtype and shape. Parts of variables have own entries."""
+        lines = [
+            _line(key, entry)
+            for key, entry in self._reader.entries()
+            if key != HEADER_KEY and not entry.slices
+        ]
+        return b"".join(lines)
+
+
+def _line(key: bytes, entry: BundleEntryProto) -> bytes:
+    shape = shapes.format_shape(shapes.from_proto(entry.shape))
+    return key + f" ({DataType.Name(entry.dtype)}) {shape}\n".encode()
+
+
+def NewCheckpointReader(filepattern: str | os.PathLike[str]) -> CheckpointReader:
+    """A reader of the checkpoint with the prefix ``filepattern``."""
+    return CheckpointReader(filepattern)
+
+
+def checkpoint_prefix(ckpt_dir_or_file: str | os.PathLike[str]) -> str:
+    """The prefix itself, or that of the latest checkpoint in a directory.
+
+    Raises:
+        ValueError: there is none in the directory.
+    """
+    path = os.fspath(ckpt_dir_or_file)
+    prefix = latest_checkpoint(path) if os.path.isdir(path) else path
+    if prefix is None:
+        raise ValueError(
+            f"Couldn't find 'checkpoint' file or checkpoints in given directory {path}"
+        )
+    return prefix
+
+
+def load_checkpoint(ckpt_dir_or_file: str | os.PathLike[str]) -> CheckpointReader:
+    """A reader of a checkpoint, or of the latest one in a directory."""
+    return NewCheckpointReader(checkpoint_prefix(ckpt_dir_or_file))
+
+
+def load_variable(ckpt_dir_or_file: str | os.PathLike[str], name: str) -> Any:
+    """The value that the variable ``name`` (or ``name:0``) has in a checkpoint."""
+    return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
+
+
+def list_variables(ckpt_dir_or_file: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
+    """The names and shapes of all variables in a checkpoint, sorted by name."""
+    return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())

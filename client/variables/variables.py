@@ -1,0 +1,575 @@
+"""``tf.Variable``: a tensor that lives between steps.
+
+A variable is a node that stands for the state (``VariableV2``, whose output is a reference, or
+``VarHandleOp``), an initial value, an op that assigns it, and a read. The nodes and their names are
+TensorFlow 1.15's, since checkpoints, tools and users know them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowray.client.framework.collection_protos import register_proto_function
+from flowray.client.framework.conversion import (
+    constant,
+    register_tensor_conversion_function,
+)
+from flowray.client.framework.function import init_scope
+from flowray.client.framework.graph import (
+    Graph,
+    GraphKeys,
+    Operation,
+    Tensor,
+    add_to_collections,
+    device,
+    get_collection,
+    get_default_graph,
+    name_scope,
+)
+from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops.control_flow_ops import group, no_op
+from flowray.client.ops.math_ops import OVERLOADED_OPERATORS, logical_not
+from flowray.client.ops.slice_ops import boolean_mask, slice_helper
+from flowray.client.variables.save_slice_info import SaveSliceInfo as SliceInfo
+from flowray.client.variables.save_slice_info import in_scope
+from flowray.client.variables.scatter_methods import ScatterMethods
+from flowray.client.variables.variable_creation import CreatedInScope
+from flowray.client.variables.variable_modes import (
+    VariableAggregation,
+    VariableSynchronization,
+    as_aggregation,
+    as_synchronization,
+    default_trainable,
+)
+from flowray.proto.messages import meta_graph_pb2
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import TensorShape
+
+
+class Variable(ScatterMethods, metaclass=CreatedInScope):
+    """A tensor with state: it keeps its value from one ``Session.run`` to the next.
+
+    Args:
+        initial_value: what the initializer assigns: anything that converts to a Tensor, or a
+            function without arguments that returns it.
+        trainable: whether optimizers change it (the collection ``TRAINABLE_VARIABLES``).
+        collections: the graph collections it enters; ``[GLOBAL_VARIABLES]`` if None.
+        validate_shape: whether the shape is that of ``initial_value`` for good, which then must be
+            known.
+        caching_device: where to keep a copy for readers, if not with the variable.
+        name: the name of its op; "Variable" if None.
+        variable_def: a ``VariableDef`` that names the nodes of the default graph to wrap; then
+            only ``import_scope`` may be given with it.
+        dtype: the dtype; that of ``initial_value`` if None.
+        expected_shape: ignored, as it is deprecated.
+        import_scope: the name scope that the graph was imported into.
+        constraint: a function from a new value to the one to keep, which optimizers apply.
+        use_resource: whether to make a resource variable; the variable scope's choice if None.
+        synchronization, aggregation: accepted for TensorFlow's sake; there is one copy.
+        shape: the shape, if it is to be less specific than that of ``initial_value``.
+
+    Raises:
+        ValueError: there is no initial value, or its shape is not known and should be, or
+            ``collections`` is no list.
+    """
+
+    SaveSliceInfo = SliceInfo
+
+    _trainable: bool
+    _constraint: Callable[[Any], Any] | None
+    _initial_value: Tensor | None
+    _initializer_op: Operation
+    _caching_device: Any = None
+    _save_slice_info: SliceInfo | None = None
+    _synchronization: VariableSynchronization
+    _aggregation: VariableAggregation
+    _graph: Graph
+
+    @staticmethod
+    def _make(**arguments: Any) -> Variable:
+        """A variable of the class that the arguments or the variable scope ask for."""
+        variable_def = arguments["variable_def"]
+        use_resource = arguments["use_resource"]
+        if variable_def is not None:
+            use_resource = variable_def.is_resource
+        elif use_resource is None:
+            use_resource = default_use_resource()
+        return _class_of(use_resource)(**arguments)
+
+    def __init__(
+        self,
+        initial_value: Any = None,
+        trainable: bool | None = None,
+        collections: Any = None,
+        validate_shape: bool = True,
+        caching_device: Any = None,
+        name: str | None = None,
+        variable_def: meta_graph_pb2.VariableDef | None = None,
+        dtype: Any = None,
+        expected_shape: Any = None,
+        import_scope: str | None = None,
+        constraint: Callable[[Any], Any] | None = None,
+        use_resource: bool | None = None,
+        synchronization: Any = None,
+        aggregation: Any = None,
+        shape: Any = None,
+    ) -> None:
+        self._caching_device = caching_device
+        self._graph = get_default_graph()
+        if variable_def is not None:
+            if initial_value is not None:
+                raise ValueError("variable_def and initial_value are mutually exclusive.")
+            self._trainable = variable_def.trainable
+            self._constraint = None
+            self._synchronization = as_synchronization(variable_def.synchronization, name)
+            self._aggregation = as_aggregation(variable_def.aggregation, name)
+            if variable_def.HasField("save_slice_info_def"):
+                self._save_slice_info = SliceInfo(
+                    save_slice_info_def=variable_def.save_slice_info_def, import_scope=import_scope
+                )
+            self._from_def(variable_def, import_scope)
+            return
+        if initial_value is None:
+            raise ValueError("initial_value must be specified.")
+        if collections is None:
+            collections = [GraphKeys.GLOBAL_VARIABLES]
+        if not isinstance(collections, list | tuple | set):
+            raise ValueError(
+                "collections argument to Variable constructor must be a list, tuple, or set. Got "
+                f"{collections} of type {type(collections)}"
+            )
+        if constraint is not None and not callable(constraint):
+            raise ValueError("The `constraint` argument must be a callable.")
+        self._constraint = constraint
+        self._synchronization = as_synchronization(synchronization, name)
+        self._aggregation = as_aggregation(aggregation, name)
+        if trainable is None:
+            trainable = default_trainable(self._synchronization)
+        self._trainable = trainable
+        if self._trainable and GraphKeys.TRAINABLE_VARIABLES not in collections:
+            collections = [*collections, GraphKeys.TRAINABLE_VARIABLES]
+        values = [] if callable(initial_value) else [initial_value]
+        # Whatever the code around it waits for, a variable can be initialized before.
+        with init_scope(), name_scope(name, "Variable", values) as scope:
+            self._graph = get_default_graph()
+            self._build(initial_value, dtype, shape, validate_shape, scope)
+        add_to_collections(collections, self)
+
+    def _build(
+        self, initial_value: Any, dtype: Any, shape: Any, validate_shape: bool, scope: str
+    ) -> None:
+        """Makes the nodes, inside the variable's name scope."""
+        raise NotImplementedError
+
+    def _from_def(self, variable_def: meta_graph_pb2.VariableDef, import_scope: str | None) -> None:
+        """Finds the nodes that ``variable_def`` names."""
+        raise NotImplementedError
+
+    # What it is -----------------------------------------------------------------------------
+
+    @property
+    def op(self) -> Operation:
+        """The node that stands for the state."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> DType:
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> TensorShape:
+        raise NotImplementedError
+
+    def get_shape(self) -> TensorShape:
+        return self.shape
+
+    @property
+    def device(self) -> str:
+        return self.op.device
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @property
+    def synchronization(self) -> VariableSynchronization:
+        return self._synchronization
+
+    @property
+    def aggregation(self) -> VariableAggregation:
+        return self._aggregation
+
+    @property
+    def constraint(self) -> Callable[[Any], Any] | None:
+        return self._constraint
+
+    @property
+    def initializer(self) -> Operation:
+        """The op that assigns the initial value."""
+        return self._initializer_op
+
+    @property
+    def initial_value(self) -> Tensor | None:
+        """The tensor that ``initializer`` assigns; it may give another value at every run."""
+        return self._initial_value
+
+    @property
+    def _shared_name(self) -> str:
+        return self.name[: self.name.index(":")]
+
+    def _set_save_slice_info(self, info: Any) -> None:
+        self._save_slice_info = info
+
+    def _get_save_slice_info(self) -> Any:
+        return self._save_slice_info
+
+    # Reading --------------------------------------------------------------------------------
+
+    def value(self) -> Tensor:
+        """The value, as the tensor that operators and conversions take."""
+        raise NotImplementedError
+
+    def read_value(self) -> Tensor:
+        """A new read of the value, where the control dependencies around the call are obeyed."""
+        raise NotImplementedError
+
+    def eval(self, session: Any = None) -> Any:
+        """The value in ``session``, or in the default session, as a numpy array."""
+        element = self._as_graph_element()
+        return element.eval(session=session)
+
+    def initialized_value(self) -> Tensor:
+        """What to initialize another variable with that depends on this one.
+
+        It is the value if the variable has one, and else the initial value: so an initializer need
+        not wait for another one.
+        """
+        from flowray.client.control_flow.cond import cond
+
+        with init_scope():
+            value: Tensor = cond(
+                self.is_initialized(), self.read_value, lambda: self._initial_value
+            )
+            return value
+
+    def is_initialized(self, name: str | None = None) -> Tensor:
+        """A bool scalar: whether the variable has a value."""
+        raise NotImplementedError
+
+    def _ref(self) -> Tensor:
+        """The reference, where there is one; else the value."""
+        return self.value()
+
+    def _as_graph_element(self) -> Tensor:
+        raise NotImplementedError
+
+    def __getitem__(self, spec: Any) -> Tensor:
+        """A slice of the value; its method ``assign`` writes to that slice of the variable."""
+        return slice_helper(self.value(), spec, self)  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Any:
+        raise TypeError("'Variable' object is not iterable.")
+
+    # As in TensorFlow 1.15, == and hash go by identity.
+    __hash__ = object.__hash__
+    __array_priority__ = 100
+
+    # Writing --------------------------------------------------------------------------------
+
+    def assign(
+        self,
+        value: Any,
+        use_locking: bool = False,
+        name: str | None = None,
+        read_value: bool = True,
+    ) -> Any:
+        """An op that sets the variable to ``value``.
+
+        Args:
+            use_locking: accepted for TensorFlow's sake; an assignment is one piece.
+            read_value: whether to return the new value and not just the op.
+        """
+        raise NotImplementedError
+
+    def assign_add(
+        self,
+        delta: Any,
+        use_locking: bool = False,
+        name: str | None = None,
+        read_value: bool = True,
+    ) -> Any:
+        """An op that adds ``delta``, shaped as the variable is."""
+        raise NotImplementedError
+
+    def assign_sub(
+        self,
+        delta: Any,
+        use_locking: bool = False,
+        name: str | None = None,
+        read_value: bool = True,
+    ) -> Any:
+        """An op that subtracts ``delta``, shaped as the variable is."""
+        raise NotImplementedError
+
+    def count_up_to(self, limit: int) -> Tensor:
+        """The value before adding 1; OutOfRangeError instead, once it is ``limit``."""
+        raise NotImplementedError
+
+    def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
+        raise NotImplementedError
+
+    def load(self, value: Any, session: Any = None) -> None:
+        """Sets the variable to a numpy value in ``session``, without new nodes.
+
+        Raises:
+            ValueError: there is no session.
+        """
+        from flowray.client.session.session import get_default_session
+
+        session = session or get_default_session()
+        if session is None:
+            raise ValueError(
+                "Either session argument should be provided or default session should be "
+                "established"
+            )
+        session.run(self.initializer, {self.initializer.inputs[1]: value})
+
+    # Protos ---------------------------------------------------------------------------------
+
+    def to_proto(self, export_scope: str | None = None) -> meta_graph_pb2.VariableDef | None:
+        """The names of its nodes; None if it is outside ``export_scope``."""
+        if export_scope is not None and not self.name.startswith(export_scope + "/"):
+            return None
+
+        def stripped(name: str) -> str:
+            return name.removeprefix(export_scope + "/") if export_scope else name
+
+        result = meta_graph_pb2.VariableDef(
+            variable_name=stripped(self.name),
+            initializer_name=stripped(self.initializer.name),
+            trainable=self.trainable,
+            synchronization=f"VARIABLE_SYNCHRONIZATION_{self._synchronization.name}",
+            aggregation=f"VARIABLE_AGGREGATION_{self._aggregation.name}",
+        )
+        info = self._save_slice_info
+        info_def = None if info is None else info.to_proto(export_scope)
+        if info_def is not None:
+            result.save_slice_info_def.CopyFrom(info_def)
+        if self._initial_value is not None:
+            result.initial_value_name = stripped(self._initial_value.name)
+        self._complete_def(result, stripped)
+        return result
+
+    def _complete_def(
+        self, result: meta_graph_pb2.VariableDef, stripped: Callable[[str], str]
+    ) -> None:
+        raise NotImplementedError
+
+    @staticmethod
+    def from_proto(
+        variable_def: meta_graph_pb2.VariableDef, import_scope: str | None = None
+    ) -> Variable:
+        """The variable of the default graph whose nodes ``variable_def`` names."""
+        wanted = _class_of(variable_def.is_resource)
+        return wanted(variable_def=variable_def, import_scope=import_scope)
+
+    def _named_initial_value(
+        self, variable_def: meta_graph_pb2.VariableDef, import_scope: str | None
+    ) -> Tensor | None:
+        if not variable_def.initial_value_name:
+            return None
+        name = in_scope(variable_def.initial_value_name, import_scope)
+        return self._graph.get_tensor_by_name(name)
+
+
+# Building blocks of the two kinds of variables ---------------------------------------------------
+
+
+def default_use_resource() -> bool:
+    """Whether the current variable scope makes resource variables."""
+    from flowray.client.variables.variable_scope import (
+        get_variable_scope,
+        resource_variables_enabled,
+    )
+
+    use_resource = get_variable_scope().use_resource
+    return resource_variables_enabled() if use_resource is None else bool(use_resource)
+
+
+def _class_of(use_resource: bool | None) -> type[Variable]:
+    if use_resource:
+        from flowray.client.variables.resource_variable import ResourceVariable
+
+        return ResourceVariable
+    from flowray.client.variables.ref_variable import RefVariable
+
+    return RefVariable
+
+
+def slice_masks(slice_op: Operation) -> dict[str, int]:
+    """The five mask attributes of a StridedSlice."""
+    return {key: value for key, value in slice_op._attrs.items() if key.endswith("_mask")}
+
+
+# Conversion and operators -------------------------------------------------------------------------
+
+
+def _to_tensor(
+    variable: Variable, dtype: DType | None = None, name: str | None = None, as_ref: bool = False
+) -> Tensor:
+    if dtype is not None and not dtype.is_compatible_with(variable.dtype):
+        raise ValueError(
+            f"Incompatible type conversion requested to type '{dtype.name}' for variable of type "
+            f"'{variable.dtype.name}'"
+        )
+    return variable._ref() if as_ref else variable.value()
+
+
+register_tensor_conversion_function(Variable, _to_tensor, 50)
+
+for _collection in (
+    GraphKeys.GLOBAL_STEP,
+    GraphKeys.GLOBAL_VARIABLES,
+    GraphKeys.LOCAL_VARIABLES,
+    GraphKeys.METRIC_VARIABLES,
+    GraphKeys.MODEL_VARIABLES,
+    GraphKeys.MOVING_AVERAGE_VARIABLES,
+    GraphKeys.TRAINABLE_VARIABLES,
+):
+    register_proto_function(
+        _collection, meta_graph_pb2.VariableDef, Variable.to_proto, Variable.from_proto
+    )
+
+
+def _forward_operator(operator: str) -> None:
+    of_tensor = getattr(Tensor, operator)
+
+    def of_variable(self: Variable, *args: Any) -> Any:
+        return of_tensor(self.value(), *args)
+
+    of_variable.__name__ = operator
+    of_variable.__doc__ = of_tensor.__doc__
+    setattr(Variable, operator, of_variable)
+
+
+for _operator in OVERLOADED_OPERATORS:
+    _forward_operator(_operator)
+
+
+# The variables of the default graph --------------------------------------------------------------
+
+
+def global_variables(scope: str | None = None) -> list[Any]:
+    """The variables that are shared by all workers (``tf.Variable`` adds to them by default).
+
+    Args:
+        scope: only those whose name matches this regular expression.
+    """
+    return get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
+
+
+def all_variables() -> list[Any]:
+    """The older name of ``global_variables``."""
+    return global_variables()
+
+
+def local_variables(scope: str | None = None) -> list[Any]:
+    """The variables that belong to one process and are not saved."""
+    return get_collection(GraphKeys.LOCAL_VARIABLES, scope)
+
+
+def model_variables(scope: str | None = None) -> list[Any]:
+    """The variables that the model needs for inference."""
+    return get_collection(GraphKeys.MODEL_VARIABLES, scope)
+
+
+def trainable_variables(scope: str | None = None) -> list[Any]:
+    """The variables that optimizers change."""
+    return get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
+
+
+def moving_average_variables(scope: str | None = None) -> list[Any]:
+    """The variables whose moving averages are kept."""
+    return get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
+
+
+def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operation:
+    """An op that runs the initializers of ``var_list``, in any order."""
+    if var_list:
+        return group(*[v.initializer for v in var_list], name=name)  # type: ignore[no-any-return]
+    return no_op(name=name)  # type: ignore[no-any-return]
+
+
+def initialize_variables(var_list: Sequence[Any], name: str = "init") -> Operation:
+    """The older name of ``variables_initializer``."""
+    return variables_initializer(var_list, name)
+
+
+def global_variables_initializer() -> Operation:
+    """An op that initializes all global variables."""
+    return variables_initializer(global_variables())
+
+
+def initialize_all_variables() -> Operation:
+    """The older name of ``global_variables_initializer``."""
+    return global_variables_initializer()
+
+
+def local_variables_initializer() -> Operation:
+    """An op that initializes all local variables."""
+    return variables_initializer(local_variables())
+
+
+def initialize_local_variables() -> Operation:
+    """The older name of ``local_variables_initializer``."""
+    return local_variables_initializer()
+
+
+def is_variable_initialized(variable: Any) -> Tensor:
+    """A bool scalar: whether ``variable`` has a value."""
+    if isinstance(variable, Variable):
+        return variable.is_initialized()
+    return apply_op("IsVariableInitialized", variable)  # type: ignore[no-any-return]
+
+
+def report_uninitialized_variables(
+    var_list: Sequence[Any] | None = None, name: str = "report_uninitialized_variables"
+) -> Tensor:
+    """A string vector: the names of those of ``var_list`` that have no value.
+
+    Args:
+        var_list: variables; all global and local ones if None.
+    """
+    if var_list is None:
+        var_list = global_variables() + local_variables()
+    with name_scope(name):
+        initialized = [is_variable_initialized(v) for v in var_list]
+        with device("/cpu:0"):
+            if not var_list:
+                return constant([], dtypes.string)
+            mask = logical_not(apply_op("Pack", initialized, axis=0, name="stack"))
+            names = constant([v.op.name for v in var_list])
+            return boolean_mask(names, mask)  # type: ignore[no-any-return]
+
+
+def assert_variables_initialized(var_list: Sequence[Any] | None = None) -> Tensor | None:
+    """An older check: a tensor that fails with FailedPreconditionError if a variable has no value.
+
+    None if there are no variables.
+    """
+    if var_list is None:
+        var_list = global_variables() + local_variables()
+    if not var_list:
+        return None
+    ranks = [apply_op("Rank", v) for v in var_list]
+    return ranks[0] if len(ranks) == 1 else apply_op("Pack", ranks, axis=0)  # type: ignore[no-any-return]

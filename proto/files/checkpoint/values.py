@@ -1,0 +1,88 @@
+"""The values of a checkpoint's data files: what bytes a tensor is stored as.
+
+Numbers are stored as memory has them, little-endian. The strings of a tensor follow one another,
+after their lengths (varints) and a checksum of these, which is taken over the lengths as 32-bit
+integers (64-bit ones where a string is longer).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from flowray.proto import errors
+from flowray.proto.files import crc32c
+from flowray.proto.files.checkpoint.table import read_varint, varint
+from flowray.proto.types import dtypes
+from flowray.proto.types.dtypes import DType
+
+Array = np.ndarray[Any, Any]
+
+
+def storable(array: Array, name: str) -> DType:
+    """The dtype of ``array``. UnimplementedError if checkpoints cannot hold it."""
+    dtype = dtypes.as_dtype(array.dtype)
+    if dtype is dtypes.string and not all(type(s) is bytes for s in array.ravel()):
+        raise errors.unimplemented(
+            f"Tensor {name} holds resources or variants, which flowray does not save"
+        )
+    return dtype
+
+
+def as_bytes(array: Array) -> Array:
+    """The bytes of an array of numbers, as a flat array; it shares the memory where possible."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def encode_strings(array: Array) -> tuple[bytes, int]:
+    """The stored form of strings and the checksum that goes into their entry."""
+    strings = array.ravel().tolist()
+    sizes = [len(s) for s in strings]
+    checked = b"".join(map(_checked_size, sizes))
+    checksum = struct.pack("<I", crc32c.masked(checked))
+    content = b"".join(strings)
+    crc = crc32c.extend(crc32c.value(checked), checksum + content)
+    return b"".join(map(varint, sizes)) + checksum + content, crc
+
+
+def decode_strings(stored: bytes, count: int, crc: int, where: str) -> Array:
+    """The flat array of ``count`` strings.
+
+    Raises:
+        DataLossError: the checksums, ``crc`` among them, do not match.
+    """
+    position, sizes = 0, []
+    for _ in range(count):
+        size, position = read_varint(stored, position)
+        sizes.append(size)
+    checked = b"".join(map(_checked_size, sizes))
+    expected = crc32c.value(checked)
+    checksum = stored[position : position + 4]
+    if checksum != struct.pack("<I", crc32c.mask(expected)):
+        actual = crc32c.unmask(int.from_bytes(checksum, "little"))
+        raise errors.data_loss(
+            f"The length checksum does not match: expected {expected} but actual is {actual}"
+        )
+    check_crc(crc32c.extend(expected, stored[position:]), crc, where)
+    position += 4
+    if position + sum(sizes) != len(stored):
+        raise errors.data_loss(f"{where}: the strings do not fill their {len(stored)} bytes")
+    result = np.empty(count, np.object_)
+    for i, size in enumerate(sizes):
+        result[i] = stored[position : position + size]
+        position += size
+    return result
+
+
+def check_crc(actual: int, stored: int, where: str) -> None:
+    if actual != stored:
+        raise errors.data_loss(
+            f"{where}: Checksum does not match: stored {stored} vs. calculated on the restored "
+            f"bytes {actual}"
+        )
+
+
+def _checked_size(size: int) -> bytes:
+    return struct.pack("<I" if size <= 0xFFFFFFFF else "<Q", size)

@@ -1,0 +1,359 @@
+"""The registry of op definitions: everything about an op except how to compute and differentiate it.
+
+A family module of ``flowray.proto.ops`` states each op in one call::
+
+    op("MatMul", "a: T, b: T -> product: T", T=NUMERIC, transpose_a=False, transpose_b=False,
+       shape=matmul_shape)
+
+The signature is TensorFlow's OpDef written as a function type. An argument's type is
+
+====================  ===================================================================
+``float32``           a fixed dtype (a name of ``flowray.proto.types.dtypes``)
+``T``                 the dtype named by the type attribute ``T``
+``N*T``               a list of ``N`` tensors of dtype ``T`` (``N`` an int attribute)
+``[Tin]``             a list of tensors whose dtypes are the list(type) attribute ``Tin``
+``Ref(T)``            a reference to a variable of dtype ``T``; ``Ref(N*T)`` is a list of them
+====================  ===================================================================
+
+Keyword arguments are attributes: a set of dtypes makes a required type attribute with those allowed
+values; a Python value makes an optional attribute with that default; ``attr(...)`` says the rest.
+Type attributes that only stand in the signature admit every dtype, and ``N`` attributes are at
+least 1 unless said otherwise. An attribute whose name is a parameter of ``op`` takes an underscore:
+``shape_=attr("shape")``.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+
+from flowray.proto import errors
+from flowray.proto.messages import graph_pb2
+from flowray.proto.types import dtypes
+from flowray.proto.types.attr_values import from_attr_value, to_attr_value
+from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import Shape
+
+AttrKind = Literal[
+    "type", "int", "float", "bool", "string", "shape", "tensor", "func",
+    "list(type)", "list(int)", "list(float)", "list(bool)", "list(string)", "list(shape)",
+    "list(tensor)", "list(func)",
+]  # fmt: skip
+
+
+class _Required:
+    """The default of an attribute that every node must give."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED: Final = _Required()
+
+
+@dataclass(frozen=True, slots=True)
+class ArgDef:
+    """One input or output argument; exactly one of the three type fields is set."""
+
+    name: str
+    dtype: DType | None = None
+    type_attr: str | None = None
+    type_list_attr: str | None = None
+    number_attr: str | None = None
+    is_ref: bool = False
+
+    @property
+    def is_list(self) -> bool:
+        return self.number_attr is not None or self.type_list_attr is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AttrDef:
+    """One attribute: its kind, its default (``REQUIRED`` for none) and what it may hold."""
+
+    kind: AttrKind
+    default: Any = REQUIRED
+    allowed: frozenset[Any] | None = None
+    minimum: int | None = None
+
+
+def attr(
+    kind: AttrKind,
+    default: Any = REQUIRED,
+    *,
+    allowed: frozenset[Any] | Sequence[Any] | None = None,
+    minimum: int | None = None,
+) -> AttrDef:
+    """States an attribute whose kind cannot be read off a default value."""
+    return AttrDef(kind, default, None if allowed is None else frozenset(allowed), minimum)
+
+
+class ShapeContext(Protocol):
+    """What a shape function may ask about the node whose output shapes it infers."""
+
+    @property
+    def inputs(self) -> Sequence[Shape]:
+        """The shapes of all inputs, list arguments flattened."""
+
+    def attr(self, name: str) -> Any:
+        """The value of an attribute, as ``attr_values.from_attr_value`` gives it."""
+
+    def constant(self, index: int) -> np.ndarray[Any, Any] | None:
+        """The value of input ``index`` if it is known before the graph runs."""
+
+    def constant_shape(self, index: int) -> Shape:
+        """The value of input ``index`` read as a shape, as far as it is known."""
+
+    def resource(self, index: int) -> tuple[DType, Shape] | None:
+        """The dtype and shape of the variable that resource input ``index`` names, if known."""
+
+
+ShapeFunction = Callable[[ShapeContext], "Shape | list[Shape]"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpDef:
+    """An op definition. Flags say what the placer, the master and the worker need to know."""
+
+    name: str
+    inputs: tuple[ArgDef, ...]
+    outputs: tuple[ArgDef, ...]
+    attrs: Mapping[str, AttrDef]
+    shape: ShapeFunction
+    stateful: bool = False
+    """Has or touches state: never folded, deduplicated or pruned as a duplicate."""
+    blocks: bool = False
+    """May wait for something outside the step (queues, iterators): runs on the slow lane."""
+    host_only: bool = False
+    """Cannot be compiled by XLA (strings, files, checks of the state store)."""
+    static_inputs: frozenset[int] = frozenset()
+    """Input arguments whose values must be known when the op is compiled (a shape, an axis)."""
+    dynamic_shape: bool = False
+    """The output's shape depends on data, so XLA cannot compile it."""
+    allows_uninitialized_input: bool = False
+    reads_only: bool = False
+    """Takes a variable (``Ref`` or resource) but never writes it."""
+    hints: frozenset[str] = frozenset()
+    """Attributes that do not change the result; kernels do not see them."""
+    defined_at: str = field(default="", compare=False)
+
+    def kernel_attrs(self) -> frozenset[str]:
+        """The attributes that a kernel must take: all but hints and what its inputs tell."""
+        told = {
+            a
+            for arg in self.inputs
+            for a in (arg.type_attr, arg.type_list_attr, arg.number_attr)
+            if a is not None
+        }
+        return frozenset(self.attrs) - told - self.hints
+
+    def attr_values(self, node: graph_pb2.NodeDef) -> dict[str, Any]:
+        """The Python values of all attributes of ``node``: defaults filled in, unknown ones dropped.
+
+        Raises:
+            NotFoundError: a required attribute is missing (TensorFlow's code and text).
+            InvalidArgumentError: a value has the wrong kind or is not allowed.
+        """  # noqa: E501
+        values: dict[str, Any] = {}
+        for name, definition in self.attrs.items():
+            if name in node.attr:
+                value = from_attr_value(node.attr[name], definition.kind)
+                if value is None and definition.kind not in ("shape", "list(shape)"):
+                    raise errors.invalid_argument(
+                        f"AttrValue of attr '{name}' of op {self.name} is not of type "
+                        f"{definition.kind}",
+                        node=node.name,
+                    )
+                check_attr(self.name, name, definition, value, node.name)
+            elif definition.default is REQUIRED:
+                raise errors.not_found(f"No attr named '{name}' in NodeDef:", node=node.name)
+            else:
+                value = definition.default
+            values[name] = value
+        return values
+
+    def input_types(self, attrs: Mapping[str, Any]) -> list[DType]:
+        """The dtype that each flattened input must have (ref dtypes for ``Ref`` arguments)."""
+        return _types(self.inputs, attrs)
+
+    def output_types(self, attrs: Mapping[str, Any]) -> list[DType]:
+        """The dtype of each flattened output (ref dtypes for ``Ref`` arguments)."""
+        return _types(self.outputs, attrs)
+
+
+def check_attr(op_name: str, name: str, definition: AttrDef, value: Any, node: str) -> None:
+    """Raises InvalidArgumentError if ``value`` is none that ``definition`` allows."""
+    if definition.allowed is not None:
+        for item in value if definition.kind.startswith("list(") else (value,):
+            if item not in definition.allowed:
+                shown = item.name if isinstance(item, DType) else repr(item)
+                listed = ", ".join(
+                    sorted(a.name if isinstance(a, DType) else str(a) for a in definition.allowed)
+                )
+                raise errors.invalid_argument(
+                    f"Value for attr '{name}' of {shown} is not in the list of allowed values: "
+                    f"{listed}\n\t; NodeDef: {{{{node {node}}}}}; Op<name={op_name}>",
+                    node=node,
+                )
+    if definition.minimum is not None:
+        size = len(value) if definition.kind.startswith("list(") else value
+        if size < definition.minimum:
+            raise errors.invalid_argument(
+                f"Value for attr '{name}' of {size} must be at least minimum "
+                f"{definition.minimum}\n\t; NodeDef: {{{{node {node}}}}}; Op<name={op_name}>",
+                node=node,
+            )
+
+
+def _types(args: Sequence[ArgDef], attrs: Mapping[str, Any]) -> list[DType]:
+    result: list[DType] = []
+    for arg in args:
+        if arg.type_list_attr is not None:
+            result.extend(attrs[arg.type_list_attr])
+            continue
+        if arg.type_attr is not None:
+            dtype = attrs[arg.type_attr]
+        else:
+            assert arg.dtype is not None
+            dtype = arg.dtype
+        if arg.is_ref:
+            dtype = dtype._as_ref
+        result.extend([dtype] * (attrs[arg.number_attr] if arg.number_attr is not None else 1))
+    return result
+
+
+_registry: dict[str, OpDef] = {}
+
+
+def op(
+    name: str,
+    signature: str,
+    *,
+    shape: ShapeFunction,
+    stateful: bool = False,
+    blocks: bool = False,
+    host_only: bool = False,
+    static_inputs: Sequence[int] = (),
+    dynamic_shape: bool = False,
+    allows_uninitialized_input: bool = False,
+    reads_only: bool = False,
+    hints: Sequence[str] = (),
+    **attributes: Any,
+) -> OpDef:
+    """Registers an op definition (see the module's docstring) and returns it.
+
+    Raises:
+        ValueError: the name is taken (the message names the earlier file and line), or the
+            signature and the attributes do not fit.
+    """
+    caller = sys._getframe(1)
+    defined_at = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    if name in _registry:
+        raise ValueError(f"op {name!r} is already defined at {_registry[name].defined_at}")
+    left, arrow, right = signature.partition("->")
+    if not arrow:
+        raise ValueError(f"op {name!r}: signature {signature!r} has no '->'")
+    inputs, outputs = _parse_args(name, left), _parse_args(name, right)
+    attrs = {key.removesuffix("_"): _attr_of(name, key, value) for key, value in attributes.items()}
+    for arg in inputs + outputs:
+        if arg.type_attr is not None:
+            attrs.setdefault(arg.type_attr, AttrDef("type"))
+        if arg.type_list_attr is not None:
+            attrs.setdefault(arg.type_list_attr, AttrDef("list(type)"))
+        if arg.number_attr is not None:
+            attrs.setdefault(arg.number_attr, AttrDef("int", minimum=1))
+    unknown = set(hints) - set(attrs)
+    if unknown:
+        raise ValueError(f"op {name!r}: hints {sorted(unknown)} are not attributes")
+    definition = OpDef(
+        name, inputs, outputs, MappingProxyType(attrs), shape, stateful, blocks, host_only,
+        frozenset(static_inputs), dynamic_shape, allows_uninitialized_input, reads_only,
+        frozenset(hints), defined_at,
+    )  # fmt: skip
+    _registry[name] = definition
+    return definition
+
+
+def default_attr_value(definition: AttrDef) -> graph_pb2.AttrValue:
+    """The default of an attribute that has one, as a node carries it."""
+    return to_attr_value(definition.default, definition.kind)
+
+
+def lookup(name: str) -> OpDef:
+    """The definition of op ``name``; NotFoundError with TensorFlow's text if there is none."""
+    try:
+        return _registry[name]
+    except KeyError:
+        raise errors.not_found(
+            f"Op type not registered '{name}' in binary running on flowray. Make sure the Op is "
+            "one that flowray has (docs/ops.md lists them)."
+        ) from None
+
+
+def registered_ops() -> Mapping[str, OpDef]:
+    """All definitions by name."""
+    return MappingProxyType(_registry)
+
+
+_ARG = re.compile(
+    r"""(?P<name>\w+)\s*:\s*
+        (?: \[(?P<list>\w+)\]
+          | (?P<ref>Ref\()? (?:(?P<number>\w+)\s*\*\s*)? (?P<type>\w+) (?(ref)\)) )
+        \s*$""",
+    re.VERBOSE,
+)
+
+
+def _parse_args(op_name: str, text: str) -> tuple[ArgDef, ...]:
+    args = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        match = _ARG.match(part)
+        if match is None:
+            raise ValueError(f"op {op_name!r}: cannot read the argument {part!r}")
+        name, number = match["name"], match["number"]
+        if match["list"] is not None:
+            args.append(ArgDef(name, type_list_attr=match["list"]))
+            continue
+        type_name = match["type"]
+        fixed = dtypes.BY_NAME.get(type_name)
+        args.append(
+            ArgDef(
+                name,
+                dtype=fixed,
+                type_attr=None if fixed is not None else type_name,
+                number_attr=number,
+                is_ref=match["ref"] is not None,
+            )
+        )
+    return tuple(args)
+
+
+def _attr_of(op_name: str, name: str, value: Any) -> AttrDef:
+    match value:
+        case AttrDef():
+            return value
+        case frozenset() | set():
+            return AttrDef("type", allowed=frozenset(value))
+        case DType():
+            return AttrDef("type", value)
+        case bool():
+            return AttrDef("bool", value)
+        case int():
+            return AttrDef("int", value)
+        case float():
+            return AttrDef("float", value)
+        case str():
+            return AttrDef("string", value.encode())
+        case bytes():
+            return AttrDef("string", value)
+        case list() if all(isinstance(item, int) for item in value):
+            return AttrDef("list(int)", value)
+        case list() if all(isinstance(item, float) for item in value):
+            return AttrDef("list(float)", value)
+    raise ValueError(f"op {op_name!r}: cannot tell the kind of attribute {name!r}: use attr(...)")

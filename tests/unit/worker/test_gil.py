@@ -1,0 +1,67 @@
+"""How much of its time a function holds Python's lock."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flowray.proto import errors
+from flowray.worker.data.gil import held_part
+from flowray.worker.execution.interpreter import Interpreter, current
+
+NUMBERS = np.zeros(3)
+WORDS = np.array([b"a", b"b"], object)
+FILE = np.array(b"contents", object)
+
+
+class Call:
+    """Tells the recorder of instructions: begin, end and result of each, in the order they end."""
+
+    def __init__(self, *instructions: tuple[float, float, Any]) -> None:
+        self._instructions = [
+            (SimpleNamespace(outputs=(i,), input_slots=tuple), begin, end)
+            for i, (begin, end, _) in enumerate(instructions)
+        ]
+        self._slots = [result for *_, result in instructions]
+        self.count = 0
+
+    def __call__(self) -> None:
+        how = current()
+        assert isinstance(how, Interpreter)
+        assert how.recorder is not None
+        waited = 1e-3 if self.count == 0 else 0.0  # for other threads, the first time
+        offset = float(self.count)
+        self.count += 1
+        for instruction, begin, end in self._instructions:
+            times = offset + begin, offset + end + waited
+            how.recorder.add(instruction, self._slots, *times)  # type: ignore[arg-type]
+
+
+def test_what_is_long_lets_others_run_unless_it_goes_through_strings() -> None:
+    assert held_part(Call((0, 400e-6, NUMBERS))) == 0
+    assert held_part(Call((0, 400e-6, FILE))) == 0
+    assert held_part(Call((0, 400e-6, WORDS))) == 1
+    assert held_part(Call((0, 10e-6, NUMBERS))) == 1
+    mixed = Call((0, 10e-6, NUMBERS), (0.1, 0.1 + 90e-6, NUMBERS))
+    assert held_part(mixed) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_a_call_of_a_function_counts_by_what_it_calls() -> None:
+    """The loop around two short instructions takes 5 us itself."""
+    call = Call((1e-6, 21e-6, NUMBERS), (22e-6, 62e-6, NUMBERS), (0, 65e-6, NUMBERS))
+    assert held_part(call) == 1
+
+
+def test_calls_that_fail_tell_as_much_as_they_did() -> None:
+    call = Call((0, 10e-6, NUMBERS))
+
+    def fail() -> None:
+        call()
+        raise errors.invalid_argument("no")
+
+    assert held_part(fail) == 1
+    assert call.count > 1
+    assert held_part(lambda: None) == 0

@@ -1,0 +1,50 @@
+"""Reductions over several axes. On CPUs XLA is given one axis at a time, neighbors as one axis.
+
+Its code for CPUs reduces one axis with vectors, several with numbers: the sum over the first three
+axes of float32 [64, 64, 64, 16] takes 1.9 ms, over one axis of 262,144 it takes 0.18; the maximum
+over axes 1 and 2 takes 2.6 and 0.36 (2 cores, AVX-512). It would undo the reshapes, so barriers
+guard them, and what computes the array is no longer fused into the reduction; the squares' sum over
+those three axes takes 2.6 and 0.8 ms.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flowray.worker.execution import xla
+
+
+def reduced(
+    xp: Any, function: Callable[..., Any], x: Any, axes: tuple[int, ...], keep: bool = False,
+    **options: Any,
+) -> Any:  # fmt: skip
+    """``xp``'s ``function`` (sum, max, ...) over ``axes``, none negative; ``keep``: of size 1.
+
+    The function may be called for one axis after the other.
+    """
+
+    def whole(x: Any) -> Any:
+        return function(x, axes, keepdims=keep, **options)
+
+    def one_by_one(x: Any) -> Any:
+        shape = [
+            1 if a in axes else size for a, size in enumerate(x.shape) if keep or a not in axes
+        ]
+        groups = [
+            (gone, math.prod(x.shape[a] for a in group))
+            for gone, group in itertools.groupby(range(x.ndim), lambda a: a in axes)
+        ]
+        x = x.reshape([size for _, size in groups])
+        for axis in reversed(range(x.ndim)):
+            if groups[axis][0]:
+                x = function(xla.jax().lax.optimization_barrier(x), axis, **options)
+        return x.reshape(shape)
+
+    if xp is np or len(axes) < 2 or not x.size:
+        return whole(x)
+    return xla.jax().lax.platform_dependent(x, cpu=one_by_one, default=whole)

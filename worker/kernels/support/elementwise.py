@@ -1,0 +1,90 @@
+"""What elementwise kernels share: functions of either backend, broadcasting, half precision."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from flowray.proto import errors
+from flowray.proto.types.shapes import format_shape
+from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support.precision import HALVES, widened
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def is_integer(x: Any) -> bool:
+    """Whether ``x`` is an array of integers; booleans are none."""
+    return bool(x.dtype.kind in "iu")
+
+
+def is_complex(x: Any) -> bool:
+    """Whether ``x`` is an array of complex numbers."""
+    return bool(x.dtype.kind == "c")
+
+
+def in_float32(function: F) -> F:
+    """Makes ``function(xp, x, ...)`` compute half and bfloat16 in float32, rounding once."""
+
+    @functools.wraps(function)
+    def compute(xp: Any, x: Any, *others: Any, **attrs: Any) -> Any:
+        if x.dtype not in HALVES:
+            return function(xp, x, *others, **attrs)
+        wide = [widened(v) if v.dtype == x.dtype else v for v in (x, *others)]
+        return function(xp, *wide, **attrs).astype(x.dtype)
+
+    return compute  # type: ignore[return-value]
+
+
+def unary(name: str) -> Callable[[Any, Any], Any]:
+    """A kernel that is one function of numpy and of jax.numpy."""
+    of_numpy = getattr(np, name)
+
+    def compute(xp: Any, x: Any) -> Any:
+        return of_numpy(x) if xp is np else getattr(xp, name)(x)
+
+    return compute
+
+
+def broadcast_error(error: Exception, operands: Sequence[Any]) -> Exception:
+    """TensorFlow's error if the operands' shapes do not broadcast, else ``error`` itself."""
+    try:
+        np.broadcast_shapes(*(x.shape for x in operands))
+    except ValueError:
+        listed = " vs. ".join(format_shape(x.shape) for x in operands)
+        return errors.invalid_argument(f"Incompatible shapes: {listed}")
+    return error
+
+
+def broadcasting(*op_names: str) -> Callable[[F], F]:
+    """``@kernel`` for a function of operands that must broadcast."""
+
+    def register(function: F) -> F:
+        @functools.wraps(function)
+        def compute(xp: Any, *operands: Any, **attrs: Any) -> Any:
+            # Trying is cheaper than looking: the shapes are right almost always.
+            try:
+                return function(xp, *operands, **attrs)
+            except (TypeError, ValueError) as error:
+                raise broadcast_error(error, operands) from None
+
+        kernel(*op_names)(compute)
+        return function
+
+    return register
+
+
+def binary(name: str) -> Callable[[Any, Any, Any], Any]:
+    """A kernel that is one function of numpy and of jax.numpy, of operands that broadcast."""
+    of_numpy = getattr(np, name)
+
+    def compute(xp: Any, x: Any, y: Any) -> Any:
+        try:
+            return of_numpy(x, y) if xp is np else getattr(xp, name)(x, y)
+        except (TypeError, ValueError) as error:
+            raise broadcast_error(error, (x, y)) from None
+
+    return compute

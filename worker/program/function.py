@@ -1,0 +1,127 @@
+"""Functions of a stage's library, as kernels get them for attributes of kind "func"."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flowray.proto import errors
+from flowray.proto.graph import functions
+from flowray.proto.messages import graph_pb2
+from flowray.worker.execution import interpreter
+from flowray.worker.state.store import Resource
+
+if TYPE_CHECKING:
+    from flowray.worker.program.loader import Program
+
+
+class Function:
+    """A function, ready to be called.
+
+    A call runs the body's instructions the way that the calling kernel is run: on numpy arrays, or
+    traced when a segment is compiled. Any number of threads may call it at the same time; threads
+    of a kernel's own interpret.
+
+    Args:
+        name: the function's.
+        load: makes the program of its body.
+        definitions: the library that it is in, with its own definition and those of what it calls;
+            None for one that has no definition.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Program],
+        definitions: Mapping[str, graph_pb2.FunctionDef] | None = None,
+    ) -> None:
+        self.name = name
+        self.definitions = definitions or {}
+        self._load = load
+        self._program: Program | None = None
+        self._lock = threading.RLock()
+        self._is_compilable: bool | None = None
+
+    @property
+    def program(self) -> Program:
+        """The body; loaded at first use. OpError if something is wrong with it."""
+        if self._program is None:
+            with self._lock:
+                if self._program is None:
+                    self._program = self._load()
+        return self._program
+
+    def __call__(self, *arguments: Any) -> list[Any]:
+        """The results, for arrays (or resources) as arguments.
+
+        Raises:
+            InvalidArgumentError: there are too many arguments, or too few.
+            OpError: of the node of the body that failed.
+        """
+        how = interpreter.current()
+        slots = self.slots(how, arguments)
+        how.run(self.program.instructions, slots)
+        return [slots[slot] for slot in self.program.outputs]
+
+    def slots(self, how: interpreter.Executor, arguments: Sequence[Any]) -> list[Any]:
+        """The slots before a call: the arguments in their places. Raises as a call does."""
+        program = self.program
+        if len(arguments) != len(program.inputs):
+            raise errors.invalid_argument(
+                f"Function {self.name} takes {len(program.inputs)} arguments, not {len(arguments)}"
+            )
+        slots = how.slots(program)
+        for slot, argument in zip(program.inputs, arguments, strict=True):
+            slots[slot] = argument
+        return slots
+
+    @property
+    def is_compilable(self) -> bool:
+        """Whether XLA can compile the body. (A recursive one it cannot.)"""
+        if self._is_compilable is None:
+            self._is_compilable = False  # what a call of itself finds
+            self._is_compilable = all(i.is_traceable for i in self.program.instructions)
+        return self._is_compilable
+
+    def resources(self) -> Iterable[Resource]:
+        """The resources that the body and what it calls name themselves."""
+        program = self.program
+        yield from (value for value in program.base if isinstance(value, Resource))
+        for instruction in program.instructions:
+            yield from instruction.own_resources()
+
+
+class FunctionLibrary:
+    """The functions of one stage.
+
+    Args:
+        definitions: the FunctionDefs by name.
+        load: makes a program of a body, for the function of the given name.
+    """
+
+    def __init__(
+        self,
+        definitions: Mapping[str, graph_pb2.FunctionDef],
+        load: Callable[[str, functions.FunctionBody], Program],
+    ) -> None:
+        self._definitions = definitions
+        self._load = load
+        self._functions: dict[bytes, Function] = {}
+
+    def get(self, call: graph_pb2.NameAttrList) -> Function:
+        """The function that an attribute names; NotFoundError if there is none."""
+        key = call.SerializeToString(deterministic=True)
+        found = self._functions.get(key)
+        if found is None:
+            definition = self._definitions.get(call.name)
+            if definition is None:
+                raise errors.not_found(f"Function {call.name} is not defined.")
+            found = self._functions[key] = Function(
+                call.name,
+                lambda: self._load(
+                    call.name, functions.body_of(definition, call.attr, self._definitions)
+                ),
+                self._definitions,
+            )
+        return found
