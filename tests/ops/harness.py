@@ -27,6 +27,7 @@ from flowray.proto.ops import op_registry
 from flowray.proto.types import dtypes, tensors
 from flowray.proto.types.shapes import Shape
 from flowray.worker import kernel_registry as kernels
+from flowray.worker import kernels as _families  # noqa: F401 - registers them all
 from flowray.worker.execution import checks, xla
 from flowray.worker.state.store import KernelContext, StateStore, Variable
 
