@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from flowray.master.passes.graph import Graph, TensorId
+from flowray.master.passes.graph import Graph
 from flowray.master.passes.loops import with_while_nodes
 from flowray.master.passes.partition import by_device
 from flowray.master.passes.prune import prune
 from flowray.master.passes.reads import order_reads
 from flowray.master.passes.stages import StageGraph, cut, value_of
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
 from flowray.proto.types import dtypes, shapes
 from flowray.proto.types.dtypes import DType, type_name
@@ -148,7 +149,7 @@ def _made(cuts: Sequence[StageGraph]) -> dict[TensorId, Source]:
 
 def _feed_check(graph: Graph, tensor: TensorId) -> FeedCheck:
     node = graph.nodes[tensor.node]
-    dtype = node.output_types[tensor.slot].base_dtype
+    dtype = node.output_types[tensor.index].base_dtype
     shape: Shape = None
     if node.op.name in _PLACEHOLDERS:
         stated = node.definition.attr["shape"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flowray.master.passes.graph import Graph, TensorId, parse_tensor
+from flowray.master.passes.graph import Graph
 from flowray.master.passes.placer import place, usable_devices
 from flowray.master.passes.prune import connect
 from flowray.master.passes.validate import validate
@@ -29,6 +29,7 @@ from flowray.master.step import (
 )
 from flowray.master.worker_api import Worker
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import config_pb2, graph_pb2
 
 _log = logging.getLogger(__name__)
@@ -175,8 +176,8 @@ class Session:
         connections: Sequence[tuple[TensorId, TensorId]] = (),
     ) -> BoundPlan:
         self._check_open()
-        fed = [parse_tensor(name) for name in feeds]
-        fetched = [parse_tensor(name) for name in fetches]
+        fed = [TensorId.parse(name) for name in feeds]
+        fetched = [TensorId.parse(name) for name in fetches]
         plan = self._plan(fed, fetched, targets, connections)
         position = {check.tensor: i for i, check in enumerate(plan.feeds)}
         outputs = {tensor: i for i, tensor in enumerate(sorted(set(fetched)))}
@@ -345,7 +346,7 @@ class Session:
                 "remote session."
             )
         connections = [
-            (parse_tensor(c.from_tensor), parse_tensor(c.to_tensor))
+            (TensorId.parse(c.from_tensor), TensorId.parse(c.to_tensor))
             for c in options.tensor_connection
         ]
         with self._growing:

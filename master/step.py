@@ -37,6 +37,7 @@ from flowray.master.step_state import (
 from flowray.master.worker_api import StageResult, Worker
 from flowray.proto import errors
 from flowray.proto.graph.deadness import DEAD
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import config_pb2
 
 
@@ -272,7 +273,7 @@ def _arrays(worker: Worker, values: Sequence[Any], names: Sequence[str]) -> Sequ
             raise errors.invalid_argument(
                 f"The tensor returned for {name} was not valid: it belongs to a branch that was "
                 "not taken",
-                node=name.rpartition(":")[0],
+                node=TensorId.parse(name).node,
             )
     return worker.fetch(values)
 

@@ -24,6 +24,7 @@ from flowray.client.framework.stacks import DefaultStack
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.graph.device_names import DeviceSpec
 from flowray.proto.graph.device_names import merge as merge_devices
+from flowray.proto.graph.tensor_id import TensorId, node_of
 from flowray.proto.messages import graph_pb2, types_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.types import attr_values, dtypes
@@ -389,8 +390,8 @@ class Graph:
         self, name: str, allow_tensor: bool, allow_operation: bool
     ) -> Tensor | Operation:
         if ":" in name and allow_tensor:
-            op_name, _, index_text = name.partition(":")
-            if not index_text.isdecimal():
+            op_name, index = TensorId.parse(name)
+            if op_name == name:
                 raise ValueError(
                     f"The name {name!r} looks a like a Tensor name, but is not a valid one. "
                     'Tensor names must be of the form "<op_name>:<output_index>".'
@@ -401,14 +402,14 @@ class Graph:
                     f"The name {name!r} refers to a Tensor which does not exist. The operation, "
                     f"{op_name!r}, does not exist in the graph."
                 )
-            if int(index_text) >= len(op._outputs):
+            if index >= len(op._outputs):
                 raise KeyError(
                     f"The name {name!r} refers to a Tensor which does not exist. The operation, "
                     f"{op_name!r}, exists but only has {len(op._outputs)} outputs."
                 )
-            return op._outputs[int(index_text)]
+            return op._outputs[index]
         if ":" in name:
-            if name.split(":")[0] in self._nodes_by_name:
+            if node_of(name) in self._nodes_by_name:
                 raise ValueError(
                     f"The name {name!r} appears to refer to a Tensor, not a Operation."
                 )

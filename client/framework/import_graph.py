@@ -11,6 +11,7 @@ from flowray.client.framework.graph import Graph, Operation, Tensor, get_default
 from flowray.proto import errors
 from flowray.proto.graph.deadness import MERGES
 from flowray.proto.graph.device_names import merge as merge_devices
+from flowray.proto.graph.tensor_id import TensorId, control_inputs, is_control, node_of
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
 
@@ -45,12 +46,12 @@ def import_graph_def(
         except Exception:
             raise TypeError("graph_def must be a GraphDef proto.") from None
     graph = get_default_graph()
-    replaced = {_with_index(k): v for k, v in (input_map or {}).items()}
+    replaced = {TensorId.parse(k): v for k, v in (input_map or {}).items()}
     with name_scope(name, "import") as scope:
         mapped = {k: convert_to_tensor(v) for k, v in replaced.items()}
         importer = _Importer(graph, graph_def, scope, mapped)
         importer.run()
-    unused = [key for key in input_map or {} if _with_index(key) not in importer.used]
+    unused = [key for key in input_map or {} if TensorId.parse(key) not in importer.used]
     if unused:
         raise ValueError(
             "Attempted to map inputs that were not found in graph_def: "
@@ -67,7 +68,7 @@ class _Importer:
         graph: Graph,
         graph_def: graph_pb2.GraphDef,
         scope: str,
-        mapped: dict[str, Tensor],
+        mapped: dict[TensorId, Tensor],
     ) -> None:
         self._graph = graph
         self._nodes = {node.name: node for node in graph_def.node}
@@ -81,7 +82,7 @@ class _Importer:
         self._made: dict[str, Operation] = {}
         self._open: list[tuple[Operation, int, str]] = []
         """Inputs of the Merges of loops that are not there yet: the values of next iterations."""
-        self.used: set[str] = set()
+        self.used: set[TensorId] = set()
 
     def run(self) -> None:
         """Adds all nodes, inputs before their consumers."""
@@ -95,15 +96,12 @@ class _Importer:
             merge._update_input(index, self._input(text, merge.name))
 
     def element(self, name: str) -> Tensor | Operation:
-        op_name, colon, index = name.partition(":")
-        if op_name not in self._made:
+        if name in self._made:
+            return self._made[name]
+        op_name, index = TensorId.parse(name)
+        if op_name not in self._made or index >= len(self._made[op_name]._outputs):
             raise ValueError(f"Requested return_element {name!r} not found in graph_def.")
-        operation = self._made[op_name]
-        if not colon:
-            return operation
-        if not index.isdecimal() or int(index) >= len(operation._outputs):
-            raise ValueError(f"Requested return_element {name!r} not found in graph_def.")
-        return operation._outputs[int(index)]
+        return self._made[op_name]._outputs[index]
 
     def _order(self) -> list[str]:
         """Topological order by depth-first search, without recursion."""
@@ -131,11 +129,11 @@ class _Importer:
     def _needs(self, name: str) -> list[str]:
         result = []
         for text in self._nodes[name].input:
-            if not text.startswith("^") and _with_index(text) in self._mapped:
+            if not is_control(text) and TensorId.parse(text) in self._mapped:
                 continue
             if self._comes_back(self._nodes[name], text):
                 continue
-            producer = text.removeprefix("^").partition(":")[0]
+            producer = node_of(text)
             if producer not in self._nodes:
                 raise ValueError(f"Node '{name}': Unknown input node '{text}'")
             result.append(producer)
@@ -143,7 +141,7 @@ class _Importer:
 
     def _comes_back(self, node: graph_pb2.NodeDef, text: str) -> bool:
         """Whether an input of ``node`` is the one that closes a loop."""
-        producer = self._nodes.get(text.partition(":")[0])
+        producer = self._nodes.get(node_of(text))
         return (
             node.op in MERGES
             and producer is not None
@@ -156,7 +154,7 @@ class _Importer:
             attrs = definition.attr_values(node)
         except errors.OpError as error:
             raise ValueError(error.message) from None
-        data = [t for t in node.input if not t.startswith("^")]
+        data = [t for t in node.input if not is_control(t)]
         back = [i for i, t in enumerate(data) if self._comes_back(node, t)]
         ready = {i: self._input(t, node.name) for i, t in enumerate(data) if i not in back}
         if back and not ready:
@@ -175,7 +173,7 @@ class _Importer:
                     f"Input {i} of node {self._scope}{node.name} was passed {tensor.dtype.name} "
                     f"from {tensor.name} incompatible with expected {dtype.name}."
                 )
-        controls = [self._made[t[1:]] for t in node.input if t.startswith("^")]
+        controls = [self._made[name] for name in control_inputs(node.input)]
         controls += [
             op for op in self._graph._control_dependencies_for(inputs) if op not in controls
         ]
@@ -209,18 +207,18 @@ class _Importer:
         return operation
 
     def _input(self, text: str, consumer: str) -> Tensor:
-        full = _with_index(text)
-        if full in self._mapped:
-            self.used.add(full)
-            return self._mapped[full]
-        name, _, index = full.partition(":")
+        source = TensorId.parse(text)
+        if source in self._mapped:
+            self.used.add(source)
+            return self._mapped[source]
+        name, index = source
         outputs = self._made[name]._outputs
-        if int(index) >= len(outputs):
+        if index >= len(outputs):
             raise ValueError(
                 f"Node '{consumer}': Connecting to invalid output {index} of source node {name} "
                 f"which has {len(outputs)} outputs."
             )
-        return outputs[int(index)]
+        return outputs[index]
 
     def _unique(self, name: str) -> str:
         full = f"{self._scope}{name}"
@@ -248,7 +246,3 @@ class _Importer:
         self._graph._apply_device_functions(operation)
         if own:
             operation._set_device(merge_devices(operation.device, own))
-
-
-def _with_index(name: str) -> str:
-    return name if ":" in name else f"{name}:0"

@@ -16,6 +16,7 @@ from flowray.client.framework.graph import Graph, GraphKeys, get_default_graph
 from flowray.client.framework.graph_io import write_graph
 from flowray.client.framework.import_graph import import_graph_def
 from flowray.client.platform import logging, version
+from flowray.proto.graph.tensor_id import is_control, node_of
 from flowray.proto.messages import graph_pb2
 from flowray.proto.messages.checkpoint_pb2 import SaverDef
 from flowray.proto.messages.meta_graph_pb2 import CollectionDef, MetaGraphDef, VariableDef
@@ -139,7 +140,7 @@ def export_scoped_meta_graph(
         name = item if isinstance(item, str) else getattr(item, "name", None)
         if not isinstance(name, str):
             return True
-        return name.partition(":")[0] not in left_out and _is_within(name, scope)
+        return node_of(name) not in left_out and _is_within(name, scope)
 
     result = MetaGraphDef(graph_def=nodes)
     if meta_info_def is not None:
@@ -186,7 +187,7 @@ def _selected(
             if _is_within(text.removeprefix("^"), scope):
                 copy.input[i] = strip_name_scope(text, scope)
             else:
-                control = "^" if text.startswith("^") else ""
+                control = "^" if is_control(text) else ""
                 copy.input[i] = f"{control}{UNBOUND_PREFIX}{text.removeprefix('^')}"
                 unbound.append(copy.input[i])
         if scope:
@@ -217,7 +218,7 @@ def _nodes_of_other_savers(graph_def: graph_pb2.GraphDef, saver_def: SaverDef | 
     scopes = {scope_of(n.name) for n in graph_def.node if n.op in _SAVE_AND_RESTORE_OPS}
     if saver_def is not None:
         scopes -= {
-            scope_of(saver_def.save_tensor_name.partition(":")[0]),
+            scope_of(node_of(saver_def.save_tensor_name)),
             scope_of(saver_def.restore_op_name),
         }
     prefixes = tuple(f"{scope}/" for scope in scopes)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.graph.tensor_id import is_control
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.types import attr_values
@@ -258,7 +259,7 @@ class Operation:
 
     def _remove_control_inputs(self, ops: Collection[Operation]) -> None:
         self._control_inputs = [op for op in self._control_inputs if op not in ops]
-        kept = [name for name in self._node_def.input if not name.startswith("^")]
+        kept = [text for text in self._node_def.input if not is_control(text)]
         self._node_def.input[:] = kept + [f"^{op.name}" for op in self._control_inputs]
 
     def _update_input(self, index: int, tensor: Tensor) -> None:

@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+from flowray.proto.graph.tensor_id import node_of
 from flowray.proto.messages import config_pb2
 
 _INPUTS = re.compile(r"^[^=]* = (\w+)\((.*)\)")
@@ -56,7 +57,7 @@ class Timeline:
                 if not show_dataflow:
                     continue
                 for name in names:
-                    source = ended.get(name.lstrip("^").partition(":")[0])
+                    source = ended.get(node_of(name))
                     if source is None:
                         continue
                     flow = {"cat": "DataFlow", "name": name, "id": arrows, "tid": 0}

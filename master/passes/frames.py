@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from flowray.master.passes.graph import Node, TensorId
+from flowray.master.passes.graph import Node
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId
 
 ENTERS: Final = frozenset({"Enter", "RefEnter"})
 EXITS: Final = frozenset({"Exit", "RefExit"})

@@ -9,30 +9,13 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2, types_pb2
 from flowray.proto.ops.op_registry import OpDef
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
-
-
-class TensorId(NamedTuple):
-    """Output ``slot`` of a node; ``str`` gives ``node:index``."""
-
-    node: str
-    slot: int
-
-    def __str__(self) -> str:
-        return f"{self.node}:{self.slot}"
-
-
-def parse_tensor(name: str) -> TensorId:
-    """The tensor called ``node:index`` or, for output 0, just ``node``."""
-    node, colon, index = name.rpartition(":")
-    if colon and index.isascii() and index.isdecimal() and len(index) < 10:
-        return TensorId(node, int(index))
-    return TensorId(name, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +88,7 @@ def add_node(
     definition = graph_def.node.add()
     definition.CopyFrom(node.definition)
     del definition.input[:]
-    definition.input.extend(
-        t.node if t.slot == 0 else str(t) for t in (node.inputs if inputs is None else inputs)
-    )
+    definition.input.extend(t.input_name for t in (node.inputs if inputs is None else inputs))
     controls = node.control_inputs if control_inputs is None else control_inputs
     definition.input.extend(f"^{name}" for name in controls)
     if device is not None:

@@ -22,11 +22,12 @@ from flowray.master.passes.frames import (
     frame_after,
     frames_of,
 )
-from flowray.master.passes.graph import Graph, Node, TensorId, add_node, topological
+from flowray.master.passes.graph import Graph, Node, add_node, topological
 from flowray.proto import errors
 from flowray.proto.graph import device_names, functions
 from flowray.proto.graph.deadness import MERGES, SWITCHES
 from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.types import dtypes
@@ -282,7 +283,7 @@ class _Loop:
         merges = list(self._merges)
         if (
             switch is None
-            or leaving.inputs[0].slot != 0
+            or leaving.inputs[0].index != 0
             or switch.inputs[0].node not in merges
             or leaving.control_inputs
         ):
@@ -352,7 +353,7 @@ class _Loop:
         return result
 
     def _type(self, tensor: TensorId) -> DType:
-        return self._work.nodes[tensor.node].output_types[tensor.slot].base_dtype
+        return self._work.nodes[tensor.node].output_types[tensor.index].base_dtype
 
     def _seen_inside(self, tensor: TensorId) -> TensorId:
         """What stands for ``tensor`` in the functions: an argument, or a node of theirs."""
@@ -360,10 +361,10 @@ class _Loop:
         if node is self._condition:
             return self._seen_inside(node.inputs[0])
         if node.name in self._switches:
-            if tensor.slot != 1:
+            if tensor.index != 1:
                 raise self._refusal("computes with what leaves it", node.name)
             return self._seen_inside(node.inputs[0])
-        if node.name in self._merges and tensor.slot != 0:
+        if node.name in self._merges and tensor.index != 0:
             raise self._refusal("asks whether this is its first iteration", node.name)
         if _is_constant_enter(node) and node.inputs[0] in self._invariants:
             return TensorId(self._invariants[node.inputs[0]].name, 0)

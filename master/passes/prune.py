@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flowray.master.passes.graph import Graph, Node, TensorId, topological
+from flowray.master.passes.graph import Graph, Node, topological
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 
@@ -65,7 +66,7 @@ def connect(graph: Graph, connections: Sequence[tuple[TensorId, TensorId]]) -> G
             raise errors.invalid_argument(
                 f'Endpoint "{destination}" fed more than once.', node=destination.node
             )
-        types = [graph.nodes[t.node].output_types[t.slot] for t in (source, destination)]
+        types = [graph.nodes[t.node].output_types[t.index] for t in (source, destination)]
         if types[0].base_dtype is not types[1].base_dtype:
             raise errors.invalid_argument(
                 f"TensorConnection from {source} to {destination}: their types "
@@ -98,7 +99,7 @@ def _check(
         node = graph.nodes.get(tensor.node)
         if node is None:
             raise errors.not_found(f"FeedInputs: unable to find feed output {tensor}")
-        if tensor.slot >= len(node.output_types):
+        if tensor.index >= len(node.output_types):
             raise errors.invalid_argument(
                 f"FeedInputs: {tensor} should have output index < {len(node.output_types)}",
                 node=tensor.node,
@@ -124,7 +125,7 @@ def _output(graph: Graph, tensor: TensorId, who: str) -> None:
             "argument of the Session::Run API.",
             node=tensor.node,
         )
-    if tensor.slot >= len(node.output_types):
+    if tensor.index >= len(node.output_types):
         raise errors.invalid_argument(
             f"{who} {tensor}: output index too large, must be < {len(node.output_types)}",
             node=tensor.node,

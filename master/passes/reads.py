@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from flowray.master.passes.graph import Graph, Node, TensorId
+from flowray.master.passes.graph import Graph, Node
 from flowray.proto.graph import device_names
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
 
@@ -84,7 +85,7 @@ class _Orderer:
         """Whether ``tensor`` refers to a variable by its type; an Identity's output does not."""
         return (
             self._variable_of(tensor) is not None
-            and self._nodes[tensor.node].output_types[tensor.slot]._is_ref_dtype
+            and self._nodes[tensor.node].output_types[tensor.index]._is_ref_dtype
         )
 
     def _variable_of(self, tensor: TensorId) -> TensorId | None:
@@ -114,7 +115,7 @@ class _Orderer:
         return replace(node, inputs=tuple(inputs))
 
     def _read(self, name: str, variable: TensorId, waits: tuple[str, ...]) -> Node:
-        dtype = self._nodes[variable.node].output_types[variable.slot].base_dtype
+        dtype = self._nodes[variable.node].output_types[variable.index].base_dtype
         definition = graph_pb2.NodeDef(name=name, op="Identity")
         definition.attr["T"].type = dtype.as_datatype_enum  # type: ignore[assignment]
         return Node(

@@ -13,16 +13,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
-from flowray.master.passes.graph import (
-    Graph,
-    Node,
-    TensorId,
-    add_node,
-    parse_tensor,
-    topological,
-)
+from flowray.master.passes.graph import Graph, Node, add_node, topological
 from flowray.proto.graph import device_names, functions
 from flowray.proto.graph.deadness import NONE, ConditionAnalysis, Conditions
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.types import dtypes
@@ -86,7 +80,7 @@ class _Cutter:
         analysis = ConditionAnalysis({str(tensor): NONE for tensor in self._feeds})
         for name, node in self._nodes.items():
             copies = not any(
-                t.node in self._nodes and self._nodes[t.node].output_types[t.slot]._is_ref_dtype
+                t.node in self._nodes and self._nodes[t.node].output_types[t.index]._is_ref_dtype
                 for t in node.inputs
             )
             inputs = [str(tensor) for tensor in node.inputs]
@@ -138,7 +132,7 @@ class _Cutter:
         """It neither has an effect nor reads a variable."""
         node = self._nodes[name]
         types = (
-            self._nodes[t.node].output_types[t.slot] for t in node.inputs if t.node in self._nodes
+            self._nodes[t.node].output_types[t.index] for t in node.inputs if t.node in self._nodes
         )
         return not node.op.stateful and not any(
             t is dtypes.resource or t._is_ref_dtype for t in types
@@ -286,7 +280,7 @@ class _Cutter:
     def _is_made_resource(self, tensor: TensorId) -> bool:
         """Whether it may be a resource that lives as long as the step; these have inputs."""
         node = self._nodes[tensor.node]
-        return node.output_types[tensor.slot] is dtypes.resource and bool(node.inputs)
+        return node.output_types[tensor.index] is dtypes.resource and bool(node.inputs)
 
     def _is_local(self, tensor: TensorId, reader: str, stage_of: Mapping[str, int]) -> bool:
         return (
@@ -296,7 +290,7 @@ class _Cutter:
 
     def _add_read(self, graph: graph_pb2.GraphDef, tensor: TensorId) -> None:
         """What leaves both as a reference and as a value leaves under two names."""
-        dtype = self._nodes[tensor.node].output_types[tensor.slot].base_dtype
+        dtype = self._nodes[tensor.node].output_types[tensor.index].base_dtype
         node = graph.node.add(
             name=value_of(tensor).node,
             op="Identity",
@@ -308,12 +302,12 @@ class _Cutter:
 
 def value_of(tensor: TensorId) -> TensorId:
     """The value of a reference that also leaves its stage as such (no client's name has a "_")."""
-    return TensorId(f"_value/{tensor.node}_{tensor.slot}", 0)
+    return TensorId(f"_value/{tensor.node}_{tensor.index}", 0)
 
 
 def _predicates(*conditions: Mapping[str, Conditions]) -> list[TensorId]:
     found = {c.predicate for some in conditions for each in some.values() for c in each}
-    return [parse_tensor(name) for name in sorted(found)]
+    return [TensorId.parse(name) for name in sorted(found)]
 
 
 def _can_be_copied(node: Node) -> bool:

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
-from flowray.master.passes.graph import Graph, Node, TensorId, topological
+from flowray.master.passes.graph import Graph, Node, topological
 from flowray.proto import errors
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.graph import functions
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2, types_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.ops.op_registry import REQUIRED, OpDef
@@ -202,13 +203,13 @@ def _check_edges(node: Node, base: Graph, added: dict[str, Node]) -> None:
     for position, (tensor, expected) in enumerate(zip(node.inputs, node.input_types, strict=True)):
         source = added.get(tensor.node) or base.nodes[tensor.node]
         count = len(source.output_types)
-        if tensor.slot >= count:
+        if tensor.index >= count:
             raise errors.invalid_argument(
-                f"Node '{name}': Connecting to invalid output {tensor.slot} of source node "
+                f"Node '{name}': Connecting to invalid output {tensor.index} of source node "
                 f"{tensor.node} which has {count} outputs.",
                 node=name,
             )
-        given = source.output_types[tensor.slot]
+        given = source.output_types[tensor.index]
         if given is not expected and given.base_dtype is not expected:
             raise errors.invalid_argument(
                 f"Input {position} of node {name} was passed {type_name(given)} from {tensor} "

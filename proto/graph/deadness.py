@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from flowray.proto.graph.tensor_id import TensorId
+
 
 class _Dead:
     """The value of a tensor that was not computed; there is one, in every process."""
@@ -94,7 +96,7 @@ class ConditionAnalysis:
         for known in (self.given, self._tensors):
             if name in known:
                 return known[name]
-        return self._nodes.get(name.rpartition(":")[0], NONE)
+        return self._nodes.get(TensorId.parse(name).node, NONE)
 
     def root(self, tensor: str) -> str:
         """The tensor that ``tensor`` is a copy of."""

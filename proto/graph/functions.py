@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId, is_control, node_of
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.types.dtypes import DType, as_dtype
@@ -80,16 +81,16 @@ class _Translator:
 
     def function_name(self, tensor: str) -> str:
         """The name in a FunctionDef of what is ``node``, ``node:index`` or ``^node`` in a graph."""
-        if tensor.startswith("^"):
+        if is_control(tensor):
             return tensor
-        node, _, index = tensor.partition(":")
+        node, index = TensorId.parse(tensor)
         if node in self._arguments:
             return node
         if node not in self._names:
             definition = self._nodes[node]
             op = op_registry.lookup(definition.op)
             self._names[node] = output_names(op, definition)
-        return f"{node}:{self._names[node][int(index or 0)]}"
+        return f"{node}:{self._names[node][index]}"
 
 
 def output_names(op: op_registry.OpDef, node: graph_pb2.NodeDef) -> list[str]:
@@ -170,7 +171,7 @@ class _Body:
         targets = [node for node in self._definition.control_ret.values() if node in nodes]
         # As in TensorFlow, what has effects runs even if nothing needs its outputs.
         targets += [n.name for n in nodes.values() if op_registry.lookup(n.op).stateful]
-        roots = [*targets, *(o.partition(":")[0] for o in outputs)]
+        roots = [*targets, *(node_of(o) for o in outputs)]
         graph = graph_pb2.GraphDef(node=_sorted(nodes, roots, signature.name))
         return FunctionBody(
             graph,
@@ -204,7 +205,7 @@ class _Body:
         signature = self._definition.signature.name
         inputs = []
         for name in node.input:
-            if name.startswith("^"):
+            if is_control(name):
                 if name[1:] in nodes:  # an argument is there before everything else
                     inputs.append(name)
                 continue
@@ -236,7 +237,7 @@ def _sorted(
         pending, entered = [root] if root in wanted else [], set[str]()
         while pending:
             name = pending[-1]
-            before = {i.lstrip("^").partition(":")[0] for i in nodes[name].input}
+            before = {node_of(i) for i in nodes[name].input}
             missing = [n for n in sorted(before) if n in nodes and n not in done]
             if missing and name in entered:
                 raise errors.invalid_argument(

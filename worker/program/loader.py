@@ -16,6 +16,7 @@ from flowray.proto import errors
 from flowray.proto.graph import functions
 from flowray.proto.graph.deadness import MERGES, SWITCHES, ConditionAnalysis, Conditions
 from flowray.proto.graph.deadness import NONE as NO_CONDITIONS
+from flowray.proto.graph.tensor_id import control_inputs, data_inputs
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.types import dtypes
@@ -184,7 +185,7 @@ class _Loader:
         self._node_types[node.name] = wanted + made
         for i, dtype in enumerate(made):
             self._types[f"{node.name}:{i}"] = dtype
-        names = [_with_index(i) for i in node.input if not i.startswith("^")]
+        names = [str(tensor) for tensor in data_inputs(node.input)]
         for name, dtype in zip(names, wanted, strict=True):
             if name in fed and (dtype._is_ref_dtype or dtype == dtypes.resource):
                 self._handle_inputs.add(name)
@@ -192,7 +193,7 @@ class _Loader:
     def _add(self, node: graph_pb2.NodeDef, fed: set[str]) -> None:
         definition = op_registry.lookup(node.op)
         attrs = definition.attr_values(node)
-        names = [_with_index(i) for i in node.input if not i.startswith("^")]
+        names = [str(tensor) for tensor in data_inputs(node.input)]
         wanted = definition.input_types(attrs)
         made = definition.output_types(attrs)
         # A fed tensor keeps the run's value, even where its node runs for another output.
@@ -206,7 +207,7 @@ class _Loader:
             node.name,
             node.op,
             names,
-            [i[1:] for i in node.input if i.startswith("^")],
+            control_inputs(node.input),
             self._stage.guarded.get(node.name, NO_CONDITIONS),
             not any(self._is_reference(name, fed) for name in names),
         )
@@ -255,9 +256,9 @@ class _Loader:
             )
         self._pass_resources_on(instruction)
         instruction.after = [
-            self._instruction_of[name[1:]]
-            for name in node.input
-            if name.startswith("^") and name[1:] in self._instruction_of
+            self._instruction_of[name]
+            for name in control_inputs(node.input)
+            if name in self._instruction_of
         ]
         read = (*in_slots, *instruction.predicates())
         instruction.after += [self._producer[s] for s in read if s in self._producer]
@@ -365,7 +366,3 @@ def _group(
         result.append(tuple(slots[position : position + count]))
         position += count
     return tuple(result)
-
-
-def _with_index(name: str) -> str:
-    return name if ":" in name else name + ":0"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from flowray.proto.graph.functions import FunctionBody
+from flowray.proto.graph.tensor_id import is_control, node_of
 from flowray.proto.messages import graph_pb2
 from flowray.proto.types import dtypes
 
@@ -27,7 +28,7 @@ def scale_after_resizing(body: FunctionBody) -> FunctionBody:
     """
     nodes = {node.name: node for node in body.graph.node}
     readers = Counter(name for node in nodes.values() for name in _inputs(node))
-    readers.update(_node_of(name) for name in body.outputs)
+    readers.update(node_of(name) for name in body.outputs)
     for node in list(body.graph.node):
         chain = _chain_to_bytes(node, nodes, readers) if node.op in _RESIZING else None
         if chain is not None:
@@ -36,11 +37,7 @@ def scale_after_resizing(body: FunctionBody) -> FunctionBody:
 
 
 def _inputs(node: graph_pb2.NodeDef) -> Iterable[str]:
-    return (_node_of(name) for name in node.input)
-
-
-def _node_of(tensor: str) -> str:
-    return tensor.lstrip("^").partition(":")[0]
+    return (node_of(name) for name in node.input)
 
 
 def _chain_to_bytes(
@@ -51,17 +48,17 @@ def _chain_to_bytes(
     None if it is not that, or somebody else reads what they give.
     """
     chain = []
-    node = nodes.get(_node_of(resize.input[0]))
+    node = nodes.get(node_of(resize.input[0]))
     if node is not None and node.op == "ExpandDims":
         chain.append(node)
-        node = nodes.get(_node_of(node.input[0]))
+        node = nodes.get(node_of(node.input[0]))
     if node is None or node.op != "Mul":
         return None
-    cast, factor = (nodes.get(_node_of(name)) for name in node.input[:2])
+    cast, factor = (nodes.get(node_of(name)) for name in node.input[:2])
     if cast is None or cast.op != "Cast" or factor is None or factor.op != "Const":
         return None
     chain += [node, cast]
-    if any(readers[n.name] != 1 or n.input[-1].startswith("^") for n in chain):
+    if any(readers[n.name] != 1 or is_control(n.input[-1]) for n in chain):
         return None
     from_bytes = cast.attr["SrcT"].type == _UINT8 and cast.attr["DstT"].type == _FLOAT32
     return None if factor.attr["value"].tensor.tensor_shape.dim or not from_bytes else chain

@@ -13,6 +13,7 @@ import numpy as np
 from flowray.master.worker_api import StageResult
 from flowray.proto import errors
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
+from flowray.proto.graph.tensor_id import data_inputs
 from flowray.proto.messages import config_pb2, graph_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.types import attr_values, dtypes, tensors
@@ -190,7 +191,7 @@ class FakeWorker:
         values = dict(zip(stage.inputs, inputs, strict=True))
         try:
             for node in stage.graph.node:
-                read = [_tensor(i) for i in node.input if not i.startswith("^")]
+                read = [str(tensor) for tensor in data_inputs(node.input)]
                 # A fed or shipped value comes before that of a node of the stage.
                 result = self._compute(node, [values[name] for name in read])
                 for i, value in enumerate(result):
@@ -266,7 +267,3 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "AddN": lambda *xs: sum(xs),
     "CheckNumerics": _check_numerics,
 }
-
-
-def _tensor(name: str) -> str:
-    return name if ":" in name else f"{name}:0"

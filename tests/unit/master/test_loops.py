@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from flowray.master.passes.graph import TensorId, parse_tensor
 from flowray.master.passes.loops import with_while_nodes
 from flowray.master.passes.placer import place
 from flowray.master.passes.validate import validate
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId
 from tests.unit.master.fakes import PS, W0, describe, device, graph_def, lines
 
 CPU = f"{W0}/device:CPU:0"
@@ -38,8 +38,8 @@ class Result:
         graph, self.devices = with_while_nodes(
             graph,
             places,
-            [parse_tensor(n) for n in feeds.split()],
-            [parse_tensor(n) for n in fetches.split()],
+            [TensorId.parse(n) for n in feeds.split()],
+            [TensorId.parse(n) for n in fetches.split()],
             targets.split(),
         )
         self.graph_def = graph.to_graph_def()

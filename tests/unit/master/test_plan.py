@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowray.master.passes.graph import parse_tensor
 from flowray.master.passes.placer import place
 from flowray.master.passes.validate import validate
 from flowray.master.plan import FeedCheck, Source, StepPlan, make_plan
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId
 from tests.unit.master.fakes import PS, W0, describe, device, graph_def, lines
 
 DEVICES = [device(PS), device(W0)]
@@ -25,7 +25,7 @@ def plan(
 ) -> StepPlan:
     graph = validate(graph_def(text, producer))
     places = place(graph, graph.nodes.values(), {}, DEVICES, default_task=W0)
-    fed, fetched = ([parse_tensor(n) for n in names.split()] for names in (feeds, fetches))
+    fed, fetched = ([TensorId.parse(n) for n in names.split()] for names in (feeds, fetches))
     return make_plan(
         graph, places, fed, fetched, targets.split(), session="s", prefix="s/3", **more
     )

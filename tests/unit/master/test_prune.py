@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from flowray.master.passes.graph import parse_tensor
 from flowray.master.passes.prune import connect, prune
 from flowray.master.passes.validate import validate
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId
 from tests.unit.master.fakes import describe, graph_def, lines
 
 
@@ -13,8 +13,8 @@ def pruned(text: str, feeds: str = "", fetches: str = "", targets: str = "") -> 
     """The graph of ``text``, pruned for feeds, fetches and targets that spaces separate."""
     graph = prune(
         validate(graph_def(text)),
-        [parse_tensor(name) for name in feeds.split()],
-        [parse_tensor(name) for name in fetches.split()],
+        [TensorId.parse(name) for name in feeds.split()],
+        [TensorId.parse(name) for name in fetches.split()],
         targets.split(),
     )
     return describe(graph.to_graph_def())
@@ -132,7 +132,7 @@ def test_library_versions_and_the_given_graph_stay() -> None:
     given = graph_def(CHAIN, producer=77)
     given.library.function.add().signature.name = "f"
     graph = validate(given)
-    result = prune(graph, [], [parse_tensor("a")], []).to_graph_def()
+    result = prune(graph, [], [TensorId.parse("a")], []).to_graph_def()
     assert result.versions.producer == 77
     assert [f.signature.name for f in result.library.function] == ["f"]
     assert list(graph.nodes) == ["a", "b", "c", "d"]
@@ -172,7 +172,7 @@ def connected(text: str, *connections: str) -> list[str]:
     """The graph of ``text`` with connections ``from>to``."""
     pairs = [connection.split(">") for connection in connections]
     graph = connect(
-        validate(graph_def(text)), [(parse_tensor(a), parse_tensor(b)) for a, b in pairs]
+        validate(graph_def(text)), [(TensorId.parse(a), TensorId.parse(b)) for a, b in pairs]
     )
     return describe(graph.to_graph_def())
 

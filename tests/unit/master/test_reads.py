@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from flowray.master.passes.graph import parse_tensor
 from flowray.master.passes.placer import place
 from flowray.master.passes.reads import order_reads
 from flowray.master.passes.validate import validate
+from flowray.proto.graph.tensor_id import TensorId
 from tests.unit.master.fakes import PS, W0, describe, device, graph_def, lines
 
 DEVICES = [device(PS), device(W0)]
@@ -19,7 +19,7 @@ LATE_WRITE = """
 def ordered(text: str, feeds: str = "") -> list[str]:
     graph = validate(graph_def(text))
     places = place(graph, graph.nodes.values(), {}, DEVICES, default_task=W0)
-    result, devices = order_reads(graph, places, [parse_tensor(n) for n in feeds.split()])
+    result, devices = order_reads(graph, places, [TensorId.parse(n) for n in feeds.split()])
     for name in result.nodes:
         if name.startswith("_read"):
             assert devices[name] == f"{PS}/device:CPU:0"

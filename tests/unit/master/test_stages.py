@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import textwrap
 
-from flowray.master.passes.graph import parse_tensor
 from flowray.master.passes.placer import place
 from flowray.master.passes.prune import prune
 from flowray.master.passes.stages import StageGraph, cut
 from flowray.master.passes.validate import validate
+from flowray.proto.graph.tensor_id import TensorId
 from tests.unit.master.fakes import PS, W0, W1, describe, device, graph_def
 
 DEVICES = [device(PS), device(W0), device(W0, "GPU", 0), device(W1)]
@@ -20,7 +20,7 @@ def stages(text: str, feeds: str = "", fetches: str = "", targets: str = "") -> 
         text = text.replace(short, long)
     graph = validate(graph_def(text))
     places = place(graph, graph.nodes.values(), {}, DEVICES, default_task=W0)
-    fed, fetched = ([parse_tensor(n) for n in names.split()] for names in (feeds, fetches))
+    fed, fetched = ([TensorId.parse(n) for n in names.split()] for names in (feeds, fetches))
     pruned = prune(graph, fed, fetched, targets.split())
     return cut(pruned, places, fed, fetched, targets.split())
 
@@ -429,6 +429,6 @@ def test_every_stage_has_the_versions_and_the_functions_that_it_calls() -> None:
     given.library.function[0].node_def.add(name="n", op="h")
     graph = validate(given)
     places = place(graph, graph.nodes.values(), {}, DEVICES, default_task=W0)
-    (stage,) = cut(graph, places, [], [parse_tensor("a")])
+    (stage,) = cut(graph, places, [], [TensorId.parse("a")])
     assert [f.signature.name for f in stage.graph.library.function] == ["f", "h"]
     assert stage.graph.versions == given.versions

@@ -5,9 +5,10 @@ import random
 import pytest
 from google.protobuf.message import DecodeError
 
-from flowray.master.passes.graph import Graph, parse_tensor
+from flowray.master.passes.graph import Graph
 from flowray.master.passes.validate import GRAPH_DEF_VERSION, validate
 from flowray.proto import errors
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
 from tests.unit.master.fakes import describe, graph_def
 
@@ -28,7 +29,7 @@ def test_nodes_come_in_topological_order_with_all_attributes() -> None:
         "c = AddV2(a, b, ^d)",
     ]
     assert graph.nodes["a"].definition.attr["shape"].shape.unknown_rank
-    assert parse_tensor("b") == parse_tensor("b:0") == graph.nodes["c"].inputs[1]
+    assert TensorId.parse("b") == TensorId.parse("b:0") == graph.nodes["c"].inputs[1]
 
 
 def test_the_input_is_not_changed() -> None:
