@@ -29,7 +29,7 @@ $(VENV)/.browser: $(VENV)/.installed
 test-browser: $(VENV)/.browser  ## TensorBoard in Chromium, on a run of dogs and cats; pictures of it
 	$(PYTEST) -q tests/browser --screenshots docs
 
-check: install  ## format, lint, types, import rules, stale generated code
+check: install  ## format, lint, types, import rules, stale generated code, words and docstrings
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	MYPYPATH=src $(BIN)/mypy --strict -p flowray.proto -p flowray.master -p flowray.worker \
@@ -38,6 +38,8 @@ check: install  ## format, lint, types, import rules, stale generated code
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python proto/messages/generate.py --check
 	$(BIN)/python docs/list_ops.py --check
+	$(BIN)/python docs/check_words.py
+	$(BIN)/python docs/check_docstrings.py
 
 $(VENV)/.conformance: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,conformance]"
