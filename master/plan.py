@@ -152,9 +152,7 @@ def _feed_check(graph: Graph, tensor: TensorId) -> FeedCheck:
     dtype = node.output_types[tensor.index].base_dtype
     shape: Shape = None
     if node.op.name in _PLACEHOLDERS:
-        stated = node.definition.attr["shape"]
-        if stated.WhichOneof("value") == "shape":
-            shape = shapes.from_proto(stated.shape)
+        shape = node.attrs["shape"]
         # Before version 24 a placeholder of unknown shape was written as a scalar.
         if shape == () and node.op.name == "Placeholder" and graph.versions.producer < 24:
             shape = None

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from flowray.master.passes.graph import Node
 from flowray.proto import errors
+from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 
 ENTERS: Final = frozenset({"Enter", "RefEnter"})
@@ -47,7 +47,7 @@ def frames_of(nodes: Mapping[str, Node], feeds: frozenset[TensorId]) -> dict[str
         before += node.control_inputs
         around = _common(node, (n for n in before if n in nodes), nodes, frames)
         if node.op.name in ENTERS:
-            around = Frame(node.definition.attr["frame_name"].s.decode(errors="replace"), around)
+            around = Frame(node.attrs["frame_name"].decode(errors="replace"), around)
         elif node.op.name in EXITS and around.parent is None:
             raise errors.invalid_argument(
                 "Invalid Exit op: Cannot find a corresponding Enter op.", node=name

@@ -1,4 +1,4 @@
-"""The graph as the passes see it: nodes with their definitions and types, in topological order.
+"""The graph as the passes see it: typed nodes in topological order.
 
 A pass takes a ``Graph`` and gives a new one; nodes are never changed, so graphs share them.
 """
@@ -11,49 +11,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2, types_pb2
-from flowray.proto.ops.op_registry import OpDef
-from flowray.proto.types import dtypes
-from flowray.proto.types.dtypes import DType
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node whose op is known and whose attributes and edges have been checked."""
-
-    definition: graph_pb2.NodeDef
-    """With all attributes of the op. It is shared, so nobody changes it. Its inputs are what the
-    client wrote; the passes go by ``inputs`` and ``control_inputs``."""
-    op: OpDef
-    inputs: tuple[TensorId, ...]
-    control_inputs: tuple[str, ...]
-    input_types: tuple[DType, ...]
-    output_types: tuple[DType, ...]
-    back_inputs: frozenset[str] = frozenset()
-    """The NextIteration nodes among the inputs of a loop's Merge: the edges that close the loop."""
-
-    @property
-    def name(self) -> str:
-        return self.definition.name
-
-    def predecessors(self) -> list[str]:
-        """The nodes that come before this one, by data or control; not those of back edges."""
-        nodes = [t.node for t in self.inputs if t.node not in self.back_inputs]
-        nodes.extend(self.control_inputs)
-        return nodes
-
-    def reads_reference(self, position: int) -> bool:
-        """Whether input ``position`` takes a variable itself, not its value."""
-        return self.input_types[position]._is_ref_dtype
-
-    def writes_variable(self) -> bool:
-        """Whether it changes a variable, or another resource."""
-        if self.op.reads_only:
-            return False
-        if self.op.stateful and any(a.type_list_attr for a in self.op.inputs):  # it calls functions
-            return any(t is dtypes.resource or t._is_ref_dtype for t in self.input_types)
-        return any(a.is_ref or a.dtype is dtypes.resource for a in self.op.inputs)
 
 
 @dataclass(frozen=True, slots=True)

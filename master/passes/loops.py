@@ -22,14 +22,14 @@ from flowray.master.passes.frames import (
     frame_after,
     frames_of,
 )
-from flowray.master.passes.graph import Graph, Node, add_node, topological
+from flowray.master.passes.graph import Graph, add_node, topological
 from flowray.proto import errors
 from flowray.proto.graph import device_names, functions
 from flowray.proto.graph.deadness import MERGES, SWITCHES
 from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
-from flowray.proto.ops import op_registry
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 
@@ -110,7 +110,7 @@ def _before(node: Node) -> list[str]:
 
 
 def _is_constant_enter(node: Node) -> bool:
-    return node.op.name in ENTERS and node.definition.attr["is_constant"].b
+    return node.op.name in ENTERS and bool(node.attrs["is_constant"])
 
 
 class _Work:
@@ -155,8 +155,10 @@ class _Work:
             if _is_constant_enter(node):
                 tensor = node.inputs[0]
                 continue
-            small = node.definition.attr["value"].tensor.ByteSize() <= _MAX_COPIED_BYTES
-            return node if node.op.name == "Const" and small else None
+            if node.op.name != "Const":
+                return None
+            size = node.definition.attr["value"].tensor.ByteSize()
+            return node if size <= _MAX_COPIED_BYTES else None
         return None
 
     def result(self, graph: Graph) -> tuple[Graph, Mapping[str, str]]:
@@ -240,7 +242,7 @@ class _Loop:
             [dtype for _, dtype in arguments],
             [*(enter.inputs[0] for enter, _ in variables), *self._invariants],
             self._waits(enters),
-            max(e.definition.attr["parallel_iterations"].i for e in enters),
+            max(e.attrs["parallel_iterations"] for e in enters),
         )
         exits = [self._identity(node, loop) for node in self._of(EXITS)]
         for name in self._members:
@@ -461,7 +463,7 @@ def _node_of(
     """A node of an op with one type ``T``, one input and one output."""
     definition.op = op
     definition.attr["T"].type = dtype.as_datatype_enum  # type: ignore[assignment]
-    return Node(definition, op_registry.lookup(op), inputs, (), (dtype,), (dtype,))
+    return Node.from_def(definition, inputs=inputs)
 
 
 def _while_node(
@@ -484,7 +486,4 @@ def _while_node(
     for dtype in types:
         definition.attr["T"].list.type.append(dtype.as_datatype_enum)  # type: ignore[arg-type]
     definition.attr["parallel_iterations"].i = parallel_iterations
-    return Node(
-        definition, op_registry.lookup(definition.op), tuple(inputs), control_inputs, tuple(types),
-        tuple(types),
-    )  # fmt: skip
+    return Node.from_def(definition, inputs=tuple(inputs), control_inputs=control_inputs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flowray.master.passes.graph import Graph, Node
+from flowray.master.passes.graph import Graph
+from flowray.proto.graph.node import Node
 from flowray.proto.messages import graph_pb2
 
 

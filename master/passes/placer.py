@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flowray.master.passes.graph import Graph, Node
+from flowray.master.passes.graph import Graph
 from flowray.proto import errors
 from flowray.proto.graph import device_names
 from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.graph.node import Node
 from flowray.proto.messages import config_pb2
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
@@ -142,7 +143,7 @@ class _Placer:
     def _add(self, node: Node) -> None:
         name = node.name
         try:
-            requested = device_names.parse(node.definition.device)
+            requested = device_names.parse(node.device)
         except errors.InvalidArgumentError as error:
             raise errors.invalid_argument(error.message, node=name) from None
         group = _Group(name, requested, on_host="" if _runs_on_accelerators(node) else name)
@@ -273,11 +274,11 @@ class _Placer:
 
     def _no_device(self, node: Node, group: _Group) -> errors.InvalidArgumentError:
         """Why there is none: blames ``node`` itself if it can, else its group."""
-        request = device_names.parse(node.definition.device)
+        request = device_names.parse(node.device)
         start = f"Cannot assign a device for operation {node.name}: "
         if request == _ANYWHERE and group.name != node.name and group.name in self._graph.nodes:
             leader = self._graph.nodes[group.name]
-            leading = device_names.parse(leader.definition.device)
+            leading = device_names.parse(leader.device)
             if not self._matching(leading, False):
                 node, request = leader, leading
                 start = f"Cannot assign a device for operation {node.name}: "
@@ -287,7 +288,7 @@ class _Placer:
                 gpu = " The requested device appears to be a GPU, but there is none in the cluster."
             return errors.invalid_argument(
                 f"{start}{{{{node {node.name}}}}} was explicitly assigned to "
-                f"{node.definition.device} but available devices are {self._listed}. Make sure the "
+                f"{node.device} but available devices are {self._listed}. Make sure the "
                 f"device specification refers to a valid device.{gpu}",
                 node=node.name,
             )
@@ -323,11 +324,7 @@ def _runs_on_accelerators(node: Node) -> bool:
         return False
     if not _HOST_TYPES.isdisjoint(t.base_dtype for t in (*node.input_types, *node.output_types)):
         return False
-    return (
-        node.definition.attr["dtype"].type != dtypes.string.as_datatype_enum
-        if (_makes_resource(node) and "dtype" in node.definition.attr)
-        else True
-    )
+    return not (_makes_resource(node) and node.attrs.get("dtype") is dtypes.string)
 
 
 def _takes_resource(node: Node) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flowray.master.passes.graph import Graph, Node, topological
+from flowray.master.passes.graph import Graph, topological
 from flowray.proto import errors
+from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from flowray.master.passes.graph import Graph, Node
+from flowray.master.passes.graph import Graph
 from flowray.proto.graph import device_names
+from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
-from flowray.proto.ops import op_registry
 
 
 def order_reads(
@@ -118,6 +118,4 @@ class _Orderer:
         dtype = self._nodes[variable.node].output_types[variable.index].base_dtype
         definition = graph_pb2.NodeDef(name=name, op="Identity")
         definition.attr["T"].type = dtype.as_datatype_enum  # type: ignore[assignment]
-        return Node(
-            definition, op_registry.lookup("Identity"), (variable,), waits, (dtype,), (dtype,)
-        )
+        return Node.from_def(definition, inputs=(variable,), control_inputs=waits)

@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
-from flowray.master.passes.graph import Graph, Node, add_node, topological
+from flowray.master.passes.graph import Graph, add_node, topological
 from flowray.proto.graph import device_names, functions
 from flowray.proto.graph.deadness import NONE, ConditionAnalysis, Conditions
+from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry

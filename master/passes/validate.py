@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
-from flowray.master.passes.graph import Graph, Node, topological
+from flowray.master.passes.graph import Graph, topological
 from flowray.proto import errors
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.graph import functions
-from flowray.proto.graph.tensor_id import TensorId
+from flowray.proto.graph.node import Node
 from flowray.proto.messages import graph_pb2, types_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.ops.op_registry import REQUIRED, OpDef
@@ -24,9 +25,7 @@ from flowray.proto.types.dtypes import type_name
 GRAPH_DEF_VERSION: Final = 2474
 """What this master can consume: everything that TensorFlow up to 2.21 writes."""
 
-_MAX_LIST = 1 << 20  # arguments in a list; an attribute must not make us allocate without limit
 _NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
-_INPUT_NAME = re.compile(r"(\^)?([A-Za-z0-9.][A-Za-z0-9_.\\/>-]*)(?::(0|[1-9][0-9]{0,8}))?")
 
 
 def validate(graph_def: graph_pb2.GraphDef, base: Graph | None = None) -> Graph:
@@ -119,30 +118,20 @@ def _check_name(name: str, base: Graph, added: dict[str, Node]) -> None:
 
 
 def _node(definition: graph_pb2.NodeDef) -> Node:
-    name = definition.name
-    try:
-        op = op_registry.lookup(definition.op)
-        attrs = op.attr_values(definition)
-    except errors.NotFoundError as error:
-        raise errors.not_found(error.message, node=name) from None
-    except errors.OpError as error:
-        raise errors.from_code(error.error_code, errors.with_node(error.message, name)) from None
-    except (TypeError, ValueError) as error:  # a dtype or shape that is none
-        raise errors.invalid_argument(str(error), node=name) from None
-    inputs, control_inputs = _parse_inputs(definition)
-    _check_list_sizes(op, attrs, name)
-    input_types = tuple(op.input_types(attrs))
-    if len(input_types) != len(inputs):
-        expected = ", ".join(type_name(t) for t in input_types[:50])
-        raise errors.invalid_argument(
-            f"NodeDef expected inputs '{expected}' do not match {len(inputs)} inputs specified; "
-            f"Op<name={op.name}>; NodeDef: {{{{node {name}}}}}",
-            node=name,
-        )
-    return Node(
-        _completed(definition, op), op, inputs, control_inputs, input_types,
-        tuple(op.output_types(attrs)),
-    )  # fmt: skip
+    """The node, its definition with all attributes of the op.
+
+    Values of constants are checked but not kept decoded: the master has no use for them, and they
+    would take their memory a second time.
+    """
+    node = Node.from_def(definition)
+    for name in (*(tensor.node for tensor in node.inputs), *node.control_inputs):
+        if name.startswith("_"):  # a name of flowray's own passes
+            control = "^" if name in node.control_inputs else ""
+            raise errors.invalid_argument(
+                f"Illegal op input name '{control}{name}'", node=definition.name
+            )
+    attrs = {k: v for k, v in node.attrs.items() if node.op.attrs[k].kind != "tensor"}
+    return replace(node, definition=_completed(definition, node.op), attrs=attrs)
 
 
 def _completed(definition: graph_pb2.NodeDef, op: OpDef) -> graph_pb2.NodeDef:
@@ -159,38 +148,6 @@ def _default(op_name: str, name: str) -> graph_pb2.AttrValue:
     definition = op_registry.lookup(op_name).attrs[name]
     assert definition.default is not REQUIRED
     return to_attr_value(definition.default, definition.kind)
-
-
-def _parse_inputs(
-    definition: graph_pb2.NodeDef,
-) -> tuple[tuple[TensorId, ...], tuple[str, ...]]:
-    inputs: list[TensorId] = []
-    control_inputs: dict[str, None] = {}
-    for text in definition.input:
-        match = _INPUT_NAME.fullmatch(text)
-        if match is None or (match[1] and match[3]):
-            raise errors.invalid_argument(f"Illegal op input name '{text}'", node=definition.name)
-        if match[1]:
-            control_inputs[match[2]] = None
-        elif control_inputs:
-            raise errors.invalid_argument(
-                f"Node '{definition.name}': Control dependencies must come after regular "
-                "dependencies",
-                node=definition.name,
-            )
-        else:
-            inputs.append(TensorId(match[2], int(match[3] or 0)))
-    return tuple(inputs), tuple(control_inputs)
-
-
-def _check_list_sizes(op: OpDef, attrs: dict[str, Any], name: str) -> None:
-    for argument in (*op.inputs, *op.outputs):
-        if argument.number_attr is not None and attrs[argument.number_attr] > _MAX_LIST:
-            raise errors.invalid_argument(
-                f"Value for attr '{argument.number_attr}' of {attrs[argument.number_attr]} is "
-                f"above the maximum {_MAX_LIST}; Op<name={op.name}>",
-                node=name,
-            )
 
 
 def _check_edges(node: Node, base: Graph, added: dict[str, Node]) -> None:
@@ -232,7 +189,4 @@ def _with_back_inputs(node: Node, added: dict[str, Node]) -> Node:
         for t in node.inputs
         if t.node in added and added[t.node].op.name in ("NextIteration", "RefNextIteration")
     )
-    return Node(
-        node.definition, node.op, node.inputs, node.control_inputs, node.input_types,
-        node.output_types, back,
-    ) if back else node  # fmt: skip
+    return replace(node, back_inputs=back) if back else node
