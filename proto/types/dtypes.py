@@ -3,14 +3,16 @@
 The enum values are those of TensorFlow's ``DataType`` (a reference type is its base type + 100).
 Op signatures use the frozensets at the end (``FLOATING``, ``NUMERIC``, ...); none holds a
 reference type.
+
+numpy itself has no bfloat16; ``ml_dtypes`` has, but importing it takes longer than importing all of
+flowray's client. So it is loaded when a program first asks for the numpy type of ``bfloat16``.
 """
 
 from __future__ import annotations
 
 import builtins
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import ml_dtypes
 import numpy as np
 
 _REF_OFFSET: Final = 100
@@ -44,6 +46,15 @@ class DType:
             raise TypeError(f"type_enum is not a valid types_pb2.DataType: {type_enum!r}")
         for slot in DType.__slots__:
             object.__setattr__(self, slot, getattr(known, slot))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Loads the numpy type of bfloat16, the only type whose fields may still be unset."""
+            if name not in ("_numpy", "np_dtype"):
+                raise AttributeError(f"'DType' object has no attribute {name!r}")
+            _load_bfloat16()
+            return object.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"DType is immutable: cannot set {name!r}")
@@ -217,23 +228,25 @@ BY_NAME: Final[dict[str, DType]] = {}
 """Every type by its names: the canonical ones, references, and half, float and double."""
 
 
-def _define(enum: builtins.int, name: str, numpy: Any) -> DType:
-    """Creates the type and its reference type."""
+def _define(enum: builtins.int, name: str, numpy: Any = None) -> DType:
+    """Creates the type and its reference type; without ``numpy``, their numpy type is set later."""
     base, ref = DType.__new__(DType), DType.__new__(DType)
-    np_dtype = None if name in ("resource", "variant") else np.dtype(numpy)
     for dtype, own_enum, own_name in ((base, enum, name), (ref, enum + _REF_OFFSET, f"{name}_ref")):
-        fields = {
-            "_enum": own_enum,
-            "_name": own_name,
-            "_base": base,
-            "_ref": ref,
-            "_numpy": numpy,
-            "np_dtype": np_dtype,
-        }
+        fields = {"_enum": own_enum, "_name": own_name, "_base": base, "_ref": ref}
         for key, value in fields.items():
             object.__setattr__(dtype, key, value)
         BY_ENUM[own_enum] = BY_NAME[own_name] = dtype
+    if numpy is not None:
+        _set_numpy(base, numpy)
     return base
+
+
+def _set_numpy(base: DType, numpy: Any) -> None:
+    """Sets the numpy type of ``base`` and of its reference type."""
+    np_dtype = None if base.name in ("resource", "variant") else np.dtype(numpy)
+    for dtype in (base, base._ref):
+        object.__setattr__(dtype, "_numpy", numpy)
+        object.__setattr__(dtype, "np_dtype", np_dtype)
 
 
 float32: Final = _define(1, "float32", np.float32)
@@ -249,7 +262,7 @@ bool: Final = _define(10, "bool", np.bool_)
 qint8: Final = _define(11, "qint8", np.dtype([("qint8", np.int8)]))
 quint8: Final = _define(12, "quint8", np.dtype([("quint8", np.uint8)]))
 qint32: Final = _define(13, "qint32", np.dtype([("qint32", np.int32)]))
-bfloat16: Final = _define(14, "bfloat16", ml_dtypes.bfloat16)
+bfloat16: Final = _define(14, "bfloat16")
 qint16: Final = _define(15, "qint16", np.dtype([("qint16", np.int16)]))
 quint16: Final = _define(16, "quint16", np.dtype([("quint16", np.uint16)]))
 uint16: Final = _define(17, "uint16", np.uint16)
@@ -328,11 +341,25 @@ _BY_OTHER: Final[dict[Any, DType]] = {
     np.bytes_: string,
 }
 _BY_NUMPY: Final[dict[np.dtype[Any], DType]] = {}
-for _dtype in ALL:
-    if _dtype.np_dtype is not None:
-        _BY_NUMPY[_dtype.np_dtype] = _dtype
-        if _dtype not in QUANTIZED:
-            _BY_OTHER[_dtype.as_numpy_dtype] = _dtype
+
+
+def _index_numpy(dtype: DType) -> None:
+    """Lets ``as_dtype`` find the type by its numpy type."""
+    if dtype.np_dtype is not None:
+        _BY_NUMPY[dtype.np_dtype] = dtype
+        if dtype not in QUANTIZED:
+            _BY_OTHER[dtype.as_numpy_dtype] = dtype
+
+
+for _dtype in ALL - {bfloat16}:
+    _index_numpy(_dtype)
+
+
+def _load_bfloat16() -> None:
+    import ml_dtypes  # noqa: PLC0415 - slow, and few programs use bfloat16
+
+    _set_numpy(bfloat16, ml_dtypes.bfloat16)
+    _index_numpy(bfloat16)
 
 
 def as_dtype(type_value: Any) -> DType:
@@ -362,6 +389,10 @@ def as_dtype(type_value: Any) -> DType:
             return found
         if dtype.kind in "SU":
             return string
+        if dtype.name == "bfloat16":
+            # Somebody else has loaded ml_dtypes.
+            _load_bfloat16()
+            return bfloat16
     elif isinstance(dtype, str) or (is_type and issubclass(dtype, np.generic)):
         try:
             return as_dtype(np.dtype(dtype))

@@ -40,16 +40,14 @@ _STRING, _RESOURCE, _VARIANT = (
     dtypes.resource.as_datatype_enum,
     dtypes.variant.as_datatype_enum,
 )
-_ENUM_OF = {
-    dtype.np_dtype: dtype.as_datatype_enum
-    for dtype in dtypes.ALL
-    if dtype.np_dtype is not None and dtype is not dtypes.string
-}
-_NUMPY_OF = {
-    dtype.as_datatype_enum: (dtype.np_dtype, dtype.np_dtype.itemsize)
-    for dtype in dtypes.ALL
-    if dtype.np_dtype is not None and dtype is not dtypes.string
-}
+# The types of the quick way. bfloat16 is not among them: asking for its numpy type loads ml_dtypes.
+_QUICK = [
+    (dtype.as_datatype_enum, dtype.np_dtype)
+    for dtype in dtypes.ALL - {dtypes.bfloat16, dtypes.string}
+    if dtype.np_dtype is not None
+]
+_ENUM_OF = {np_dtype: enum for enum, np_dtype in _QUICK}
+_NUMPY_OF = {enum: (np_dtype, np_dtype.itemsize) for enum, np_dtype in _QUICK}
 _SCALAR = TensorShapeProto()
 
 
@@ -136,12 +134,14 @@ def _decode_other(proto: TensorProto, enum: int, shape: tuple[int, ...], content
     try:
         if dtype.as_datatype_enum in (_STRING, _RESOURCE, _VARIANT):
             return _objects(proto, dtype, shape, count, content)
-        np_dtype, itemsize = _NUMPY_OF[dtype.as_datatype_enum]
+        np_dtype = dtype.np_dtype
+        assert np_dtype is not None
         if content:
-            if len(content) != count * itemsize:
+            needed = count * np_dtype.itemsize
+            if len(content) != needed:
                 raise errors.invalid_argument(
                     f"Invalid TensorProto: tensor_content has {len(content)} bytes, but dtype "
-                    f"{dtype.name} and shape {format_shape(shape)} need {count * itemsize}"
+                    f"{dtype.name} and shape {format_shape(shape)} need {needed}"
                 )
             return np.ndarray(shape, np_dtype, content)
         values = _typed_values(proto, dtype)
@@ -194,7 +194,7 @@ def _prepare(array: Array, dtype: DType | None) -> tuple[Array, int]:
     if wanted.names is not None and np_dtype == wanted[0]:
         return np.ascontiguousarray(array).view(wanted).reshape(array.shape), enum
     if np_dtype.newbyteorder("=") == wanted or np.can_cast(np_dtype, wanted, "same_kind"):
-        return array.astype(wanted), enum
+        return array.astype(wanted, copy=False), enum
     raise errors.invalid_argument(f"An array of {np_dtype} cannot become a tensor of {dtype.name}")
 
 

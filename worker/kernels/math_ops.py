@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import ml_dtypes
 import numpy as np
 
 from flowray.proto import errors
@@ -24,7 +23,7 @@ from flowray.worker.kernels.support.elementwise import (
     is_integer,
     unary,
 )
-from flowray.worker.kernels.support.precision import HALVES, widened
+from flowray.worker.kernels.support.precision import is_half, widened
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -446,6 +445,8 @@ def _drop_low_bits(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
 
 
 def _mantissa_bits(dtype: np.dtype[Any]) -> int:
+    import ml_dtypes  # slow, and most programs never get here
+
     return int(ml_dtypes.finfo(dtype).nmant)  # type: ignore[no-untyped-call]
 
 
@@ -487,7 +488,7 @@ def _cross(xp: Any, a: Any, b: Any) -> Any:
 
 def _product(xp: Any, a: Any, b: Any) -> Any:
     """``matmul`` with the operands' own dtype; halves accumulate in float32."""
-    if xp is np and a.dtype in HALVES:
+    if xp is np and is_half(a.dtype):
         return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
     return xp.matmul(a, b)
 

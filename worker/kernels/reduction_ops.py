@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from flowray.proto import errors
@@ -15,7 +14,7 @@ from flowray.worker.execution.checks import check
 from flowray.worker.kernel_registry import add_kernel, kernel
 from flowray.worker.kernels.support.axes import reduced
 from flowray.worker.kernels.support.elementwise import in_float32, is_complex, is_integer
-from flowray.worker.kernels.support.precision import HALVES, widened
+from flowray.worker.kernels.support.precision import is_half, widened
 
 # Reductions --------------------------------------------------------------------------------------
 
@@ -50,7 +49,7 @@ def _sum(xp: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
     """The sum in the dtype of ``x`` (numpy's own widens small integers)."""
     if xp is not np:
         return _accumulated(xp, xp.sum, x, axes, keep)
-    if x.dtype in HALVES:
+    if is_half(x.dtype):
         return np.add.reduce(x, axes, np.float32, None, keep).astype(x.dtype)
     return np.add.reduce(x, axes, x.dtype, None, keep)
 
@@ -192,6 +191,8 @@ _AT = {"Sum": "add", "Prod": "multiply", "Max": "max", "Min": "min"}
 
 
 def _float_info(dtype: np.dtype[Any]) -> Any:
+    import ml_dtypes  # slow, and most programs never get here
+
     return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from flowray.proto import errors
 from flowray.proto.types.shapes import format_shape
 from flowray.worker.kernel_registry import kernel
-from flowray.worker.kernels.support.precision import HALVES, widened
+from flowray.worker.kernels.support.precision import is_half, widened
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +31,7 @@ def in_float32(function: F) -> F:
 
     @functools.wraps(function)
     def compute(xp: Any, x: Any, *others: Any, **attrs: Any) -> Any:
-        if x.dtype not in HALVES:
+        if not is_half(x.dtype):
             return function(xp, x, *others, **attrs)
         wide = [widened(v) if v.dtype == x.dtype else v for v in (x, *others)]
         return function(xp, *wide, **attrs).astype(x.dtype)

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from flowray.proto.types import dtypes
 
-HALVES = (np.dtype(np.float16), np.dtype(dtypes.bfloat16.as_numpy_dtype))
-"""The dtypes whose longer computations are done in float32, as TensorFlow does."""
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Returns True for float16 and bfloat16, whose longer computations are done in float32.
+
+    numpy's dtypes are told apart by their characters, so that no bfloat16 has to be loaded.
+    """
+    return dtype.itemsize == 2 and dtype.char in "eE"
 
 
 def widened(array: Any) -> Any:
     """A float16 or bfloat16 array as float32; any other array as it is."""
-    return array.astype(np.float32) if array.dtype in HALVES else array
+    return array.astype(np.float32) if is_half(array.dtype) else array
