@@ -121,8 +121,8 @@ def make_plan(
             blocks=part.blocks,
             keeps=part.keeps,
             state_scope=state_scope,
-            given=part.given,
-            guarded=part.guarded,
+            input_conditions=part.input_conditions,
+            node_conditions=part.node_conditions,
         )
         for i, part in enumerate(cuts)
     )

@@ -263,6 +263,11 @@ def with_node(message: str, node: str | None) -> str:
     return message if f"[[{tag}" in message else f"{message}\n\t [[{tag}]]"
 
 
+def at_node(error: OpError, node: str) -> OpError:
+    """``error`` with the tag of ``node`` at its end, where TensorFlow's clients look for it."""
+    return from_code(error.error_code, with_node(error.message, node))
+
+
 def cancelled(message: str, *, node: str | None = None) -> CancelledError:
     """A CancelledError, tagged with ``node``."""
     return CancelledError(None, None, with_node(message, node))

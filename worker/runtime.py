@@ -28,14 +28,14 @@ from flowray.worker.execution.interpreter import (
     CompileMode,
     Interpreter,
     as_host_value,
-    hold,
-    running,
 )
-from flowray.worker.execution.xla_segment import Compiled, Segment, compiler
+from flowray.worker.execution.xla_segment import Compiled, XlaSegmentRunner, compiler
 from flowray.worker.memory import keep_freed_memory
 from flowray.worker.program import loader as programs
-from flowray.worker.program.instruction import Unit
+from flowray.worker.program.executor import running
+from flowray.worker.program.instruction import hold
 from flowray.worker.program.loader import Program
+from flowray.worker.program.segment import Segment, XlaSegment
 from flowray.worker.state.step_resources import StepResource
 from flowray.worker.state.store import Resource, StateStore
 
@@ -67,7 +67,7 @@ class RuntimeOptions:
 @dataclass
 class _LoadedStage:
     program: Program | None
-    segments: list[tuple[Unit, Segment | None]] = field(default_factory=list)
+    segments: list[tuple[Segment, XlaSegmentRunner | None]] = field(default_factory=list)
     select: bool = True
     hosted: frozenset[str] = frozenset()
     error: errors.OpError | None = None
@@ -134,8 +134,13 @@ class Runtime:
             loaded = _LoadedStage(
                 program,
                 [
-                    (unit, Segment(unit, program.base, self.state) if unit.compilable else None)
-                    for unit in program.units
+                    (
+                        segment,
+                        XlaSegmentRunner(segment, program.base, self.state)
+                        if isinstance(segment, XlaSegment)
+                        else None,
+                    )
+                    for segment in program.segments
                 ],
                 select,
                 hosted,
@@ -144,12 +149,12 @@ class Runtime:
 
     def _load_otherwise(self, loaded: _LoadedStage) -> None:
         """Loads a stage again if that lets more of it be compiled."""
-        segments = [segment for _, segment in loaded.segments if segment is not None]
+        runners = [runner for _, runner in loaded.segments if runner is not None]
         assert loaded.program is not None
-        if any(segment.needs_cuts for segment in segments) and loaded.select:
+        if any(runner.needs_cuts for runner in runners) and loaded.select:
             self._load(loaded.program.stage, select=False, hosted=loaded.hosted)
             return
-        refused = loaded.hosted.union(s.refused for s in segments if s.refused)
+        refused = loaded.hosted.union(r.refused for r in runners if r.refused)
         if len(refused) > len(loaded.hosted):
             self._load(loaded.program.stage, select=loaded.select, hosted=refused)
 
@@ -218,15 +223,15 @@ class Runtime:
         interpreter = Interpreter(step, recorder, self.options.compile)
         try:
             with np.errstate(all="ignore"), running(interpreter):
-                for unit, segment in loaded.segments:
-                    self._run_unit(unit, segment, slots, interpreter)
+                for segment, runner in loaded.segments:
+                    self._run_segment(segment, runner, slots, interpreter)
         finally:
             self._end(step_id, step)
-        if any(program.output_guards):
-            for slot, guards in zip(program.outputs, program.output_guards, strict=True):
-                if not hold(guards, slots):
+        if any(program.output_conditions):
+            for slot, conditions in zip(program.outputs, program.output_conditions, strict=True):
+                if not hold(conditions, slots):
                     slots[slot] = DEAD
-        if any(segment is not None and not segment.compilable for _, segment in loaded.segments):
+        if any(runner is not None and not runner.compilable for _, runner in loaded.segments):
             self._load_otherwise(loaded)
         outputs = [
             self._handle(slots[slot], step_id) if as_handle else _leave(slots[slot])
@@ -248,47 +253,51 @@ class Runtime:
             if step.running == 0:
                 self._steps.pop(step_id, None)
 
-    def _run_unit(
-        self, unit: Unit, segment: Segment | None, slots: list[Any], interpreter: Interpreter
+    def _run_segment(
+        self,
+        segment: Segment,
+        runner: XlaSegmentRunner | None,
+        slots: list[Any],
+        interpreter: Interpreter,
     ) -> None:
         interpreter.cancellation.check()
-        if unit.guards and not hold(unit.guards, slots):
-            for instruction in unit.instructions:
+        if segment.conditions and not hold(segment.conditions, slots):
+            for instruction in segment.instructions:
                 for slot in instruction.outputs:
                     slots[slot] = DEAD
             return
-        if interpreter.recorder is None and segment is not None and segment.compilable:
-            compiled = self._program_for(segment, slots)
+        if interpreter.recorder is None and runner is not None and runner.compilable:
+            compiled = self._program_for(runner, slots)
             if compiled is not None:
                 try:
-                    segment.execute(compiled, slots)
+                    runner.execute(compiled, slots)
                 except RunAgainError:
-                    segment.forget(segment.key(slots))
+                    runner.forget(runner.key(slots))
                 else:
                     return
-        for slot in unit.inputs:
+        for slot in segment.inputs:
             slots[slot] = as_host_value(slots[slot])
         start = time.perf_counter()
-        interpreter.run(unit.instructions, slots)
-        if segment is not None:
-            segment.runs += 1
+        interpreter.run(segment.instructions, slots)
+        if runner is not None:
+            runner.runs += 1
             took = time.perf_counter() - start
-            segment.interpreted_seconds = min(took, segment.interpreted_seconds)
+            runner.interpreted_seconds = min(took, runner.interpreted_seconds)
 
-    def _program_for(self, segment: Segment, slots: list[Any]) -> Compiled | None:
+    def _program_for(self, runner: XlaSegmentRunner, slots: list[Any]) -> Compiled | None:
         """The compiled program to use now, if any; starts a compilation where one is due."""
         mode = self.options.compile
-        if mode == "never" or (segment.masked and segment.has_dead_input(slots)):
+        if mode == "never" or (runner.masked and runner.has_dead_input(slots)):
             return None
         if mode == "eager":
-            return segment.compile_now(segment.key(slots), slots)
-        if not _is_worth_compiling(segment):
+            return runner.compile_now(runner.key(slots), slots)
+        if not _is_worth_compiling(runner):
             return None
-        key = segment.key(slots)
-        compiled = segment.program(key)
+        key = runner.key(slots)
+        compiled = runner.program(key)
         if compiled is None:
-            segment.compile_in_background(key, slots, compiler())
-            compiled = segment.await_program(key)
+            runner.compile_in_background(key, slots, compiler())
+            compiled = runner.await_program(key)
         return compiled
 
     # Resource handles -----------------------------------------------------------------------
@@ -342,8 +351,8 @@ def _leave(value: Any) -> Any:
     return array if array.flags.writeable and array.flags.owndata else np.array(array)
 
 
-def _is_worth_compiling(segment: Segment) -> bool:
+def _is_worth_compiling(runner: XlaSegmentRunner) -> bool:
     """Whether to compile, by what interpreting took at best. One-shot work (initializers) never is."""  # noqa: E501
-    if segment.runs == 1:
-        return segment.interpreted_seconds > _EXPENSIVE_SECONDS
-    return segment.runs > 1 and segment.interpreted_seconds > _CHEAP_SECONDS
+    if runner.runs == 1:
+        return runner.interpreted_seconds > _EXPENSIVE_SECONDS
+    return runner.runs > 1 and runner.interpreted_seconds > _CHEAP_SECONDS

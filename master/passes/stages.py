@@ -15,7 +15,7 @@ from graphlib import TopologicalSorter
 
 from flowray.master.passes.graph import Graph, add_node, topological
 from flowray.proto.graph import device_names, functions
-from flowray.proto.graph.deadness import NONE, ConditionAnalysis, Conditions
+from flowray.proto.graph.deadness import NONE, Conditions, DeadnessAnalysis
 from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
@@ -36,8 +36,8 @@ class StageGraph:
     keeps: bool = False
     after: tuple[int, ...] = ()
     """The stages that must be done before, by data or control."""
-    given: Mapping[str, Conditions] = field(default_factory=dict)
-    guarded: Mapping[str, Conditions] = field(default_factory=dict)
+    input_conditions: Mapping[str, Conditions] = field(default_factory=dict)
+    node_conditions: Mapping[str, Conditions] = field(default_factory=dict)
 
 
 def cut(
@@ -76,9 +76,9 @@ class _Cutter:
         self._before = {name: self._predecessors(node) for name, node in graph.nodes.items()}
         self._conditions = self._analyze()
 
-    def _analyze(self) -> ConditionAnalysis:
-        """Under which conditions each tensor is alive."""
-        analysis = ConditionAnalysis({str(tensor): NONE for tensor in self._feeds})
+    def _analyze(self) -> DeadnessAnalysis:
+        """Finds the conditions under which each tensor is live."""
+        analysis = DeadnessAnalysis({str(tensor): NONE for tensor in self._feeds})
         for name, node in self._nodes.items():
             copies = not any(
                 t.node in self._nodes and self._nodes[t.node].output_types[t.index]._is_ref_dtype
@@ -185,8 +185,8 @@ class _Cutter:
                 if tensor not in self._feeds and not self._is_local(tensor, name, stage_of):
                     (references if node.reads_reference(position) else values)[tensor] = None
         decided = [self._decided_elsewhere(group, stage_of) for group in groups]
-        for i, (given, guarded) in enumerate(decided):
-            for tensor in _predicates(given, guarded):
+        for i, conditions in enumerate(decided):
+            for tensor in _predicates(*conditions):
                 if tensor not in self._feeds and stage_of.get(tensor.node, i) != i:
                     values[tensor] = None
         result = []
@@ -257,16 +257,16 @@ class _Cutter:
     def _decided_elsewhere(
         self, group: Sequence[str], stage_of: Mapping[str, int]
     ) -> tuple[dict[str, Conditions], dict[str, Conditions]]:
-        """What a stage must be told: the conditions of its inputs, and those that control edges
-        from other stages put on its nodes."""
-        given: dict[str, Conditions] = {}
-        guarded: dict[str, Conditions] = {}
+        """Returns a stage's ``input_conditions`` and ``node_conditions``: those of its inputs, and
+        those that control edges from other stages put on its nodes."""
+        input_conditions: dict[str, Conditions] = {}
+        node_conditions: dict[str, Conditions] = {}
         for name in group:
             node = self._nodes[name]
             for tensor in node.inputs:
                 conditions = self._conditions.of_tensor(str(tensor))
                 if conditions and not self._is_local(tensor, name, stage_of):
-                    given[str(tensor)] = conditions
+                    input_conditions[str(tensor)] = conditions
             waits = NONE.union(
                 *(
                     self._conditions.of_node(control)
@@ -275,8 +275,8 @@ class _Cutter:
                 )
             )
             if waits:
-                guarded[name] = waits
-        return given, guarded
+                node_conditions[name] = waits
+        return input_conditions, node_conditions
 
     def _is_made_resource(self, tensor: TensorId) -> bool:
         """Whether it may be a resource that lives as long as the step; these have inputs."""

@@ -1,10 +1,31 @@
-"""Which tensors of a graph are there only under a condition, and are dead otherwise.
+"""Deadness analysis: the conditions under which each tensor of a graph is live.
 
-In TensorFlow 1's control flow, ``Switch(data, pred)`` gives its data at output 1 if ``pred`` is
-true and at output 0 otherwise; the other output is dead. What has a dead input does not run, and
-its outputs are dead; ``Merge`` passes on the input that is not. So a tensor is alive if every
-condition holds that it, or anything it was made from, has collected since the last Merge.
-"""
+TensorFlow 1 writes a condition with Switch and Merge. ``Switch(data, pred)`` gives its data at
+output 1 if ``pred`` is true and at output 0 otherwise; the other output is dead. A node with a dead
+input does not run, and its outputs are dead. A Merge runs if one of its inputs is live, and passes
+that one on.
+
+The analysis computes for each node the conjunction of conditions under which it runs, in one pass
+in topological order (loops are functions by then, so the graph has no cycle):
+
+=================  ============================================================================
+a node             the union of the conditions of its inputs and of the nodes that it waits for
+output b of a      the conditions of the Switch, and ``pred`` (b = 1) or ``not pred`` (b = 0)
+Switch
+a Merge            the intersection of the conditions of its inputs, and the union of those of
+                   the nodes that it waits for
+a ControlTrigger   none: it runs whatever is dead
+=================  ============================================================================
+
+The intersection is an approximation. It is exact for a Merge of the two outputs of a Switch, which
+is what ``tf.cond`` and ``tf.case`` build: ``{a, p}`` and ``{a, not p}`` give ``{a}``. A Merge of
+branches of different predicates gets fewer conditions than it has, so that a tensor that is live
+under "p or q" counts as always live; the Merge itself gives DEAD if it has no live input.
+
+A predicate is named by the tensor that computes it: ``root`` follows the Identities that ``tf.cond``
+puts in between, so that two conditions on one value are found to be the same or to exclude each
+other.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -37,16 +58,25 @@ class Condition(NamedTuple):
     predicate: str
     value: bool
 
+    def __str__(self) -> str:
+        return self.predicate if self.value else f"not {self.predicate}"
+
 
 Conditions = frozenset[Condition]
+"""All of them hold."""
 NONE: Final[Conditions] = frozenset()
 
 
-@dataclass(slots=True)
-class ConditionAnalysis:
-    """The conditions of the tensors of a graph; nodes are added in topological order."""
+def describe(conditions: Conditions) -> str:
+    """The conditions as text: ``p:0 and not q:0``; ``always`` without any."""
+    return " and ".join(map(str, sorted(conditions))) or "always"
 
-    given: Mapping[str, Conditions] = field(default_factory=dict)
+
+@dataclass(slots=True)
+class DeadnessAnalysis:
+    """The conditions of the nodes and tensors of a graph; nodes are added in topological order."""
+
+    input_conditions: Mapping[str, Conditions] = field(default_factory=dict)
     """Those of tensors whose value a run brings, whatever nodes there are."""
     _nodes: dict[str, Conditions] = field(default_factory=dict)
     _tensors: dict[str, Conditions] = field(default_factory=dict)
@@ -61,7 +91,7 @@ class ConditionAnalysis:
         more: Conditions = NONE,
         copies: bool = True,
     ) -> Conditions:
-        """Adds a node; gives the conditions under which it runs.
+        """Adds a node; returns the conditions under which it runs.
 
         Args:
             inputs: its data inputs, named ``node:index``.
@@ -88,18 +118,22 @@ class ConditionAnalysis:
         return conditions
 
     def of_node(self, name: str) -> Conditions:
-        """Under which conditions the node runs."""
+        """Returns the conditions under which the node runs."""
         return self._nodes.get(name, NONE)
 
     def of_tensor(self, name: str) -> Conditions:
-        """Under which conditions the tensor is alive."""
-        for known in (self.given, self._tensors):
+        """Returns the conditions under which the tensor is live."""
+        for known in (self.input_conditions, self._tensors):
             if name in known:
                 return known[name]
         return self._nodes.get(TensorId.parse(name).node, NONE)
 
     def root(self, tensor: str) -> str:
-        """The tensor that ``tensor`` is a copy of."""
-        while tensor in self._same and tensor not in self.given:
+        """Returns the tensor that ``tensor`` is a copy of."""
+        while tensor in self._same and tensor not in self.input_conditions:
             tensor = self._same[tensor]
         return tensor
+
+    def __str__(self) -> str:
+        """One line per node: ``name: conditions``."""
+        return "\n".join(f"{name}: {describe(found)}" for name, found in self._nodes.items())

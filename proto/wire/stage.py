@@ -40,8 +40,9 @@ class Stage:
     state_scope: str = ""
     """Where its named state lives: "" is shared by all sessions of the task; the session's handle
     with ConfigProto.isolate_session_state."""
-    given: Mapping[str, Conditions] = field(default_factory=dict)
-    """Of inputs that may come dead: the conditions under which they do not."""
-    guarded: Mapping[str, Conditions] = field(default_factory=dict)
+    input_conditions: Mapping[str, Conditions] = field(default_factory=dict)
+    """Of inputs that may come dead: the conditions under which they are live."""
+    node_conditions: Mapping[str, Conditions] = field(default_factory=dict)
     """Of nodes that wait for nodes of other stages: the conditions that they get from these.
-    Every predicate of ``given`` and ``guarded`` is an input or a tensor of the stage."""
+    Every predicate of ``input_conditions`` and ``node_conditions`` is an input or a tensor of the
+    stage."""

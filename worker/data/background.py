@@ -22,10 +22,9 @@ from flowray.worker.execution.interpreter import (
     Cancellation,
     CompileMode,
     Interpreter,
-    current,
     current_cancellation,
-    running,
 )
+from flowray.worker.program.executor import current, running
 
 Make = Callable[[Sequence[Element]], Sequence[Made]]
 """Makes something of each of some elements."""

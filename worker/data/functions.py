@@ -19,8 +19,8 @@ from flowray.worker.data.columns import Answer
 from flowray.worker.data.dataset import Element
 from flowray.worker.data.gil import held_part
 from flowray.worker.data.pieces import CHEAP_SECONDS, Piece, pieces_of
-from flowray.worker.execution import interpreter
 from flowray.worker.execution.interpreter import Interpreter
+from flowray.worker.program.executor import Executor, current
 from flowray.worker.program.function import Function
 
 _CALLS_TO_JUDGE: Final = 16
@@ -47,7 +47,7 @@ class ElementCaller:
         self._quickest = math.inf
 
     def __call__(self, *components: Any) -> Sequence[Any]:
-        how = interpreter.current()
+        how = current()
         begin = time.perf_counter()
         if self._may_compile(how):
             assert isinstance(how, Interpreter)
@@ -64,7 +64,7 @@ class ElementCaller:
         Of several elements every instruction may see all before the next instruction sees any, so
         the function must have no effects then.
         """
-        how = interpreter.current()
+        how = current()
         if len(elements) == 1 or not isinstance(how, Interpreter) or self._may_compile(how):
             return [self._answer(element) for element in elements]
         begin = time.perf_counter()
@@ -101,7 +101,7 @@ class ElementCaller:
             piece.run(how, slots)
         return [np.asarray(slots[slot]) for slot in program.outputs]
 
-    def _may_compile(self, how: interpreter.Executor) -> bool:
+    def _may_compile(self, how: Executor | None) -> bool:
         if not isinstance(how, Interpreter) or how.compile == "never" or how.recorder is not None:
             return False
         if how.compile == "eager":
@@ -163,7 +163,7 @@ class SharedCaller(ElementCaller):
 
     def _decide(self, element: Element) -> None:
         """Who does it; asked again later, since kernels get quicker, too (``kernels/loops.py``)."""
-        how = interpreter.current()
+        how = current()
         if self._shared is None and isinstance(how, Interpreter) and how.compile == "background":
             self._shared = process_pool.shared(self._function, self._captures)
         if self._shared is None or self._quickest < _HELPED_SECONDS:

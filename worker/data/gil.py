@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from flowray.proto import errors
-from flowray.worker.execution.interpreter import Interpreter, current_cancellation, running
+from flowray.worker.execution.interpreter import Interpreter, current_cancellation
+from flowray.worker.program.executor import running
 
 if TYPE_CHECKING:
     from flowray.worker.program.instruction import Instruction

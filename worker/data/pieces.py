@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowray.worker.execution.checks import RunAgainError
 from flowray.worker.execution.interpreter import Interpreter, as_host_value
+from flowray.worker.program.segment import XlaSegment
 from flowray.worker.state.store import StateStore
 
 if TYPE_CHECKING:
-    from flowray.worker.execution.xla_segment import Compiled, Key, Segment
-    from flowray.worker.program.instruction import Unit
+    from flowray.worker.execution.xla_segment import Compiled, Key, XlaSegmentRunner
     from flowray.worker.program.loader import Program
+    from flowray.worker.program.segment import Segment
 
 # What a call costs if it is quicker than that is mostly the calling; XLA would not help.
 CHEAP_SECONDS: Final = 150e-6
@@ -68,13 +69,13 @@ class _Race:
 
 
 class Piece:
-    """A unit of the function's body, and what of it is compiled."""
+    """A segment of the function's body, and what of it is compiled."""
 
-    __slots__ = ("_races", "_slow_runs", "_unit", "segment")
+    __slots__ = ("_races", "_segment", "_slow_runs", "runner")
 
-    def __init__(self, unit: Unit, segment: Segment | None) -> None:
-        self._unit = unit
-        self.segment = segment
+    def __init__(self, segment: Segment, runner: XlaSegmentRunner | None) -> None:
+        self._segment = segment
+        self.runner = runner
         self._races: dict[Key, _Race] = {}
         self._slow_runs = 0
 
@@ -84,47 +85,52 @@ class Piece:
         return any(race.is_on and not race.is_lost for race in self._races.values())
 
     def run(self, how: Interpreter, slots: list[Any]) -> None:
-        for slot in self._unit.inputs:
+        for slot in self._segment.inputs:
             slots[slot] = as_host_value(slots[slot])
-        segment = self.segment
-        if segment is None or not segment.compilable:
-            how.run(self._unit.instructions, slots)
+        runner = self.runner
+        if runner is None or not runner.compilable:
+            how.run(self._segment.instructions, slots)
             return
-        key = segment.key(slots)
+        key = runner.key(slots)
         if how.compile == "eager":
-            program = segment.compile_now(key, slots)
-            if program is None or not self._execute(program, segment, key, how, slots):
-                how.run(self._unit.instructions, slots)
+            program = runner.compile_now(key, slots)
+            if program is None or not self._execute(program, runner, key, how, slots):
+                how.run(self._segment.instructions, slots)
             return
         race = self._races.get(key)
-        program = None if race is None or race.is_lost else segment.program(key)
+        program = None if race is None or race.is_lost else runner.program(key)
         if race is not None and program is not None and race.takes_program():
             begin = time.perf_counter()
-            if self._execute(program, segment, key, how, slots):
+            if self._execute(program, runner, key, how, slots):
                 race.note(race.compiled, begin)
                 return
         begin = time.perf_counter()
-        how.run(self._unit.instructions, slots)
+        how.run(self._segment.instructions, slots)
         if race is not None and program is not None:
             race.note(race.interpreted, begin)
         elif time.perf_counter() - begin > CHEAP_SECONDS:
-            self._note_slow_run(key, slots, segment)
+            self._note_slow_run(key, slots, runner)
 
     def _execute(
-        self, program: Compiled, segment: Segment, key: Key, how: Interpreter, slots: list[Any]
+        self,
+        program: Compiled,
+        runner: XlaSegmentRunner,
+        key: Key,
+        how: Interpreter,
+        slots: list[Any],
     ) -> bool:
         """Runs the program; whether it came to its end."""
         how.cancellation.check()
         try:
-            segment.execute(program, slots)
+            runner.execute(program, slots)
         except RunAgainError:
-            segment.forget(key)
+            runner.forget(key)
             return False
-        for slot in self._unit.outputs:
+        for slot in self._segment.outputs:
             slots[slot] = as_host_value(slots[slot])
         return True
 
-    def _note_slow_run(self, key: Key, slots: list[Any], segment: Segment) -> None:
+    def _note_slow_run(self, key: Key, slots: list[Any], runner: XlaSegmentRunner) -> None:
         self._slow_runs += 1
         race = self._races.get(key)
         if race is None:
@@ -136,7 +142,7 @@ class Piece:
         enough = max(_CALLS_BEFORE_COMPILING, self._slow_runs // _MOST_PROGRAMS)
         if race.slow_runs == enough:
             race.is_on = True
-            segment.compile_in_background(key, slots, _segments().compiler())
+            runner.compile_in_background(key, slots, _segments().compiler())
 
 
 @functools.cache
@@ -148,21 +154,21 @@ def _segments() -> Any:
 
 
 def pieces_of(program: Program) -> Sequence[Piece]:
-    store = StateStore("")  # the units that are compiled here touch no state
-    make = _segments().Segment
+    store = StateStore("")  # the segments that are compiled here touch no state
+    make = _segments().XlaSegmentRunner
     return [
-        Piece(unit, make(unit, program.base, store) if _is_pure(unit) else None)
-        for unit in program.units
+        Piece(segment, make(segment, program.base, store) if _is_pure(segment) else None)
+        for segment in program.segments
     ]
 
 
-def _is_pure(unit: Unit) -> bool:
+def _is_pure(segment: Segment) -> bool:
     """Whether it may be compiled, and computes its outputs of its inputs and nothing else."""
     return (
-        unit.compilable
-        and not unit.guards
+        isinstance(segment, XlaSegment)
+        and not segment.conditions
         and not any(
             i.op.stateful or i.masks or i.choice or any(True for _ in i.own_resources())
-            for i in unit.instructions
+            for i in segment.instructions
         )
     )

@@ -16,9 +16,10 @@ from flowray.worker.data.batching import Spares
 from flowray.worker.data.columns import Answer, Columns, packed, unpacked
 from flowray.worker.data.functions import ElementCaller
 from flowray.worker.data.process_pool import Line, Shared
-from flowray.worker.execution.interpreter import Interpreter, running
+from flowray.worker.execution.interpreter import Interpreter
 from flowray.worker.memory import keep_freed_memory
 from flowray.worker.program import loader as programs
+from flowray.worker.program.executor import running
 from flowray.worker.program.function import Function
 from flowray.worker.state.store import StateStore
 

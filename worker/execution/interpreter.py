@@ -1,7 +1,6 @@
-"""How the instructions of a program run: one by one on numpy here, by tracing in ``segment.py``.
+"""The interpreter: runs the instructions of a program one by one, on numpy.
 
-A kernel whose attribute is a function (``function.py``) runs that function's instructions the way
-that it is itself run, so the way is kept per thread: ``current()``.
+(``xla_segment.py`` has the executor that runs them on tracers, to compile them.)
 """
 
 from __future__ import annotations
@@ -9,33 +8,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.graph.deadness import DEAD
+from flowray.worker.program.executor import current
+from flowray.worker.program.instruction import hold
 from flowray.worker.state.store import Resource
 
 if TYPE_CHECKING:
-    from flowray.worker.program.instruction import Guard, Instruction
+    from flowray.worker.program.instruction import Instruction
     from flowray.worker.program.loader import Program
 
 logger = logging.getLogger("flowray.worker")
 
 CompileMode = Literal["background", "eager", "never"]
-
-
-class Executor(Protocol):
-    """A way to run instructions."""
-
-    def slots(self, program: Program) -> list[Any]:
-        """The program's slots as they are before a run."""
-
-    def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
-        """Runs the instructions in order; OpError of the first that fails, with its node's tag."""
 
 
 class Recorder(Protocol):
@@ -144,7 +134,7 @@ class Interpreter:
         return failed
 
     def _run_one(self, instruction: Instruction, slots: Any) -> None:
-        if instruction.guards and not hold(instruction.guards, slots):
+        if instruction.conditions and not hold(instruction.conditions, slots):
             for slot in instruction.outputs:
                 slots[slot] = DEAD
             return
@@ -153,7 +143,7 @@ class Interpreter:
         try:
             instruction.run(slots)
         except errors.OpError as error:
-            raise at_node(error, instruction.node) from None
+            raise errors.at_node(error, instruction.node) from None
         except Exception as error:
             logger.exception("kernel of %s '%s' failed", instruction.op.name, instruction.node)
             raise errors.internal(
@@ -164,11 +154,6 @@ class Interpreter:
             recorder.add(instruction, slots, begin, time.time())
 
 
-def at_node(error: errors.OpError, node: str) -> errors.OpError:
-    """``error`` with the node's tag at its end, where TensorFlow's clients look for it."""
-    return errors.from_code(error.error_code, errors.with_node(error.message, node))
-
-
 def as_host_value(value: Any) -> Any:
     """What interpreted kernels take: a numpy array, a resource, or a dead value."""
     if value is DEAD or isinstance(value, np.ndarray | Resource | np.generic):
@@ -176,38 +161,7 @@ def as_host_value(value: Any) -> Any:
     return np.asarray(value)
 
 
-def hold(guards: Iterable[Guard], slots: Sequence[Any]) -> bool:
-    """Whether all of ``guards`` do. A dead predicate has no value."""
-    for slot, value in guards:
-        predicate = slots[slot]
-        if predicate is DEAD or bool(predicate) is not value:
-            return False
-    return True
-
-
-class _Current(threading.local):
-    executor: Executor | None = None
-
-
-_current = _Current()
-
-
-def current() -> Executor:
-    """How the calling thread runs instructions now; threads of a kernel's own interpret."""
-    return _current.executor or Interpreter()
-
-
 def current_cancellation() -> Cancellation:
-    """What ends the work of the calling thread; kernels that wait or loop look at it."""
-    executor = _current.executor
+    """Returns what cancels the work of the calling thread; kernels that wait or loop check it."""
+    executor = current()
     return executor.cancellation if isinstance(executor, Interpreter) else Cancellation()
-
-
-@contextmanager
-def running(executor: Executor) -> Iterator[None]:
-    """Makes ``executor`` the current one of this thread in the scope."""
-    outer, _current.executor = _current.executor, executor
-    try:
-        yield
-    finally:
-        _current.executor = outer

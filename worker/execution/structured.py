@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from flowray.worker.execution import checks, interpreter, xla
+from flowray.worker.execution import checks, xla
 from flowray.worker.execution.checks import CheckCollector, ErrorFunction, collecting
+from flowray.worker.program.executor import current
 from flowray.worker.program.function import Function
 from flowray.worker.state.store import Resource, Variable
 
@@ -47,13 +48,13 @@ class _Outcome:
 
 def _proxies() -> list[Variable]:
     """The variables of the trace that goes on."""
-    trace: Any = interpreter.current()
+    trace: Any = current()
     return list(trace.proxies.values())
 
 
 def _call(function: Function, arguments: Sequence[Any]) -> _Outcome:
     """Calls ``function`` and undoes what it did to the trace."""
-    trace: Any = interpreter.current()
+    trace: Any = current()
     jnp, outer = xla.numpy(), {key: variable._value for key, variable in trace.proxies.items()}
     try:
         with collecting(CheckCollector()) as collector:

@@ -15,9 +15,10 @@ import numpy as np
 from flowray.proto import errors
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import Shape, is_compatible, is_fully_defined
-from flowray.worker.execution import interpreter, xla
+from flowray.worker.execution import xla
 from flowray.worker.execution.checks import ErrorFunction, RunAgainError, check
 from flowray.worker.execution.structured import LazyState, NotCompilableError
+from flowray.worker.program.executor import current
 from flowray.worker.state.step_resources import (
     Done,
     StepResource,
@@ -57,7 +58,7 @@ T = TypeVar("T", bound=TracedResource)
 
 def adopt(resource: T) -> T:
     """Makes ``resource`` one of the trace that goes on."""
-    trace: Any = interpreter.current()
+    trace: Any = current()
     trace.proxies[id(resource)] = resource
     return resource
 

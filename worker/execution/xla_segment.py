@@ -1,4 +1,4 @@
-"""Compiling a unit into one XLA program, and running that program over the state store."""
+"""Compiles XLA segments, and runs their programs over the state store."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from flowray.proto.graph.deadness import DEAD
 from flowray.proto.graph.device_names import DeviceSpec
 from flowray.worker.execution import checks, xla
 from flowray.worker.execution.checks import CheckCollector, RunAgainError, collecting
-from flowray.worker.execution.interpreter import at_node, running
 from flowray.worker.execution.structured import LazyState, NotCompilableError
-from flowray.worker.program.instruction import Guard, Instruction, Slot, Unit
+from flowray.worker.program.executor import running
+from flowray.worker.program.instruction import Condition, Instruction, Slot
 from flowray.worker.program.loader import Program
+from flowray.worker.program.segment import XlaSegment
 from flowray.worker.program.segmentation import SHAPE_OPS
 from flowray.worker.state.store import Resource, StateStore, StoredVariable, Variable
 
@@ -56,11 +57,11 @@ class Compiled:
     """The node and the error function of each check on values."""
 
 
-class Segment:
-    """A compilable unit: which of its inputs are traced, and the programs compiled so far."""
+class XlaSegmentRunner:
+    """Runs an XlaSegment: the XLA programs compiled for it so far, by shapes and static values."""
 
-    def __init__(self, unit: Unit, base: Sequence[Any], store: StateStore) -> None:
-        self._unit = unit
+    def __init__(self, segment: XlaSegment, base: Sequence[Any], store: StateStore) -> None:
+        self._segment = segment
         self._store = store
         self._programs: dict[Key, Compiled | None] = {}
         self._pending: dict[Key, Future[None]] = {}
@@ -68,34 +69,34 @@ class Segment:
         self._patience = _PATIENCE_SECONDS
         """What waits may still cost, in seconds."""
         self._lock = threading.Lock()
-        self._device = unit.device
-        static = _static_inputs(unit)
+        self._device = segment.device
+        static = _static_inputs(segment)
         self._literals = {
             s: base[s]
-            for s in unit.inputs
+            for s in segment.inputs
             if isinstance(base[s], np.ndarray)
             and (s in static or base[s].nbytes <= _MAX_LITERAL_BYTES)
         }
-        made = {s for i in unit.instructions for s in i.outputs}
+        made = {s for i in segment.instructions for s in i.outputs}
         self._resources = {
-            s: base[s] for s in {*unit.inputs, *made} if isinstance(base[s], Resource)
+            s: base[s] for s in {*segment.inputs, *made} if isinstance(base[s], Resource)
         }
         self._large = [
-            s for s in unit.inputs if isinstance(base[s], np.ndarray) and s not in self._literals
+            s for s in segment.inputs if isinstance(base[s], np.ndarray) and s not in self._literals
         ]
         known = {*self._literals, *self._resources, *self._large}
-        self._static = [s for s in unit.inputs if s not in known and s in static]
-        self._dynamic = [s for s in unit.inputs if s not in known and s not in static]
+        self._static = [s for s in segment.inputs if s not in known and s in static]
+        self._dynamic = [s for s in segment.inputs if s not in known and s not in static]
         self._large_values: list[Any] = [base[s] for s in self._large]
         variables = {id(v): v for v in self._resources.values()}
-        for instruction in unit.instructions:
+        for instruction in segment.instructions:
             variables.update((id(r), r) for r in instruction.own_resources())
         self._variables = list(variables.values())
-        self.masked = any(i.masks or i.choice for i in unit.instructions)
+        self.masked = any(i.masks or i.choice for i in segment.instructions)
         self.needs_cuts = False
         """Whether the stage should be cut at its conditions for this to be compiled."""
         self.refused = ""
-        """The node, if one is to blame, without which the rest of the unit could be compiled."""
+        """The node, if one is to blame, without which the rest of the segment could be compiled."""
         self.runs = 0
         self.interpreted_seconds = math.inf
         """The quickest interpreted run."""
@@ -116,7 +117,7 @@ class Segment:
         return tuple(dynamic)
 
     def has_dead_input(self, slots: Sequence[Any]) -> bool:
-        """Whether a branch that was not taken, interpreted, left its mark: then so is this unit."""
+        """Returns whether an input is DEAD: a branch that was not taken was interpreted."""
         return any(slots[s] is DEAD for s in (*self._dynamic, *self._static))
 
     def forget(self, key: Key) -> None:
@@ -172,7 +173,7 @@ class Segment:
         self, key: Key, avals: tuple[list[Any], list[Any], dict[Slot, Any]]
     ) -> None:
         start = time.monotonic()
-        nodes = [i.node for i in self._unit.instructions]
+        nodes = [i.node for i in self._segment.instructions]
         what = f"{len(nodes)} nodes, {nodes[0]} .. {nodes[-1]}"
         try:
             self._programs[key] = self._compile(*avals)
@@ -192,7 +193,7 @@ class Segment:
     def _compile(self, dynamic: list[Any], stored: list[Any], static: dict[Slot, Any]) -> Compiled:
         jax = xla.jax()
         size = len(stored)
-        trace = _Trace(self._unit, self._variables, self._literals, self._resources)
+        trace = _Trace(self._segment, self._variables, self._literals, self._resources)
         large = [_aval(v) for v in self._large_values]
         written: list[int] = []
 
@@ -280,7 +281,7 @@ class Segment:
             if isinstance(error, RunAgainError):  # what came after it is no longer true
                 raise error
         node, error = failed[0]
-        raise at_node(error, node)
+        raise errors.at_node(error, node)
 
 
 def _wait_for(results: Sequence[Any]) -> None:
@@ -294,16 +295,16 @@ def _wait_for(results: Sequence[Any]) -> None:
 
 
 class _Trace:
-    """Runs the unit's kernels on tracers; what jax.jit sees as the segment's function."""
+    """Runs the segment's kernels on tracers; what jax.jit sees as the segment's function."""
 
     def __init__(
         self,
-        unit: Unit,
+        segment: XlaSegment,
         variables: Sequence[Variable],
         literals: dict[Slot, Any],
         resources: dict[Slot, Variable],
     ) -> None:
-        self._unit = unit
+        self._segment = segment
         self._variables = variables
         self._literals = literals
         self._resources = resources
@@ -314,7 +315,7 @@ class _Trace:
         self.proxies: dict[int, Any] = {}
 
     def trace(self, slots: dict[Slot, Any], stored: list[Any]) -> Any:
-        """Runs the whole unit; gives its outputs, the variables' new values and the checks."""
+        """Runs the whole segment; gives its outputs, the variables' new values and the checks."""
         jnp = xla.numpy()
         proxies = self.proxies = {
             id(v): Variable(v.name, v.dtype, value, v.shape, v.container)
@@ -324,7 +325,7 @@ class _Trace:
         values.update(slots)
         values.update((slot, proxies[id(v)]) for slot, v in self._resources.items())
         with collecting(CheckCollector()) as collector, running(self):
-            self.run(self._unit.instructions, values)
+            self.run(self._segment.instructions, values)
         self.written = [
             i for i, v in enumerate(self._variables) if proxies[id(v)]._value is not stored[i]
         ]
@@ -344,7 +345,7 @@ class _Trace:
                 for i, new in zip(self.written, updates, strict=True)
             ]
         self.static_outputs, self.traced_outputs, outputs = {}, [], []
-        for slot in self._unit.outputs:
+        for slot in self._segment.outputs:
             value = values[slot]
             if value is DEAD:
                 self.static_outputs[slot] = value
@@ -431,14 +432,14 @@ class _Trace:
         try:
             result = instruction.function(namespace, *arguments, **attrs)
         except errors.OpError as error:
-            raise at_node(error, instruction.node) from None
+            raise errors.at_node(error, instruction.node) from None
         instruction.store(result, values)
 
 
-def _mask(guards: Sequence[Guard], values: Any) -> Any:
-    """Whether the guards hold: a traced bool, None if they do, or DEAD if they do not."""
+def _mask(conditions: Sequence[Condition], values: Any) -> Any:
+    """Whether the conditions hold: a traced bool, None if they do, or DEAD if they do not."""
     jnp, mask = xla.numpy(), None
-    for slot, wanted in guards:
+    for slot, wanted in conditions:
         predicate = values[slot]
         if predicate is DEAD:
             return DEAD
@@ -489,17 +490,17 @@ def _is_static_or_list(value: Any) -> bool:
     return _is_static(value)
 
 
-def _static_inputs(unit: Unit) -> set[Slot]:
-    """The unit's inputs whose values XLA must know: static inputs, and what computes them."""
+def _static_inputs(segment: XlaSegment) -> set[Slot]:
+    """The segment's inputs whose values XLA must know: static inputs, and what computes them."""
     wanted: set[Slot] = set()
-    for instruction in reversed(unit.instructions):
+    for instruction in reversed(segment.instructions):
         if any(slot in wanted for slot in instruction.outputs):  # noqa: SIM102
             if instruction.op.name not in SHAPE_OPS:
                 wanted.update(instruction.input_slots())
         for position in instruction.op.static_inputs:
             arg = instruction.args[position]
             wanted.update(arg if isinstance(arg, tuple) else (arg,))
-    return wanted & set(unit.inputs)
+    return wanted & set(segment.inputs)
 
 
 def _device_type(device: str) -> str:

@@ -31,7 +31,7 @@ def assert_(xp: Any, condition: Array, data: list[Array], *, summarize: int) -> 
 
 @kernel("Switch", "RefSwitch")
 def switch(xp: Any, data: Any, pred: Any) -> tuple[Any, Any]:
-    """Traced, where the predicate has no value yet, both outputs are alive (``segment.py``)."""
+    """Traced, where the predicate has no value yet, both outputs are live (``xla_segment.py``)."""
     if pred.shape:
         raise errors.invalid_argument(
             f"The second input must be a scalar, but it has shape {format_shape(pred.shape)}"
@@ -43,7 +43,7 @@ def switch(xp: Any, data: Any, pred: Any) -> tuple[Any, Any]:
 
 @kernel("Merge", "RefMerge")
 def merge(xp: Any, inputs: list[Any]) -> tuple[Any, Any]:
-    """The first input that is alive. (Where a trace does not know which, it selects itself.)"""
+    """The first input that is live. (Where a trace does not know which, it selects itself.)"""
     for index, value in enumerate(inputs):
         if value is not DEAD:
             return value, np.int32(index)

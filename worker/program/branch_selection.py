@@ -1,7 +1,7 @@
 """Which conditions an XLA program computes by selection.
 
 A branch that is not taken must not run. Interpreted, that is what happens. In XLA programs there are
-two ways: to cut the stage at the branches, so that the runtime leaves out the units of the branch
+two ways: to cut the stage at the branches, so that the runtime leaves out the segments of the branch
 that is not taken; or to compute both branches in one program, where a Merge selects, and what a
 branch writes to variables is masked. The second has no cuts, but costs both branches: it is chosen
 where all that depends on a predicate is compilable and none of it is expensive.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from flowray.proto.graph.deadness import MERGES
 
 if TYPE_CHECKING:
-    from flowray.worker.program.instruction import Guard, Instruction, Slot
+    from flowray.worker.program.instruction import Condition, Instruction, Slot
 
 _EXPENSIVE = (
     "Conv", "DepthwiseConv", "MatMul", "BatchMatMul", "Einsum", "While", "StatelessWhile", "Qr",
@@ -46,7 +46,7 @@ def choose(instructions: Sequence[Instruction], compilable: list[bool], select: 
             if devices.setdefault(slot, instruction.device) != instruction.device:
                 cut.add(slot)
     for index, instruction in enumerate(instructions):
-        instruction.masks = tuple(g for g in instruction.guards if g[0] not in cut)
+        instruction.masks = tuple(g for g in instruction.conditions if g[0] not in cut)
         instruction.choice = None
         if instruction.switched in cut:
             compilable[index] = False
@@ -58,11 +58,11 @@ def choose(instructions: Sequence[Instruction], compilable: list[bool], select: 
                 instruction.choice = choice
 
 
-def _choice(merge: Instruction) -> tuple[Guard, Guard] | None:
-    """The guards, on one predicate, that tell two inputs apart; None if there are none."""
-    if len(merge.alternatives) != 2:
+def _choice(merge: Instruction) -> tuple[Condition, Condition] | None:
+    """The conditions, on one predicate, that tell two inputs apart; None if there are none."""
+    if len(merge.input_conditions) != 2:
         return None
-    first, second = merge.alternatives
+    first, second = merge.input_conditions
     for slot, value in first:
         if (slot, not value) in second:
             return (slot, value), (slot, not value)

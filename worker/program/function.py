@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowray.proto import errors
 from flowray.proto.graph import functions
 from flowray.proto.messages import graph_pb2
-from flowray.worker.execution import interpreter
+from flowray.worker.program.executor import Executor, current
 from flowray.worker.state.store import Resource
 
 if TYPE_CHECKING:
@@ -59,19 +59,23 @@ class Function:
             InvalidArgumentError: there are too many arguments, or too few.
             OpError: of the node of the body that failed.
         """
-        how = interpreter.current()
-        slots = self.slots(how, arguments)
-        how.run(self.program.instructions, slots)
+        executor = current()
+        if executor is None:
+            raise RuntimeError(
+                f"function {self.name} is called by a thread that runs no instructions"
+            )
+        slots = self.slots(executor, arguments)
+        executor.run(self.program.instructions, slots)
         return [slots[slot] for slot in self.program.outputs]
 
-    def slots(self, how: interpreter.Executor, arguments: Sequence[Any]) -> list[Any]:
+    def slots(self, executor: Executor, arguments: Sequence[Any]) -> list[Any]:
         """The slots before a call: the arguments in their places. Raises as a call does."""
         program = self.program
         if len(arguments) != len(program.inputs):
             raise errors.invalid_argument(
                 f"Function {self.name} takes {len(program.inputs)} arguments, not {len(arguments)}"
             )
-        slots = how.slots(program)
+        slots = executor.slots(program)
         for slot, argument in zip(program.inputs, arguments, strict=True):
             slots[slot] = argument
         return slots

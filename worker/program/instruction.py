@@ -1,4 +1,4 @@
-"""What a program is made of: instructions, and the units in which they run."""
+"""Instructions: the nodes of a program, made ready to run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import numpy as np
 
 from flowray.proto.graph.deadness import DEAD
 from flowray.proto.ops import op_registry
-from flowray.worker.execution.interpreter import hold
 from flowray.worker.state.store import Resource, Variable
 
 if TYPE_CHECKING:
     from flowray.worker.program.function import Function
 
 Slot = int
-Guard = tuple[Slot, bool]
+Condition = tuple[Slot, bool]
 """That the predicate in a slot has this value."""
 Arg = Slot | tuple[Slot, ...]
 
@@ -43,16 +42,16 @@ class Instruction:
     """Those among the attributes."""
     on_xla: bool = True
     """Whether XLA has the dtypes of the inputs and outputs."""
-    guards: tuple[Guard, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     """It runs only if these hold; otherwise its outputs are dead."""
     switched: Slot | None = None
     """Of a Switch: its predicate, where that was first computed."""
-    alternatives: tuple[tuple[Guard, ...], ...] = ()
-    """Of a Merge: what guards each of its inputs."""
-    choice: tuple[Guard, Guard] | None = None
+    input_conditions: tuple[tuple[Condition, ...], ...] = ()
+    """Of a Merge: what conditions each of its inputs."""
+    choice: tuple[Condition, Condition] | None = None
     """Of a Merge that a trace makes a selection: what tells its two inputs apart."""
-    masks: tuple[Guard, ...] = ()
-    """Those of ``guards`` that do not keep a trace from running it: what it writes is masked."""
+    masks: tuple[Condition, ...] = ()
+    """Those of ``conditions`` under which a trace runs it all the same, its writes masked."""
     after: list[int] = field(default_factory=list)
     """Instructions that must run before this one, by index."""
     run: Callable[[list[Any]], None] = field(init=False)
@@ -102,15 +101,15 @@ class Instruction:
 
     @property
     def is_traceable(self) -> bool:
-        """Whether a trace can run it in a function, where no unit decides about branches.
+        """Whether a trace can run it in a function, where no segment decides about branches.
 
         Where its output's shape depends on data, it shows only then whether these are known: they
         often are shapes.
         """
         return (
             self._is_maybe_compilable()
-            and len(self.masks) == len(self.guards)
-            and (not self.alternatives or self.choice is not None)
+            and len(self.masks) == len(self.conditions)
+            and (not self.input_conditions or self.choice is not None)
         )
 
     def own_resources(self) -> Iterable[Resource]:
@@ -130,15 +129,15 @@ class Instruction:
 
     def predicates(self) -> Iterable[Slot]:
         """The slots that decide whether it runs, and which input a Merge takes."""
-        for guards in (self.guards, *self.alternatives):
-            for slot, _ in guards:
+        for conditions in (self.conditions, *self.input_conditions):
+            for slot, _ in conditions:
                 yield slot
 
     def arguments(self, slots: Sequence[Any]) -> list[Any]:
         """The positional arguments of the kernel, references read where values are wanted."""
-        if self.alternatives:
+        if self.input_conditions:
             (inputs,) = self.args
-            pairs = zip(slots_of(inputs), self.alternatives, strict=True)
+            pairs = zip(slots_of(inputs), self.input_conditions, strict=True)
             return [[self.value(slots, s) if hold(g, slots) else DEAD for s, g in pairs]]
         return [
             [self.value(slots, s) for s in arg]
@@ -168,19 +167,13 @@ class Instruction:
                 slots[slot] = value
 
 
-@dataclass(slots=True)
-class Unit:
-    """Instructions that run together: on the host one by one, or as one XLA program."""
-
-    compilable: bool
-    device: str
-    instructions: list[Instruction]
-    inputs: tuple[Slot, ...]
-    """Slots that come from outside the unit, constants and variables included."""
-    outputs: tuple[Slot, ...]
-    """Slots that later units or the stage's caller read."""
-    guards: tuple[Guard, ...] = ()
-    """All its instructions run, or none does, as these tell. (Traced, masks are none of them.)"""
+def hold(conditions: Iterable[Condition], slots: Sequence[Any]) -> bool:
+    """Returns whether all conditions hold. A dead predicate has no value, so none on it holds."""
+    for slot, value in conditions:
+        predicate = slots[slot]
+        if predicate is DEAD or bool(predicate) is not value:
+            return False
+    return True
 
 
 def slots_of(arg: Arg) -> tuple[Slot, ...]:

@@ -1,8 +1,8 @@
-"""A stage made ready to run: tensors in numbered slots, nodes as instructions, instructions in units.
+"""A stage made ready to run: tensors in numbered slots, nodes as instructions, in segments.
 
 Loading a stage happens once; running it then does no look-ups by name. Constants and handles of
 variables are put into their slots at load time, so that they cost a run nothing.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.graph import functions
-from flowray.proto.graph.deadness import MERGES, SWITCHES, ConditionAnalysis, Conditions
+from flowray.proto.graph.deadness import MERGES, SWITCHES, Conditions, DeadnessAnalysis
 from flowray.proto.graph.deadness import NONE as NO_CONDITIONS
 from flowray.proto.graph.tensor_id import control_inputs, data_inputs
 from flowray.proto.messages import graph_pb2
@@ -23,10 +23,10 @@ from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.wire.stage import Stage
 from flowray.worker import kernel_registry as kernels
-from flowray.worker.execution.interpreter import at_node
 from flowray.worker.program import rewrites
 from flowray.worker.program.function import Function, FunctionLibrary
-from flowray.worker.program.instruction import Arg, Guard, Instruction, Slot, Unit
+from flowray.worker.program.instruction import Arg, Condition, Instruction, Slot
+from flowray.worker.program.segment import Segment
 from flowray.worker.program.segmentation import Cutter
 from flowray.worker.state.store import (
     KernelContext,
@@ -51,12 +51,12 @@ class Program:
     inputs: tuple[Slot, ...]
     input_is_handle: tuple[bool, ...]
     instructions: list[Instruction]
-    units: list[Unit]
+    segments: list[Segment]
     outputs: tuple[Slot, ...]
     as_handle: tuple[bool, ...]
     output_names: tuple[str, ...]
-    output_guards: tuple[tuple[Guard, ...], ...]
-    """For each output, what decides whether it is alive."""
+    output_conditions: tuple[tuple[Condition, ...], ...]
+    """For each output, the conditions under which it is live."""
 
 
 def load(
@@ -105,8 +105,8 @@ class _Loader:
         self._instruction_of: dict[str, int] = {}
         self._node_types: dict[str, list[DType]] = {}
         self._handle_inputs = set(handles)
-        self._conditions = ConditionAnalysis(
-            {name: stage.given.get(name, NO_CONDITIONS) for name in stage.inputs}
+        self._deadness = DeadnessAnalysis(
+            {name: stage.input_conditions.get(name, NO_CONDITIONS) for name in stage.inputs}
         )
 
     def load(self) -> Program:
@@ -118,24 +118,26 @@ class _Loader:
                 try:
                     step(node, fed)
                 except errors.OpError as error:
-                    raise at_node(error, node.name) from None
+                    raise errors.at_node(error, node.name) from None
         outputs = tuple(self._slot(name) for name in stage.outputs)
-        guards = tuple(self._guards(self._conditions.of_tensor(name)) for name in stage.outputs)
-        units = self._cutter().cut({*outputs, *(slot for some in guards for slot, _ in some)})
+        conditions = tuple(self._in_slots(self._deadness.of_tensor(name)) for name in stage.outputs)
+        segments = self._cutter().cut(
+            {*outputs, *(slot for some in conditions for slot, _ in some)}
+        )
         return Program(
             stage,
             self._base,
             inputs,
             tuple(name in self._handle_inputs for name in stage.inputs),
             self._instructions,
-            units,
+            segments,
             outputs,
             tuple(
                 name in stage.ref_outputs or self._types.get(name) == dtypes.resource
                 for name in stage.outputs
             ),
             stage.outputs,
-            guards,
+            conditions,
         )
 
     def _cutter(self) -> Cutter:
@@ -156,7 +158,7 @@ class _Loader:
         body = rewrites.scale_after_resizing(body)
         stage = replace(
             self._stage, graph=body.graph, inputs=body.inputs, outputs=body.outputs,
-            ref_outputs=frozenset(), given={}, guarded={},
+            ref_outputs=frozenset(), input_conditions={}, node_conditions={},
         )  # fmt: skip
         handles = [
             argument
@@ -203,12 +205,12 @@ class _Loader:
             else self._new_slot(f"{node.name}:{i}")
             for i in range(len(made))
         )
-        conditions = self._conditions.add(
+        conditions = self._deadness.add(
             node.name,
             node.op,
             names,
             control_inputs(node.input),
-            self._stage.guarded.get(node.name, NO_CONDITIONS),
+            self._stage.node_conditions.get(node.name, NO_CONDITIONS),
             not any(self._is_reference(name, fed) for name in names),
         )
         if node.op in _VARIABLE_OPS:
@@ -246,13 +248,13 @@ class _Loader:
             state,
             tuple(_functions_among(chosen.values())),
             not any(t.base_dtype in _NOT_ON_XLA for t in self._node_types[node.name]),
-            self._guards(conditions),
+            self._in_slots(conditions),
         )
         if node.op in SWITCHES:
-            instruction.switched = self._slot(self._conditions.root(names[1]))
+            instruction.switched = self._slot(self._deadness.root(names[1]))
         elif node.op in MERGES:
-            instruction.alternatives = tuple(
-                self._guards(self._conditions.of_tensor(name)) for name in names
+            instruction.input_conditions = tuple(
+                self._in_slots(self._deadness.of_tensor(name)) for name in names
             )
         self._pass_resources_on(instruction)
         instruction.after = [
@@ -276,7 +278,7 @@ class _Loader:
                 return [self._library.get(item) for item in value]
         return value
 
-    def _guards(self, conditions: Conditions) -> tuple[Guard, ...]:
+    def _in_slots(self, conditions: Conditions) -> tuple[Condition, ...]:
         return tuple((self._slot(c.predicate), c.value) for c in sorted(conditions))
 
     def _pass_resources_on(self, instruction: Instruction) -> None:

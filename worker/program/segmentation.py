@@ -1,4 +1,4 @@
-"""Cuts a program's instructions into units, along the edges between them."""
+"""Segmentation: cuts a program's instructions into segments, along the edges between them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from flowray.worker.program import branch_selection
-from flowray.worker.program.instruction import Guard, Instruction, Slot, Unit, slots_of
+from flowray.worker.program.instruction import Condition, Instruction, Slot, slots_of
+from flowray.worker.program.segment import HostSegment, Segment, XlaSegment
 from flowray.worker.state.store import Resource
 
 # Their output's value is known from the shape of the input alone, which every trace knows.
 SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank"})
 
-_Way = tuple[bool, str, tuple[Guard, ...]]
-"""How an instruction runs: compiled or on the host, on which device, under which guards."""
+_Way = tuple[bool, str, tuple[Condition, ...]]
+"""How an instruction runs: compiled or on the host, on which device, under which conditions."""
 _Key = tuple[int, _Way]
 
 
@@ -27,7 +28,7 @@ class Cutter:
         base: the slots before a run.
         producers: the instruction that makes a slot, by index.
         given: the slots of resources that a run brings: which these are shows only then.
-        made: the slots of resources that a run makes. In XLA programs they never leave a unit.
+        made: the slots of resources that a run makes. In XLA programs they never leave a segment.
         select: whether programs may compute both branches of a condition.
         hosted: nodes that XLA is known not to compile.
     """
@@ -51,12 +52,12 @@ class Cutter:
         self._hosted = {i for i, n in enumerate(instructions) if n.node in hosted}
         self._static = self._static_slots()
 
-    def cut(self, outputs: Collection[Slot]) -> list[Unit]:
-        """As few units as possible. ``outputs``: the slots that are needed after all of them.
+    def cut(self, outputs: Collection[Slot]) -> list[Segment]:
+        """As few segments as possible. ``outputs``: the slots that are needed after all of them.
 
         An instruction's phase is one more than that of anything it needs that runs in another way
-        (host or compiled, or on another device); those of one phase and one way make a unit, which
-        is convex because every path that leaves the unit's way leads to a later phase.
+        (host or compiled, or on another device); those of one phase and one way make a segment,
+        which is convex because every path that leaves the segment's way leads to a later phase.
         """
         self._order_state()
         groups = self._sharing(outputs)
@@ -71,12 +72,8 @@ class Cutter:
         members: dict[_Key, list[Instruction]] = {}
         for key, instruction in zip(keys, self._instructions, strict=True):
             members.setdefault(key, []).append(instruction)
-        units = [
-            Unit(way[0], way[1], members[phase, way], _inputs_of(members[phase, way]), (), way[2])
-            for phase, way in sorted(members, key=lambda key: key[0])
-        ]
-        _set_outputs(units, outputs)
-        return units
+        ordered = sorted(members, key=lambda key: key[0])
+        return _segments([(way, members[phase, way]) for phase, way in ordered], outputs)
 
     def _compilable(self, groups: Sequence[Collection[int]]) -> list[bool]:
         """Whether each instruction can be compiled; of a group, all are or none."""
@@ -90,7 +87,7 @@ class Cutter:
                     self._hosted.update(group)
                     for i in group:
                         compilable[i] = False
-            if any(i.guards or i.alternatives for i in self._instructions):
+            if any(i.conditions or i.input_conditions for i in self._instructions):
                 branch_selection.choose(self._instructions, compilable, self._select)
             torn = [g for g in groups if len({compilable[i] for i in g}) > 1]
             if not torn:
@@ -106,7 +103,7 @@ class Cutter:
         """Phase and way of each instruction."""
         keys: list[_Key] = []
         for instruction, can_compile in zip(self._instructions, compilable, strict=True):
-            unmasked = [g for g in instruction.guards if g not in instruction.masks]
+            unmasked = [g for g in instruction.conditions if g not in instruction.masks]
             way = (can_compile, instruction.device, tuple(unmasked))
             phase = 0
             for index in instruction.after:
@@ -144,7 +141,7 @@ class Cutter:
     def _order_state(self) -> None:
         """Keeps the stage's order among the instructions that touch a variable one of them writes.
 
-        The graph need not order them; the master did, and units must not undo it.
+        The graph need not order them; the master did, and segments must not undo it.
         """
         last_write: dict[int, int] = {}
         reads_since: dict[int, list[int]] = {}
@@ -176,12 +173,21 @@ class Cutter:
         return static
 
 
-def _set_outputs(units: Sequence[Unit], outputs: Iterable[Slot]) -> None:
+def _segments(
+    parts: Sequence[tuple[_Way, Sequence[Instruction]]], outputs: Iterable[Slot]
+) -> list[Segment]:
+    """The segments of these instructions, in order; each with the outputs that are needed."""
+    segments: list[Segment] = []
     needed = set(outputs)
-    for unit in reversed(units):
-        made = {slot for i in unit.instructions for slot in i.outputs}
-        unit.outputs = tuple(sorted(made & needed))
-        needed.update(unit.inputs)
+    for (compilable, device, conditions), instructions in reversed(parts):
+        kind = XlaSegment if compilable else HostSegment
+        inputs = _inputs_of(instructions)
+        made = {slot for i in instructions for slot in i.outputs}
+        segments.append(
+            kind(device, tuple(instructions), inputs, tuple(sorted(made & needed)), conditions)
+        )
+        needed.update(inputs)
+    return segments[::-1]
 
 
 def _inputs_of(instructions: Sequence[Instruction]) -> tuple[Slot, ...]:

@@ -60,8 +60,8 @@ def test_what_only_waits_for_the_branch_obeys_the_condition(run):
         _, on = tf.get_default_graph().create_op(
             "Switch", [p, p], attrs={"T": tf.bool}, name="switch"
         ).outputs  # fmt: skip
-        alive = tf.identity(on, name="alive")
-    with tf.control_dependencies([alive]), tf.device(PS):
+        live = tf.identity(on, name="live")
+    with tf.control_dependencies([live]), tf.device(PS):
         write = v.assign_add(1.0).op
     run(targets=[v.initializer])
     for predicate in (True, False, False, True):

@@ -51,7 +51,7 @@ def run(dataset: Any, mode: CompileMode) -> list[Any]:
 def executed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with every run of a compiled piece."""
     runs: list[int] = []
-    segment = pieces._segments().Segment
+    segment = pieces._segments().XlaSegmentRunner
     original = segment.execute
 
     def execute(self: Any, program: Any, slots: Any) -> None:

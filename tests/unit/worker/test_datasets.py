@@ -26,7 +26,8 @@ from flowray.worker import kernel_registry as kernels
 from flowray.worker.data import states
 from flowray.worker.data.dataset import DatasetIterator, dataset_of
 from flowray.worker.data.resource import IteratorResource
-from flowray.worker.execution.interpreter import Cancellation, Interpreter, running
+from flowray.worker.execution.interpreter import Cancellation, Interpreter
+from flowray.worker.program.executor import running
 
 
 def make(op: str, *inputs: Any, **attrs: Any) -> np.ndarray:

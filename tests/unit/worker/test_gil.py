@@ -10,7 +10,8 @@ import pytest
 
 from flowray.proto import errors
 from flowray.worker.data.gil import held_part
-from flowray.worker.execution.interpreter import Interpreter, current
+from flowray.worker.execution.interpreter import Interpreter
+from flowray.worker.program.executor import current
 
 NUMBERS = np.zeros(3)
 WORDS = np.array([b"a", b"b"], object)
@@ -29,15 +30,15 @@ class Call:
         self.count = 0
 
     def __call__(self) -> None:
-        how = current()
-        assert isinstance(how, Interpreter)
-        assert how.recorder is not None
+        executor = current()
+        assert isinstance(executor, Interpreter)
+        assert executor.recorder is not None
         waited = 1e-3 if self.count == 0 else 0.0  # for other threads, the first time
         offset = float(self.count)
         self.count += 1
         for instruction, begin, end in self._instructions:
             times = offset + begin, offset + end + waited
-            how.recorder.add(instruction, self._slots, *times)  # type: ignore[arg-type]
+            executor.recorder.add(instruction, self._slots, *times)  # type: ignore[arg-type]
 
 
 def test_what_is_long_lets_others_run_unless_it_goes_through_strings() -> None:

@@ -15,7 +15,7 @@ from flowray.proto import errors
 from flowray.proto.messages import graph_pb2
 from flowray.proto.wire.stage import Stage
 from flowray.worker.execution import xla_segment as segment_module
-from flowray.worker.execution.xla_segment import Segment, compiler
+from flowray.worker.execution.xla_segment import XlaSegmentRunner, compiler
 from flowray.worker.program.loader import load
 from flowray.worker.runtime import Runtime, RuntimeOptions
 
@@ -199,8 +199,8 @@ def test_a_failed_check_in_a_compiled_segment_leaves_the_variables_alone() -> No
     np.testing.assert_allclose(after, np.log(4) * np.ones(3), rtol=1e-6)
 
 
-def squaring() -> tuple[Runtime, Segment, np.ndarray]:
-    """A stage "h" that ran once, its segment, and its input."""
+def squaring() -> tuple[Runtime, XlaSegmentRunner, np.ndarray]:
+    """A stage "h" that ran once, the runner of its segment, and its input."""
 
     def build() -> None:
         x = placeholder("x")
@@ -210,10 +210,10 @@ def squaring() -> tuple[Runtime, Segment, np.ndarray]:
     run.register(stage_of(build, ("x:0",), ("y:0",)))
     x = np.random.RandomState(0).rand(300, 300).astype(np.float32) / 300
     run.run("h", 1, [x])
-    segment = run._stages["h"].segments[0][1]
-    assert segment is not None
-    segment.interpreted_seconds = 1.0  # however quick this machine is
-    return run, segment, x
+    runner = run._stages["h"].segments[0][1]
+    assert runner is not None
+    runner.interpreted_seconds = 1.0  # however quick this machine is
+    return run, runner, x
 
 
 @pytest.fixture
@@ -231,35 +231,35 @@ def busy_compiler() -> Iterator[Callable[[], None]]:
 
 
 def test_the_second_run_waits_for_the_program_and_results_stay_the_same() -> None:
-    run, segment, x = squaring()
-    segment._patience = 60.0
+    run, runner, x = squaring()
+    runner._patience = 60.0
     ((second,), _) = run.run("h", 2, [x])
-    assert segment.runs == 1, "it was interpreted again"
+    assert runner.runs == 1, "it was interpreted again"
     ((third,), _) = run.run("h", 3, [x])
     np.testing.assert_array_equal(third, second)
     np.testing.assert_allclose(second, np.tanh(x @ x), rtol=1e-5)
 
 
 def test_runs_wait_no_longer_than_they_may(busy_compiler: Callable[[], None]) -> None:
-    run, segment, x = squaring()
-    segment._patience = 0.05
+    run, runner, x = squaring()
+    runner._patience = 0.05
     for number in (2, 3, 4):
         ((result,), _) = run.run("h", number, [x])
         np.testing.assert_allclose(result, np.tanh(x @ x), rtol=1e-5)
-    assert segment.runs == 4
-    assert -1.0 < segment._patience <= 0.0
+    assert runner.runs == 4
+    assert -1.0 < runner._patience <= 0.0
     busy_compiler()
     compiler().submit(int).result(60)  # what was to be compiled is, by now
     run.run("h", 5, [x])
-    assert segment.runs == 4, "it was interpreted though there is a program"
+    assert runner.runs == 4, "it was interpreted though there is a program"
 
 
 def test_short_runs_do_not_wait(busy_compiler: Callable[[], None]) -> None:
-    run, segment, x = squaring()
-    segment.interpreted_seconds = 0.01
+    run, runner, x = squaring()
+    runner.interpreted_seconds = 0.01
     run.run("h", 2, [x])
-    assert segment.runs == 2
-    assert segment._patience == segment_module._PATIENCE_SECONDS
+    assert runner.runs == 2
+    assert runner._patience == segment_module._PATIENCE_SECONDS
 
 
 def test_a_cancelled_step_ends_at_the_next_instruction() -> None:
@@ -272,7 +272,7 @@ def test_a_cancelled_step_ends_at_the_next_instruction() -> None:
             ("t:0",),
         )
     )
-    instruction = run._stages["h"].program.units[0].instructions[0]  # type: ignore[union-attr]
+    instruction = run._stages["h"].program.segments[0].instructions[0]  # type: ignore[union-attr]
     original = instruction.run
 
     def slow(slots: list[Any]) -> None:
@@ -312,7 +312,7 @@ def test_tracing_times_every_node() -> None:
     assert stats[0].node_stats[0].output[0].tensor_description.shape.dim[0].size == 3
 
 
-def test_a_value_that_xla_must_know_ends_the_unit_before_it() -> None:
+def test_a_value_that_xla_must_know_ends_the_segment_before_it() -> None:
     def build() -> None:
         x = placeholder("x")
         size = apply_op(
@@ -324,7 +324,9 @@ def test_a_value_that_xla_must_know_ends_the_unit_before_it() -> None:
     stage = stage_of(build, ("x:0",), ("fill:0",))
     run = runtime("eager")
     program = load(stage, run.state)
-    assert [[i.op.name for i in unit.instructions] for unit in program.units][-1] == ["Fill"]
+    assert [[i.op.name for i in segment.instructions] for segment in program.segments][-1] == [
+        "Fill"
+    ]
     run.register(stage)
     for n in (2, 3):
         (filled,), _ = run.run("h", 1, [np.ones(n, np.float32)])

@@ -12,8 +12,8 @@ from flowray.worker.execution.interpreter import (
     Cancellation,
     Interpreter,
     current_cancellation,
-    running,
 )
+from flowray.worker.program.executor import running
 from flowray.worker.state.store import KernelContext, Resource, StateStore
 
 

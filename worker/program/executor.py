@@ -1,0 +1,50 @@
+"""The seam between programs and what runs them.
+
+A kernel whose attribute is a function runs that function's instructions the way that it is itself
+run: one by one on numpy, or on the tracers of an XLA program. So every thread that runs
+instructions has a current executor, and ``Function`` asks for it. The executors themselves are in
+``worker/execution/``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from flowray.worker.program.instruction import Instruction
+    from flowray.worker.program.loader import Program
+
+
+class Executor(Protocol):
+    """A way to run instructions."""
+
+    def slots(self, program: Program) -> list[Any]:
+        """Returns the program's slots as they are before a run."""
+
+    def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
+        """Runs the instructions in order; OpError of the first that fails, with its node's tag."""
+
+
+class _Current(threading.local):
+    executor: Executor | None = None
+
+
+_current = _Current()
+
+
+def current() -> Executor | None:
+    """Returns the executor of the calling thread; None if it runs no instructions now."""
+    return _current.executor
+
+
+@contextmanager
+def running(executor: Executor) -> Iterator[None]:
+    """Makes ``executor`` the current one of this thread in the scope."""
+    outer, _current.executor = _current.executor, executor
+    try:
+        yield
+    finally:
+        _current.executor = outer
