@@ -46,26 +46,28 @@ def numpy() -> Any:
     return module
 
 
-_EIGEN_CONVOLUTIONS: Final = {
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+_FUSION_OPTION: Final = "xla_cpu_experimental_ynn_fusion_type"
+_YNNPACK: Final = {
+    _FUSION_OPTION: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
 }
 
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """What programs are to be compiled with.
+    """Returns the options that every program is compiled with.
 
-    On CPUs, jaxlib 0.10 gives convolutions to the library YNNPACK, where they take 1.7 times as
-    long as in Eigen (5x5 filters, 3 to 64 channels, AVX-512, 2 cores); only matrix products are
-    faster there. A jaxlib that does not know the option decides for itself.
+    jaxlib 0.10 gives convolutions, matrix products and reductions on CPUs to the library YNNPACK.
+    Products and reductions are faster there, convolutions take 1.7 to 2.5 times as long as in
+    Eigen; elementwise operations, which it can take as well, gain and lose (docs/decisions/0012).
+    A jaxlib that does not know the option decides for itself.
     """
     module = jax()
     try:
-        module.jit(lambda: 0).lower().compile(compiler_options=_EIGEN_CONVOLUTIONS)
+        module.jit(lambda: 0).lower().compile(compiler_options=_YNNPACK)
     except module.errors.JaxRuntimeError as error:
         logger.warning("XLA chooses its libraries itself: %s", error)
         return {}
-    return _EIGEN_CONVOLUTIONS
+    return _YNNPACK
 
 
 def cache_folder() -> Path | None:

@@ -17,7 +17,7 @@ import numpy as np
 from flowray.proto import errors
 from flowray.proto.graph.deadness import DEAD
 from flowray.proto.graph.device_names import DeviceSpec
-from flowray.worker.execution import checks, xla
+from flowray.worker.execution import blas, checks, xla
 from flowray.worker.execution.checks import CheckCollector, RunAgainError, collecting
 from flowray.worker.execution.structured import LazyState, NotCompilableError
 from flowray.worker.program.executor import running
@@ -176,7 +176,8 @@ class XlaSegmentRunner:
         nodes = [i.node for i in self._segment.instructions]
         what = f"{len(nodes)} nodes, {nodes[0]} .. {nodes[-1]}"
         try:
-            self._programs[key] = self._compile(*avals)
+            with blas.limit().one_thread():  # XLA's compiler needs the cores
+                self._programs[key] = self._compile(*avals)
         except (NotCompilableError, errors.OpError) as error:
             self.compilable = False
             self.needs_cuts = self.masked

@@ -20,6 +20,7 @@ from flowray.proto.ops.windows import (
 from flowray.proto.types.shapes import format_shape
 from flowray.worker.kernel_registry import add_kernel, kernel
 from flowray.worker.kernels.support import convolution_numpy, convolution_xla
+from flowray.worker.kernels.support.axes import extremum
 from flowray.worker.kernels.support.precision import widened
 
 Shape = tuple[int, ...]
@@ -346,7 +347,7 @@ def _max_pool(
 ) -> Any:  # fmt: skip
     depth = channel_axis(data_format, len(ksize))
     if x.ndim == len(ksize) and ksize[depth] != 1:
-        return _max_pool_depth(x, ksize, strides, depth)
+        return _max_pool_depth(xp, x, ksize, strides, depth)
     source, windows = _pool(
         "Input", x.shape, ksize, strides, padding, data_format, explicit_paddings
     )
@@ -358,7 +359,9 @@ def _max_pool(
     return _restored(xp, result, data_format, x.dtype)
 
 
-def _max_pool_depth(x: Any, ksize: Sequence[int], strides: Sequence[int], depth: int) -> Any:
+def _max_pool_depth(
+    xp: Any, x: Any, ksize: Sequence[int], strides: Sequence[int], depth: int
+) -> Any:
     """The maximum over groups of neighboring channels."""
     size = ksize[depth]
     if x.ndim == 5:
@@ -377,7 +380,7 @@ def _max_pool_depth(x: Any, ksize: Sequence[int], strides: Sequence[int], depth:
             "Depthwise max pooling requires the depth window to equal the depth stride"
         )
     parts = x.reshape(*x.shape[:depth], x.shape[depth] // size, size, *x.shape[depth + 1 :])
-    return parts.max(depth + 1)
+    return extremum(xp, xp.max, parts, (depth + 1,))
 
 
 @kernel("MaxPool")

@@ -9,6 +9,7 @@ import numpy as np
 from flowray.proto import errors
 from flowray.proto.types.shapes import format_shape
 from flowray.worker.kernel_registry import kernel
+from flowray.worker.kernels.support.axes import extremum
 from flowray.worker.kernels.support.elementwise import in_float32
 
 # Hue, saturation, value --------------------------------------------------------------------------
@@ -106,7 +107,7 @@ def adjust_hue(xp: Any, x: Any, delta: Any) -> Any:
     """Turns the color wheel by ``delta`` of a round; the largest and the least color stay."""
     _check_adjustment(x, delta, "delta")
     hue, _, highest = _to_hsv(xp, x)
-    lowest = xp.min(x, axis=-1) if x.size else highest
+    lowest = extremum(xp, xp.min, x, (x.ndim - 1,)) if x.size else highest
     sixths = xp.mod(hue * np.float32(6) + delta * np.float32(6), np.float32(6))
     parts = (
         abs(sixths - np.float32(3)) - np.float32(1),

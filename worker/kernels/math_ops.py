@@ -11,7 +11,7 @@ import numpy as np
 from flowray.proto import errors
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import format_shape
-from flowray.worker.execution import xla
+from flowray.worker.execution import blas, xla
 from flowray.worker.execution.checks import check
 from flowray.worker.kernel_registry import add_kernel, kernel
 from flowray.worker.kernels.support.elementwise import (
@@ -489,8 +489,8 @@ def _cross(xp: Any, a: Any, b: Any) -> Any:
 def _product(xp: Any, a: Any, b: Any) -> Any:
     """``matmul`` with the operands' own dtype; halves accumulate in float32."""
     if xp is np and is_half(a.dtype):
-        return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
-    return xp.matmul(a, b)
+        return blas.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    return blas.matmul(a, b) if xp is np else xp.matmul(a, b)
 
 
 @kernel("MatMul")

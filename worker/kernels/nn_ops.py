@@ -9,7 +9,7 @@ import numpy as np
 from flowray.proto import errors
 from flowray.proto.ops.windows import channel_axis
 from flowray.proto.types.shapes import broadcast, format_shape
-from flowray.worker.execution import checks, xla
+from flowray.worker.execution import blas, checks, xla
 from flowray.worker.kernel_registry import add_kernel, kernel
 from flowray.worker.kernels.support.axes import reduced
 from flowray.worker.kernels.support.precision import widened
@@ -329,12 +329,16 @@ def _top_k(xp: Any, values: Any, k: int, index_type: Any) -> Any:
 # Local response normalization ---------------------------------------------------------------------
 
 
+def _product(xp: Any, a: Any, b: Any) -> Any:
+    return blas.matmul(a, b) if xp is np else a @ b
+
+
 def _lrn_norm(xp: Any, x: Any, depth_radius: int, bias: float, alpha: float) -> tuple[Any, Any]:
     """``bias + alpha *`` the sum of squares over neighboring channels, and who is a neighbor."""
     depth = x.shape[-1]
     distance = np.subtract.outer(np.arange(depth), np.arange(depth))
     band = xp.asarray((abs(distance) <= depth_radius).astype(np.float32))
-    return bias + alpha * ((x * x) @ band), band
+    return bias + alpha * (_product(xp, x * x, band)), band
 
 
 def _check_lrn(**images: Any) -> None:
@@ -363,5 +367,5 @@ def lrn_grad(
         )
     g, x, y = widened(input_grads), widened(input_image), widened(output_image)
     norm, band = _lrn_norm(xp, x, depth_radius, bias, alpha)
-    result = g * norm**-beta - 2 * alpha * beta * x * ((g * y / norm) @ band)
+    result = g * norm**-beta - 2 * alpha * beta * x * _product(xp, g * y / norm, band)
     return result.astype(input_grads.dtype)

@@ -12,7 +12,7 @@ from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import format_shape
 from flowray.worker.execution.checks import check
 from flowray.worker.kernel_registry import add_kernel, kernel
-from flowray.worker.kernels.support.axes import reduced
+from flowray.worker.kernels.support.axes import extremum, reduced
 from flowray.worker.kernels.support.elementwise import in_float32, is_complex, is_integer
 from flowray.worker.kernels.support.precision import is_half, widened
 
@@ -94,7 +94,7 @@ def _prod(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
 def _max(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
     axes = _axes(x, indices)
     if x.size:
-        return reduced(xp, xp.max, x, axes, keep_dims)
+        return extremum(xp, xp.max, x, axes, keep_dims)
     return xp.max(x, axes, keepdims=keep_dims, initial=_bounds(x.dtype)[0])
 
 
@@ -102,7 +102,7 @@ def _max(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
 def _min(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
     axes = _axes(x, indices)
     if x.size:
-        return reduced(xp, xp.min, x, axes, keep_dims)
+        return extremum(xp, xp.min, x, axes, keep_dims)
     return xp.min(x, axes, keepdims=keep_dims, initial=_bounds(x.dtype)[1])
 
 

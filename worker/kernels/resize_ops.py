@@ -17,6 +17,7 @@ import numpy as np
 from flowray.proto import errors
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import format_shape
+from flowray.worker.execution import blas
 from flowray.worker.execution.checks import check
 from flowray.worker.kernel_registry import kernel
 from flowray.worker.kernels.support import loops
@@ -91,7 +92,7 @@ def _apply(xp: Any, x: Any, rows: Array, columns: Array) -> Any:
 
 def _product(xp: Any, a: Any, b: Any) -> Any:
     # Weights with ten bits, which a GPU may take for float32, would show in the pictures.
-    return np.matmul(a, b) if xp is np else xp.matmul(a, b, precision="highest")
+    return blas.matmul(a, b) if xp is np else xp.matmul(a, b, precision="highest")
 
 
 # Bilinear ----------------------------------------------------------------------------------------

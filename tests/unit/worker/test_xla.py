@@ -28,6 +28,6 @@ def test_options_that_jaxlib_does_not_know_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(xla, "_EIGEN_CONVOLUTIONS", options)
+    monkeypatch.setattr(xla, "_YNNPACK", options)
     assert xla.compiler_options() == {}
     assert "XLA chooses its libraries itself" in caplog.text

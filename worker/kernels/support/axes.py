@@ -48,3 +48,24 @@ def reduced(
     if xp is np or len(axes) < 2 or not x.size:
         return whole(x)
     return xla.jax().lax.platform_dependent(x, cpu=one_by_one, default=whole)
+
+
+def extremum(
+    xp: Any, function: Callable[..., Any], x: Any, axes: tuple[int, ...], keep: bool = False
+) -> Any:
+    """Returns the maximum or minimum over ``axes``; NaN where an element is NaN, as in TensorFlow.
+
+    The library to which XLA gives reductions on CPUs (``xla.compiler_options``) ignores NaNs in
+    maxima and minima, so they are looked for in a reduction of their own.
+    """
+
+    def guarded(x: Any) -> Any:
+        has_nan = reduced(xp, xp.any, xp.isnan(x), axes, keep)
+        return xp.where(has_nan, np.asarray(np.nan, x.dtype), reduced(xp, function, x, axes, keep))
+
+    def plain(x: Any) -> Any:
+        return reduced(xp, function, x, axes, keep)
+
+    if xp is np or not xp.issubdtype(x.dtype, np.inexact):
+        return plain(x)
+    return xla.jax().lax.platform_dependent(x, cpu=guarded, default=plain)

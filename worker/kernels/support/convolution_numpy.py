@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flowray.proto.ops.windows import Window
+from flowray.worker.execution import blas
 
 Array = np.ndarray[Any, Any]
 Windows = Sequence[Window]
@@ -27,7 +28,7 @@ def conv(x: Array, weights: Array, windows: Windows) -> Array:
         parts = zip(_split(x, groups), _split(weights, groups), strict=True)
         return np.concatenate([conv(a, b, windows) for a, b in parts], -1)
     shape = (x.shape[0], *(w.output for w in windows), depth_out)
-    return (_columns(x, windows) @ weights.reshape(-1, depth_out)).reshape(shape)
+    return blas.matmul(_columns(x, windows), weights.reshape(-1, depth_out)).reshape(shape)
 
 
 def conv_backprop_filter(x: Array, shape: tuple[int, ...], g: Array, windows: Windows) -> Array:
@@ -36,7 +37,7 @@ def conv_backprop_filter(x: Array, shape: tuple[int, ...], g: Array, windows: Wi
         part = (*shape[:-1], shape[-1] // groups)
         parts = zip(_split(x, groups), _split(g, groups), strict=True)
         return np.concatenate([conv_backprop_filter(a, part, b, windows) for a, b in parts], -1)
-    return (_columns(x, windows).T @ g.reshape(-1, shape[-1])).reshape(shape)
+    return blas.matmul(_columns(x, windows).T, g.reshape(-1, shape[-1])).reshape(shape)
 
 
 def conv_backprop_input(
@@ -51,7 +52,7 @@ def conv_backprop_input(
     flat = g.reshape(-1, depth_out)
     padded = _padded_zeros(shape, windows, g.dtype)
     for tap in _taps(windows):
-        part_of_tap = (flat @ weights[tap].T).reshape(*g.shape[:-1], depth_in)
+        part_of_tap = blas.matmul(flat, weights[tap].T).reshape(*g.shape[:-1], depth_in)
         _at(padded, tap, windows)[...] += part_of_tap
     return _unpadded(padded, windows)
 

@@ -174,7 +174,12 @@ def max_pool(x: Any, windows: Windows) -> Any:
     jnp = xla.numpy()
 
     def reduced(x: Any) -> Any:
-        return _reduce_window(x, _lowest(x.dtype), _lax().max, windows, _pads(windows))
+        largest = _reduce_window(x, _lowest(x.dtype), _lax().max, windows, _pads(windows))
+        if not jnp.issubdtype(x.dtype, np.inexact):
+            return largest
+        # The library to which XLA gives windows that tile the input ignores NaNs (axes.extremum).
+        has_nan = _reduce_window(jnp.isnan(x), False, _lax().bitwise_or, windows, _pads(windows))
+        return jnp.where(has_nan, np.asarray(np.nan, x.dtype), largest)
 
     def tree(x: Any) -> Any:
         padded = _padded(x, windows, _lowest(x.dtype))
