@@ -21,6 +21,7 @@ from flowray.client import (
     train,
 )
 from flowray.client.variables import initializers
+from flowray.client.framework.default_session import get_default_session
 from flowray.client.framework.sparse_tensor import (
     SparseTensor,
     SparseTensorValue,
@@ -455,7 +456,7 @@ from flowray.client.variables.variables import (
     trainable_variables,
     variables_initializer,
 )
-from flowray.client.session.session import InteractiveSession, Session, get_default_session
+from flowray.client.session.session import InteractiveSession, Session
 from flowray.proto import errors
 from flowray.proto.types.dtypes import (
     DType,

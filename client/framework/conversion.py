@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flowray.client.framework.graph import Graph, Tensor, get_default_graph, name_scope
+from flowray.client.framework.graph import Graph, Tensor, get_default_graph
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.proto.types import dtypes, tensors
 from flowray.proto.types.dtypes import DType
@@ -191,33 +191,14 @@ def contains_tensor(value: Any) -> bool:
 def _sequence_conversion(
     value: Any, dtype: DType | None = None, name: str | None = None, as_ref: bool = False
 ) -> Any:
-    if contains_tensor(value):
-        return _pack_nested(value, dtype, name or "packed")
     value = [int(v) if isinstance(v, Dimension) else v for v in value]
     return constant(value, dtype, name=name or "Const")
 
 
-def _pack_nested(value: Any, dtype: DType | None, name: str) -> Tensor:
-    """Stacks a list with tensors among its items, constants taking the tensors' dtype."""
-    from flowray.client.framework.op_builder import apply_op
-
-    inferred = dtype or _dtype_of_tensors(value)
-
-    def pack(item: Any, item_name: str) -> Tensor:
-        if isinstance(item, list | tuple):
-            parts = [pack(part, str(i)) for i, part in enumerate(item)]
-            packed = apply_op("Pack", parts, axis=0, name=scope if item is value else item_name)
-            assert isinstance(packed, Tensor)
-            return packed
-        return convert_to_tensor(item, inferred, name=item_name)
-
-    with name_scope(name) as scope:
-        return pack(value, "packed")
-
-
-def _dtype_of_tensors(value: Any) -> DType | None:
+def dtype_of_tensors(value: Any) -> DType | None:
+    """The base dtype of the first tensor or variable in nested lists and tuples, or None."""
     if isinstance(value, list | tuple):
-        found = (_dtype_of_tensors(item) for item in value)
+        found = (dtype_of_tensors(item) for item in value)
         return next((d for d in found if d is not None), None)
     dtype = getattr(value, "dtype", None)
     if isinstance(value, Tensor) or hasattr(value, "_as_graph_element"):
@@ -229,7 +210,7 @@ def own_dtype(value: Any) -> DType | None:
     """The dtype that ``convert_to_tensor`` gives ``value`` unasked; None if it gives none."""
     dtype = getattr(value, "dtype", None)
     if dtype is None and contains_tensor(value):
-        return _dtype_of_tensors(value)
+        return dtype_of_tensors(value)
     try:
         dtype = tensors.make_tensor_proto(value).dtype if dtype is None else dtype
         return dtypes.as_dtype(dtype).base_dtype
@@ -237,23 +218,8 @@ def own_dtype(value: Any) -> DType | None:
         return None
 
 
-def _indexed_slices_conversion(
-    value: IndexedSlices, dtype: Any = None, name: str | None = None, as_ref: bool = False
-) -> Any:
-    """Densifies a sparse gradient: ``UnsortedSegmentSum`` into its dense shape."""
-    from flowray.client.framework.op_builder import apply_op
-
-    if value.dense_shape is None:
-        raise ValueError(
-            "Tensor conversion requested for IndexedSlices without dense_shape: " + str(value)
-        )
-    rows = apply_op("StridedSlice", value.dense_shape, [0], [1], [1], shrink_axis_mask=1)
-    return apply_op("UnsortedSegmentSum", value.values, value.indices, rows, name=name)
-
-
 register_tensor_conversion_function(TensorShape, _shape_conversion, 90)
 register_tensor_conversion_function(Dimension, _dimension_conversion, 90)
 register_tensor_conversion_function((list, tuple), _sequence_conversion, 95)
-register_tensor_conversion_function(IndexedSlices, _indexed_slices_conversion, 95)
 register_tensor_conversion_function(np.ndarray, _constant_conversion, 100)
 register_tensor_conversion_function(object, _constant_conversion, 200)

@@ -62,19 +62,3 @@ class IndexedSlices:
 
     def __neg__(self) -> Any:
         return IndexedSlices(-self._values, self._indices, self._dense_shape)  # type: ignore[operator]
-
-
-def as_indexed_slices(value: Tensor | IndexedSlices) -> IndexedSlices:
-    """A dense tensor as slices of all its rows; IndexedSlices as they are."""
-    from flowray.client.framework.conversion import constant
-    from flowray.client.framework.op_builder import apply_op
-
-    if isinstance(value, IndexedSlices):
-        return value
-    shape = value.shape_tuple
-    if shape is not None and None not in shape:
-        size = constant(list(shape), "int32", shape=[len(shape)], name="Shape")
-    else:
-        size = apply_op("Shape", value)
-    rows = apply_op("StridedSlice", size, [0], [1], [1], shrink_axis_mask=1, name="strided_slice")
-    return IndexedSlices(value, apply_op("Range", 0, rows, 1, name="range"), size)

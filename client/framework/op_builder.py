@@ -20,6 +20,7 @@ from flowray.proto.ops import op_registry
 from flowray.proto.ops.op_registry import REQUIRED, ArgDef, OpDef
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
+from flowray.proto.types.shapes import as_shape
 
 
 def apply_op(op_type: str, *inputs: Any, name: str | None = None, **attrs: Any) -> Any:
@@ -275,8 +276,6 @@ def _python_value(value: Any, kind: str) -> Any:
     if kind == "float":
         return float(value)
     if kind == "shape":
-        from flowray.proto.types.shapes import as_shape
-
         return as_shape(value).as_tuple()
     if kind == "func" and hasattr(value, "as_attr"):  # a TracedFunction
         return value.as_attr()

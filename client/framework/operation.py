@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowray.client.framework.default_session import SessionLike, session_for
 from flowray.proto.graph.device_names import DeviceSpec
 from flowray.proto.graph.tensor_id import is_control
 from flowray.proto.messages import graph_pb2
@@ -20,7 +21,6 @@ from flowray.proto.types.shapes import Shape, TensorShape, as_shape, merge
 
 if TYPE_CHECKING:
     from flowray.client.framework.graph import Graph
-    from flowray.client.session.session import Session
 
 _PACKAGE_PREFIX = __name__.split(".", 1)[0] + "."
 
@@ -81,7 +81,7 @@ class Tensor:
     def consumers(self) -> list[Operation]:
         return list(self._consumers)
 
-    def eval(self, feed_dict: Any = None, session: Session | None = None) -> Any:
+    def eval(self, feed_dict: Any = None, session: SessionLike | None = None) -> Any:
         """This tensor's value in ``session``, or in the default session."""
         return session_for(self.graph, session, "evaluate tensor", "eval").run(self, feed_dict)
 
@@ -237,7 +237,7 @@ class Operation:
             return self._op_def.attrs[name].kind
         return ""
 
-    def run(self, feed_dict: Any = None, session: Session | None = None) -> None:
+    def run(self, feed_dict: Any = None, session: SessionLike | None = None) -> None:
         """Runs this operation in ``session``, or in the default session."""
         session_for(self.graph, session, "execute operation", "run").run(self, feed_dict)
 
@@ -289,24 +289,6 @@ def _user_frame() -> tuple[str, int, str]:
     ):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
-
-
-def session_for(graph: Graph, session: Session | None, what: str, method: str) -> Session:
-    if session is None:
-        from flowray.client.session.session import get_default_session
-
-        session = get_default_session()
-        if session is None:
-            raise ValueError(
-                f"Cannot {what} using `{method}()`: No default session is registered. Use "
-                f"`with sess.as_default()` or pass an explicit session to `{method}(session=sess)`"
-            )
-    if session.graph is not graph:
-        raise ValueError(
-            f"Cannot use the given session to {what}: the graph is different from the session's "
-            "graph."
-        )
-    return session
 
 
 OperatorFunction = Callable[[Any, Any], Tensor]

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from flowray.client.framework.constant_value import constant_value_as_shape
 from flowray.client.framework.conversion import convert_to_tensor
+from flowray.client.framework.default_session import session_for
 from flowray.client.framework.graph import (
     Graph,
     Operation,
     Tensor,
     name_scope,
 )
-from flowray.client.framework.operation import session_for
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import TensorShape, merge_dims, with_rank

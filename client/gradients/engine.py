@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from flowray.client.control_flow.while_context import ENTERS, WhileContext
+from flowray.client.framework.composite_conversions import as_indexed_slices
 from flowray.client.framework.conversion import (
     constant,
     convert_to_tensor,
@@ -23,9 +24,8 @@ from flowray.client.framework.graph import (
     get_default_graph,
     name_scope,
 )
-from flowray.client.framework.indexed_slices import IndexedSlices, as_indexed_slices
+from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.gradients import families as _families  # noqa: F401 - registers gradients
 from flowray.client.gradients import registry
 from flowray.client.gradients.loops import loop_gradients
 from flowray.client.gradients.walk import Step, Walk, is_trainable

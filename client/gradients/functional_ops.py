@@ -28,6 +28,7 @@ from flowray.client.framework.graph import (
 from flowray.client.framework.import_graph import import_graph_def
 from flowray.client.framework.op_builder import apply_op, make_op
 from flowray.client.framework.shape_inference import variable_of
+from flowray.client.gradients.engine import gradients
 from flowray.client.gradients.registry import gradient
 from flowray.client.gradients.walk import is_trainable
 from flowray.client.ops.functional_ops import call
@@ -93,8 +94,6 @@ def _differentiated(
     scope: str,
 ) -> list[Tensor | None]:
     """The gradients by ``xs``, dense, of a function whose results have the gradients ``grads``."""
-    from flowray.client.gradients.engine import gradients  # which imports this module
-
     ys = _inlined(function, xs)
     pairs = [(y, g) for y, g in zip(ys, grads, strict=True) if g is not None and is_trainable(y)]
     wanted = [x for x in xs if is_trainable(x)]

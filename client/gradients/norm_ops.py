@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.gradients.engine import gradients
 from flowray.client.gradients.registry import gradient
 
 _VERSION = {"FusedBatchNorm": "", "FusedBatchNormV2": "V2", "FusedBatchNormV3": "V3"}
@@ -27,8 +28,6 @@ def fused_batch_norm(op: Any, grad: Any, *_: Any) -> Any:
 @gradient("FusedBatchNormGrad", "FusedBatchNormGradV2", "FusedBatchNormGradV3")
 def fused_batch_norm_grad(op: Any, *grads: Any) -> Any:
     """The second derivative, by differentiating the first one written in elementary ops."""
-    from flowray.client.gradients.engine import gradients
-
     g, x, scale = op.inputs[:3]
     reserves = len(op.inputs) - 3
     data_format = op.get_attr("data_format").decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from flowray.client.framework.composite_conversions import as_indexed_slices
 from flowray.client.framework.conversion import (
     convert_n_to_tensor,
     convert_to_tensor,
@@ -18,7 +19,7 @@ from flowray.client.framework.graph import (
     device,
     name_scope,
 )
-from flowray.client.framework.indexed_slices import IndexedSlices, as_indexed_slices
+from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.nest import flatten
 from flowray.client.framework.op_builder import apply_op
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from flowray.client.framework.default_session import default_sessions
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
-from flowray.client.framework.stacks import DefaultStack
 from flowray.client.session.transport import Transport, connect, default_target
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2
@@ -24,13 +24,6 @@ from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape, is_compatible
 
 _NODE_IN_MESSAGE = re.compile(r"\[\[(Node: )?(\{\{node )?([^\} ]*)(\}\})?\s*=*")
-
-_default_sessions: DefaultStack[Session] = DefaultStack("session")
-
-
-def get_default_session() -> Session | None:
-    """The innermost session of this thread's ``with`` blocks, or None."""
-    return _default_sessions.get_or_none()
 
 
 class _DeviceAttributes:
@@ -374,7 +367,7 @@ class Session:
 
     def as_default(self) -> Any:
         """Makes this the default session inside the block, without closing it afterwards."""
-        return _default_sessions.pushed(self)
+        return default_sessions.pushed(self)
 
     def __enter__(self) -> Session:
         graph_context = self._graph.as_default()
@@ -494,11 +487,11 @@ class InteractiveSession(Session):
         self._graph_context = None if graph is None else graph.as_default()
         if self._graph_context is not None:
             self._graph_context.__enter__()
-        _default_sessions.push(self)
+        default_sessions.push(self)
 
     def close(self) -> None:
         super().close()
-        _default_sessions.remove(self)
+        default_sessions.remove(self)
         if self._graph_context is not None:
             self._graph_context.__exit__(None, None, None)
             self._graph_context = None

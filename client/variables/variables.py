@@ -15,6 +15,7 @@ from flowray.client.framework.conversion import (
     constant,
     register_tensor_conversion_function,
 )
+from flowray.client.framework.default_session import get_default_session
 from flowray.client.framework.function import init_scope
 from flowray.client.framework.graph import (
     Graph,
@@ -334,8 +335,6 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
         Raises:
             ValueError: there is no session.
         """
-        from flowray.client.session.session import get_default_session
-
         session = session or get_default_session()
         if session is None:
             raise ValueError(

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from flowray.client.framework.default_session import get_default_session
 from flowray.client.framework.graph import (
     Graph,
     GraphKeys,
@@ -14,7 +15,7 @@ from flowray.client.framework.graph import (
     get_default_graph,
 )
 from flowray.client.platform import logging
-from flowray.client.session.session import Session, get_default_session
+from flowray.client.session.session import Session
 from flowray.client.train.sessions.coordinator import Coordinator
 from flowray.proto import errors
 from flowray.proto.messages import error_pb2, meta_graph_pb2
