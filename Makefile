@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-browser check bench proto docs conformance install format clean
+.PHONY: demo test test-browser check bench proto api docs conformance install format clean
 
 # The stamp keeps pip from running again while pyproject.toml is unchanged.
 install: $(VENV)/.installed
@@ -34,8 +34,9 @@ check: install  ## format, lint, types, import rules, stale generated code, word
 	$(BIN)/ruff check .
 	MYPYPATH=src $(BIN)/mypy --strict -p flowray.proto -p flowray.master -p flowray.worker \
 	  -p flowray.deploy -p flowray.client.framework -p flowray.client.gradients \
-	  -p flowray.client.train -p flowray.client.session
+	  -p flowray.client.train -p flowray.client.session -p flowray.client.api
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python client/api/generate.py --check
 	$(BIN)/python proto/messages/generate.py --check
 	$(BIN)/python docs/list_ops.py --check
 	$(BIN)/python docs/check_words.py
@@ -53,6 +54,9 @@ bench: install  ## flowray beside TensorFlow (its side only if tensorflow is ins
 
 proto: install  ## generates the protobuf code again
 	$(BIN)/python proto/messages/generate.py
+
+api: install  ## generates the modules of the public API again
+	$(BIN)/python client/api/generate.py
 
 docs: install  ## writes the list of ops again
 	$(BIN)/python docs/list_ops.py

@@ -5,46 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.data import nest
-from flowray.client.data.dataset import AUTOTUNE as AUTOTUNE
 from flowray.client.data.dataset import Dataset, _int64
-from flowray.client.data.experimental import Counter as Counter
-from flowray.client.data.experimental import Optional as Optional
-from flowray.client.data.experimental import RandomDataset as RandomDataset
-from flowray.client.data.experimental import TFRecordWriter as TFRecordWriter
 from flowray.client.data.experimental import Transformation
-from flowray.client.data.experimental import bucket_by_sequence_length as bucket_by_sequence_length
-from flowray.client.data.experimental import choose_from_datasets as choose_from_datasets
-from flowray.client.data.experimental import copy_to_device as copy_to_device
-from flowray.client.data.experimental import enumerate_dataset as enumerate_dataset
-from flowray.client.data.experimental import get_next_as_optional as get_next_as_optional
-from flowray.client.data.experimental import get_single_element as get_single_element
-from flowray.client.data.experimental import group_by_window as group_by_window
-from flowray.client.data.experimental import ignore_errors as ignore_errors
-from flowray.client.data.experimental import map_and_batch as map_and_batch
-from flowray.client.data.experimental import parallel_interleave as parallel_interleave
-from flowray.client.data.experimental import prefetch_to_device as prefetch_to_device
-from flowray.client.data.experimental import sample_from_datasets as sample_from_datasets
-from flowray.client.data.experimental import scan as scan
-from flowray.client.data.experimental import shuffle_and_repeat as shuffle_and_repeat
-from flowray.client.data.experimental import unbatch as unbatch
-from flowray.client.data.experimental import unique as unique
 from flowray.client.data.structure import TensorStructure
-
-__all__ = [
-    "AUTOTUNE", "Counter", "Optional", "RandomDataset", "TFRecordWriter", "assert_element_shape",
-    "batch_and_drop_remainder", "bucket_by_sequence_length", "choose_from_datasets",
-    "copy_to_device", "enumerate_dataset", "get_next_as_optional", "get_single_element",
-    "group_by_window", "ignore_errors", "map_and_batch", "padded_batch_and_drop_remainder",
-    "parallel_interleave", "prefetch_to_device", "sample_from_datasets", "scan",
-    "shuffle_and_repeat", "sliding_window_batch", "unbatch", "unique",
-]  # fmt: skip
+from flowray.client.tf_export import tf_export
 
 
+@tf_export("contrib.data.batch_and_drop_remainder")
 def batch_and_drop_remainder(batch_size: Any) -> Transformation:
     """``Dataset.batch`` without an incomplete last batch."""
     return lambda dataset: dataset.batch(batch_size, drop_remainder=True)
 
 
+@tf_export("contrib.data.padded_batch_and_drop_remainder")
 def padded_batch_and_drop_remainder(
     batch_size: Any, padded_shapes: Any, padding_values: Any = None
 ) -> Transformation:
@@ -54,6 +27,7 @@ def padded_batch_and_drop_remainder(
     )
 
 
+@tf_export("contrib.data.assert_element_shape")
 def assert_element_shape(expected_shapes: Any) -> Transformation:
     """States the shapes of the elements, nested like them; at run time they are checked."""
     from flowray.client.ops.array_ops import ensure_shape
@@ -74,6 +48,7 @@ def assert_element_shape(expected_shapes: Any) -> Transformation:
     return apply
 
 
+@tf_export("contrib.data.sliding_window_batch")
 def sliding_window_batch(
     window_size: Any, stride: Any = None, window_shift: Any = None, window_stride: Any = 1
 ) -> Transformation:

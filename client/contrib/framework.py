@@ -7,18 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flowray.client.framework import nest
 from flowray.client.framework.stacks import DefaultStack
-from flowray.client.train.training_util import (
-    assert_global_step,
-    create_global_step,
-    get_global_step,
-    get_or_create_global_step,
-)
-from flowray.client.variables.variables import global_variables as get_variables
-from flowray.client.variables.variables import local_variables as get_local_variables
-from flowray.client.variables.variables import model_variables as get_model_variables
-from flowray.client.variables.variables import trainable_variables as get_trainable_variables
+from flowray.client.tf_export import tf_export
 
 _Defaults = dict[str, dict[str, Any]]
 """Default arguments, by function and name."""
@@ -26,6 +16,7 @@ _Defaults = dict[str, dict[str, Any]]
 _scopes: DefaultStack[_Defaults] = DefaultStack("arg_scope", dict)
 
 
+@tf_export("contrib.framework.add_arg_scope", "contrib.slim.add_arg_scope")
 def add_arg_scope(func: Callable[..., Any]) -> Callable[..., Any]:
     """Lets ``arg_scope`` give default arguments to a function."""
 
@@ -38,6 +29,7 @@ def add_arg_scope(func: Callable[..., Any]) -> Callable[..., Any]:
     return with_defaults
 
 
+@tf_export("contrib.framework.arg_scope", "contrib.slim.arg_scope")
 @contextmanager
 def arg_scope(
     list_ops_or_scope: Sequence[Callable[..., Any]] | Mapping[str, Any], **kwargs: Any
@@ -69,6 +61,7 @@ def arg_scope(
         yield scope
 
 
+@tf_export("contrib.framework.has_arg_scope")
 def has_arg_scope(func: Callable[..., Any]) -> bool:
     """Whether ``func`` has been decorated with ``@add_arg_scope``."""
     return getattr(func, "_takes_arg_scope", False)
@@ -76,19 +69,3 @@ def has_arg_scope(func: Callable[..., Any]) -> bool:
 
 def _key(func: Callable[..., Any]) -> str:
     return f"{func.__module__}.{func.__qualname__}"
-
-
-__all__ = [
-    "add_arg_scope",
-    "arg_scope",
-    "assert_global_step",
-    "create_global_step",
-    "get_global_step",
-    "get_local_variables",
-    "get_model_variables",
-    "get_or_create_global_step",
-    "get_trainable_variables",
-    "get_variables",
-    "has_arg_scope",
-    "nest",
-]

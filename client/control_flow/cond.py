@@ -28,6 +28,7 @@ from flowray.client.framework.op_builder import apply_op, make_op
 from flowray.client.ops.control_flow_ops import Assert, merge, switch, with_dependencies
 from flowray.client.ops.math_ops import cast, logical_or
 from flowray.client.ops.reduction_ops import reduce_sum
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import most_specific_compatible
 
@@ -86,6 +87,7 @@ class CondContext(ControlFlowContext):
         return self.AddValue(convert_to_tensor(value))
 
 
+@tf_export("cond")
 def cond(
     pred: Any,
     true_fn: Callable[[], Any] | None = None,
@@ -214,6 +216,7 @@ def call_branches(
 # Several conditions -------------------------------------------------------------------------------
 
 
+@tf_export("case")
 def case(
     pred_fn_pairs: Any,
     default: Callable[[], Any] | None = None,
@@ -267,6 +270,3 @@ def case(
             return chosen()
         with control_dependencies(checks):
             return chosen()
-
-
-__all__ = ["CondContext", "case", "cond"]

@@ -17,6 +17,7 @@ from flowray.client.framework.nest import (
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops.array_ops import shape as shape_of
 from flowray.client.ops.tensor_array_ops import TensorArray
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_scope import get_variable_scope
 from flowray.proto.types.shapes import Shape, merge
 
@@ -77,6 +78,7 @@ def _with_length(length: int | None, tensor: Tensor) -> Tensor:
     return tensor
 
 
+@tf_export("map_fn")
 def map_fn(
     fn: Callable[[Any], Any],
     elems: Any,
@@ -131,6 +133,7 @@ def map_fn(
         return pack_sequence_as(form, stacked)
 
 
+@tf_export("scan")
 def scan(
     fn: Callable[[Any, Any], Any],
     elems: Any,
@@ -208,6 +211,7 @@ def _start(rows: _Rows, initializer: Any, reverse: bool) -> tuple[list[Tensor], 
     return [convert_to_tensor(leaf) for leaf in flatten(initializer)], 0
 
 
+@tf_export("foldl")
 def foldl(
     fn: Callable[[Any, Any], Any],
     elems: Any,
@@ -226,6 +230,7 @@ def foldl(
     )
 
 
+@tf_export("foldr")
 def foldr(
     fn: Callable[[Any, Any], Any],
     elems: Any,
@@ -278,6 +283,3 @@ def _fold(
             maximum_iterations=rows.length,
         )
         return pack_sequence_as(form, values)
-
-
-__all__ = ["foldl", "foldr", "map_fn", "scan"]

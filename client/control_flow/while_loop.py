@@ -25,9 +25,11 @@ from flowray.client.framework.op_builder import apply_op, make_op
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops.math_ops import logical_and
 from flowray.client.ops.tensor_array_ops import TensorArray
+from flowray.client.tf_export import tf_export
 from flowray.proto.types.shapes import Shape, TensorShape, as_shape, is_compatible
 
 
+@tf_export("while_loop")
 def while_loop(
     cond: Callable[..., Any],
     body: Callable[..., Any],
@@ -268,6 +270,3 @@ def _in_function(
         parallel_iterations=parallel_iterations, name=scope,
     )  # fmt: skip
     return results[0].packed(op._outputs[: len(shapes)])
-
-
-__all__ = ["while_loop"]

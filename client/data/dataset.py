@@ -24,15 +24,17 @@ from flowray.client.framework.constant_value import constant_value, constant_val
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, control_dependencies, name_scope
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import TensorShape, as_shape, merge
 
-AUTOTUNE: Final = -1
+AUTOTUNE: Final = tf_export("contrib.data.AUTOTUNE", "data.experimental.AUTOTUNE")(-1)
 """For sizes and numbers of threads that flowray is to choose."""
 
 _INT64_MAX: Final = 2**63 - 1
 
 
+@tf_export("data.Dataset")
 class Dataset:
     """A sequence of elements, each a nested structure of tensors.
 
@@ -558,16 +560,19 @@ def _padding_value(value: Any, leaf: TensorStructure) -> Tensor:
     return result
 
 
+@tf_export("data.get_output_types")
 def get_legacy_output_types(dataset_or_iterator: Any) -> Any:
     """The nested dtypes of the elements of a dataset or iterator."""
     return dataset_or_iterator.output_types
 
 
+@tf_export("data.get_output_shapes")
 def get_legacy_output_shapes(dataset_or_iterator: Any) -> Any:
     """The nested shapes of the elements of a dataset or iterator."""
     return dataset_or_iterator.output_shapes
 
 
+@tf_export("data.get_output_classes")
 def get_legacy_output_classes(dataset_or_iterator: Any) -> Any:
     """The nested Python classes of the elements of a dataset or iterator."""
     return dataset_or_iterator.output_classes

@@ -25,18 +25,20 @@ from flowray.client.data.structure import DatasetStructure, TensorStructure
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape
 
 Transformation = Callable[[Dataset], Dataset]
 
-INFINITE_CARDINALITY = -1
-UNKNOWN_CARDINALITY = -2
+INFINITE_CARDINALITY = tf_export("data.experimental.INFINITE_CARDINALITY")(-1)
+UNKNOWN_CARDINALITY = tf_export("data.experimental.UNKNOWN_CARDINALITY")(-2)
 
 
 # Transformations ----------------------------------------------------------------------------------
 
 
+@tf_export("contrib.data.shuffle_and_repeat", "data.experimental.shuffle_and_repeat")
 def shuffle_and_repeat(buffer_size: Any, count: Any = None, seed: Any = None) -> Transformation:
     """``shuffle(buffer_size, seed)`` and ``repeat(count)`` in one.
 
@@ -52,6 +54,11 @@ def shuffle_and_repeat(buffer_size: Any, count: Any = None, seed: Any = None) ->
     return apply
 
 
+@tf_export(
+    "contrib.data.map_and_batch",
+    "data.experimental.map_and_batch",
+    "data.experimental.map_and_batch_with_legacy_function",
+)
 def map_and_batch(
     map_func: Callable[..., Any],
     batch_size: Any,
@@ -93,6 +100,7 @@ def map_and_batch(
 map_and_batch_with_legacy_function = map_and_batch
 
 
+@tf_export("contrib.data.parallel_interleave", "data.experimental.parallel_interleave")
 def parallel_interleave(
     map_func: Callable[..., Any],
     cycle_length: Any,
@@ -126,16 +134,19 @@ def parallel_interleave(
     return apply
 
 
+@tf_export("contrib.data.unbatch", "data.experimental.unbatch")
 def unbatch() -> Transformation:
     """``Dataset.unbatch``."""
     return lambda dataset: dataset.unbatch()
 
 
+@tf_export("contrib.data.ignore_errors", "data.experimental.ignore_errors")
 def ignore_errors() -> Transformation:
     """Leaves out the elements that cannot be made."""
     return lambda dataset: dataset._derived("IgnoreErrorsDataset")
 
 
+@tf_export("data.experimental.take_while")
 def take_while(predicate: Callable[..., Any]) -> Transformation:
     """The elements before the first one of which ``predicate`` is false."""
 
@@ -148,6 +159,7 @@ def take_while(predicate: Callable[..., Any]) -> Transformation:
     return apply
 
 
+@tf_export("contrib.data.scan", "data.experimental.scan")
 def scan(initial_state: Any, scan_func: Callable[..., Any]) -> Transformation:
     """``scan_func(state, element)`` gives the next state and what comes out.
 
@@ -186,11 +198,13 @@ def scan(initial_state: Any, scan_func: Callable[..., Any]) -> Transformation:
     return apply
 
 
+@tf_export("contrib.data.enumerate_dataset", "data.experimental.enumerate_dataset")
 def enumerate_dataset(start: Any = 0) -> Transformation:
     """``Dataset.enumerate``."""
     return lambda dataset: dataset.enumerate(start)
 
 
+@tf_export("contrib.data.group_by_window", "data.experimental.group_by_window")
 def group_by_window(
     key_func: Callable[..., Any],
     reduce_func: Callable[..., Any],
@@ -239,6 +253,7 @@ def _as_int64(value: Any) -> Tensor:
     return convert_to_tensor(value, preferred_dtype=dtypes.int64)
 
 
+@tf_export("contrib.data.bucket_by_sequence_length", "data.experimental.bucket_by_sequence_length")
 def bucket_by_sequence_length(
     element_length_func: Callable[..., Any],
     bucket_boundaries: Sequence[int],
@@ -318,16 +333,19 @@ def _filled(shape: Any, boundary: Tensor) -> Tensor:
     return apply_op("Pack", parts, axis=0)  # type: ignore[no-any-return]
 
 
+@tf_export("contrib.data.unique", "data.experimental.unique")
 def unique() -> Transformation:
     """The elements without those that came before: scalars of int32, int64 or string."""
     return lambda dataset: dataset._derived("UniqueDataset")
 
 
+@tf_export("contrib.data.prefetch_to_device", "data.experimental.prefetch_to_device")
 def prefetch_to_device(device: str, buffer_size: Any = None) -> Transformation:
     """``prefetch``: what a step on ``device`` reads goes there by itself."""
     return lambda dataset: dataset.prefetch(1 if buffer_size is None else buffer_size)
 
 
+@tf_export("contrib.data.copy_to_device", "data.experimental.copy_to_device")
 def copy_to_device(target_device: str, source_device: str = "/cpu:0") -> Transformation:
     """The same dataset: what a step on a device reads goes there by itself."""
     return lambda dataset: dataset
@@ -336,6 +354,7 @@ def copy_to_device(target_device: str, source_device: str = "/cpu:0") -> Transfo
 # Datasets -----------------------------------------------------------------------------------------
 
 
+@tf_export("contrib.data.Counter", "data.experimental.Counter")
 def Counter(start: Any = 0, step: Any = 1, dtype: Any = dtypes.int64) -> Dataset:
     """The numbers ``start``, ``start + step``, and so on without end."""
     from flowray.client.ops.math_ops import cast
@@ -345,6 +364,7 @@ def Counter(start: Any = 0, step: Any = 1, dtype: Any = dtypes.int64) -> Dataset
     return numbers.map(lambda i: first + cast(i, dtype) * distance)
 
 
+@tf_export("contrib.data.RandomDataset", "data.experimental.RandomDataset")
 class RandomDataset(Dataset):
     """Random int64 scalars below 2**32, without end."""
 
@@ -354,6 +374,7 @@ class RandomDataset(Dataset):
         super().__init__(variant, element)
 
 
+@tf_export("contrib.data.sample_from_datasets", "data.experimental.sample_from_datasets")
 def sample_from_datasets(
     datasets: Sequence[Dataset], weights: Any = None, seed: Any = None
 ) -> Dataset:
@@ -387,6 +408,7 @@ def sample_from_datasets(
     return _directed(chosen, datasets)
 
 
+@tf_export("contrib.data.choose_from_datasets", "data.experimental.choose_from_datasets")
 def choose_from_datasets(datasets: Sequence[Dataset], choice_dataset: Dataset) -> Dataset:
     """Elements of ``datasets``, each time of the one whose number (int64) is the next choice.
 
@@ -421,6 +443,7 @@ def _directed(choices: Dataset, datasets: Sequence[Dataset]) -> Dataset:
 # What comes out of a dataset ----------------------------------------------------------------------
 
 
+@tf_export("contrib.data.get_single_element", "data.experimental.get_single_element")
 def get_single_element(dataset: Dataset) -> Any:
     """The one element of ``dataset``; at run time InvalidArgumentError if there is not just one."""
     if not isinstance(dataset, Dataset):
@@ -432,16 +455,19 @@ def get_single_element(dataset: Dataset) -> Any:
     return structure.from_tensors(dataset._structure, tensors)
 
 
+@tf_export("data.experimental.cardinality")
 def cardinality(dataset: Dataset) -> Tensor:
     """int64 scalar: how many elements there are; INFINITE_CARDINALITY or UNKNOWN_CARDINALITY."""
     return apply_op("DatasetCardinality", dataset._variant_tensor)  # type: ignore[no-any-return]
 
 
+@tf_export("data.experimental.get_structure")
 def get_structure(dataset_or_iterator: Any) -> Any:
     """The nested structure of an element."""
     return dataset_or_iterator._structure
 
 
+@tf_export("contrib.data.TFRecordWriter", "data.experimental.TFRecordWriter")
 class TFRecordWriter:
     """Writes datasets of string scalars to a TFRecord file."""
 

@@ -17,6 +17,7 @@ from flowray.client.framework.graph import (
     name_scope,
 )
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.attr_values import from_attr_value
 
@@ -27,6 +28,7 @@ _MANY_CALLS: Final = 32
 _CHECK: Final = "Assert"
 
 
+@tf_export("data.Iterator")
 class Iterator:
     """A place in a dataset; ``get_next`` gives ops that take an element from it."""
 
@@ -155,6 +157,7 @@ def _new_resource(element: Any, shared_name: str | None) -> Tensor:
     )
 
 
+@tf_export("data.make_initializable_iterator")
 def make_initializable_iterator(dataset: Dataset, shared_name: str | None = None) -> Iterator:
     """An iterator over ``dataset`` that starts whenever its ``initializer`` runs."""
     with colocate_with(dataset._variant_tensor):
@@ -163,6 +166,7 @@ def make_initializable_iterator(dataset: Dataset, shared_name: str | None = None
         return Iterator(resource, initializer, dataset._structure)
 
 
+@tf_export("data.make_one_shot_iterator")
 def make_one_shot_iterator(dataset: Dataset) -> Iterator:
     """An iterator over ``dataset`` that starts by itself, once in a session.
 

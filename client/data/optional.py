@@ -7,8 +7,10 @@ from typing import Any
 from flowray.client.data import structure
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 
 
+@tf_export("contrib.data.Optional", "data.experimental.Optional")
 class Optional:
     """A value that may be missing; ``get_next_as_optional`` gives one."""
 
@@ -46,6 +48,7 @@ class Optional:
         return Optional(apply_op("OptionalNone"), value_structure)
 
 
+@tf_export("contrib.data.get_next_as_optional", "data.experimental.get_next_as_optional")
 def get_next_as_optional(iterator: Any) -> Optional:
     """The next element of ``iterator``, as an optional that has no value at the end."""
     element = iterator._structure

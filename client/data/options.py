@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from flowray.client.tf_export import tf_export
+
 _NAMES: Final = (
     "experimental_autotune", "experimental_deterministic", "experimental_distribute",
     "experimental_external_state_policy", "experimental_optimization", "experimental_slack",
@@ -20,6 +22,7 @@ class _Group:
     __hash__ = None  # type: ignore[assignment]
 
 
+@tf_export("data.Options")
 class Options:
     """Options of a dataset, None where nothing was said.
 

@@ -9,6 +9,7 @@ from flowray.client.data.structure import TensorStructure
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 _STRINGS = TensorStructure(dtypes.string, [])
@@ -18,6 +19,7 @@ def _optional(value: Any, default: Any, dtype: Any, name: str) -> Tensor:
     return convert_to_tensor(default if value is None else value, dtype, name=name)
 
 
+@tf_export("data.TextLineDataset")
 class TextLineDataset(Dataset):
     """The lines of text files, without their ends.
 
@@ -43,6 +45,7 @@ class TextLineDataset(Dataset):
         )  # fmt: skip
 
 
+@tf_export("data.TFRecordDataset")
 class TFRecordDataset(Dataset):
     """The records of TFRecord files; arguments as of ``TextLineDataset``."""
 
@@ -61,6 +64,7 @@ class TFRecordDataset(Dataset):
         )  # fmt: skip
 
 
+@tf_export("data.FixedLengthRecordDataset")
 class FixedLengthRecordDataset(Dataset):
     """Pieces of ``record_bytes`` bytes of files, between a header and a footer.
 

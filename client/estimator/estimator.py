@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flowray.client import data, metrics, summary
+from flowray.client.data.dataset import Dataset
 from flowray.client.estimator import evaluation
 from flowray.client.estimator.model_fn import (
     LOSS_METRIC_KEY,
@@ -29,8 +29,11 @@ from flowray.client.framework.graph import (
     get_default_graph,
 )
 from flowray.client.framework.random_seed import set_random_seed
+from flowray.client.metrics.means import mean
+from flowray.client.ops.summary_ops import scalar
 from flowray.client.platform import logging
-from flowray.client.summary import FileWriterCache
+from flowray.client.platform.file_writer import FileWriterCache
+from flowray.client.tf_export import tf_export
 from flowray.client.train import training_util
 from flowray.client.train.checkpoints.checkpoint_management import latest_checkpoint
 from flowray.client.train.checkpoints.checkpoint_reader import load_checkpoint
@@ -58,6 +61,7 @@ InputFn = Callable[..., Any]
 Hooks = Sequence[SessionRunHook]
 
 
+@tf_export("estimator.Estimator")
 class Estimator:
     """A model that keeps itself in a folder: checkpoints, summaries, the graph.
 
@@ -214,7 +218,7 @@ class Estimator:
             hooks.extend(spec.training_hooks)
             del step
             if not any(t.op.name == "loss" for t in get_collection(GraphKeys.SUMMARIES)):
-                summary.scalar("loss", spec.loss)
+                scalar("loss", spec.loss)
             add_to_collection(GraphKeys.LOSSES, spec.loss)
             if spec.scaffold.saver is None and not get_collection(GraphKeys.SAVERS):
                 add_to_collection(
@@ -329,7 +333,7 @@ class Estimator:
                     f'Metric with name "{LOSS_METRIC_KEY}" is not allowed, because Estimator '
                     "already defines a default metric with the same name."
                 )
-            wanted[LOSS_METRIC_KEY] = metrics.mean(spec.loss)
+            wanted[LOSS_METRIC_KEY] = mean(spec.loss)
             update, values = evaluation.metric_ops(wanted)
             if GraphKeys.GLOBAL_STEP in values:
                 raise ValueError(
@@ -439,7 +443,7 @@ class Estimator:
     def _inputs(self, input_fn: InputFn, mode: str) -> tuple[Any, Any]:
         """The features and labels that ``input_fn`` makes."""
         result = self._call_input_fn(input_fn, mode)
-        if isinstance(result, data.Dataset):
+        if isinstance(result, Dataset):
             iterator = result.make_initializable_iterator()
             # With the other local initialization, so that it costs no step of its own.
             add_to_collection(GraphKeys.TABLE_INITIALIZERS, iterator.initializer)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from flowray.client import data
+from flowray.client.data.dataset import Dataset
 from flowray.client.framework.graph import GraphKeys, add_to_collection
 from flowray.client.ops.array_ops import placeholder
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
@@ -37,6 +38,7 @@ class _ArrayFeeder:
         """Arrays of a process do not travel with a graph."""
 
 
+@tf_export("estimator.inputs.numpy_input_fn")
 def numpy_input_fn(
     x: Any,
     y: Any = None,
@@ -95,6 +97,7 @@ def numpy_input_fn(
     return input_fn
 
 
+@tf_export("estimator.inputs.pandas_input_fn")
 def pandas_input_fn(
     x: Any,
     y: Any = None,
@@ -149,7 +152,7 @@ def _batches(
         placeholder(dtypes.as_dtype(array.dtype), array.shape, name="numpy_input"): array
         for array in parts.values()
     }
-    dataset = data.Dataset.from_tensor_slices(dict(zip(parts, feeds, strict=True)))
+    dataset = Dataset.from_tensor_slices(dict(zip(parts, feeds, strict=True)))
     if shuffle:
         dataset = dataset.shuffle(max(capacity, batch_size))
     iterator = dataset.repeat(num_epochs).batch(batch_size).make_initializable_iterator()

@@ -9,12 +9,14 @@ from flowray.client.framework import nest
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor, get_default_graph
 from flowray.client.ops.array_ops import reshape
+from flowray.client.tf_export import tf_export
 from flowray.client.train.sessions.monitored_session import Scaffold
 from flowray.client.train.sessions.session_run_hook import SessionRunHook
 
 LOSS_METRIC_KEY = "loss"
 
 
+@tf_export("estimator.ModeKeys")
 class ModeKeys:
     """What a model function is called for."""
 
@@ -23,6 +25,7 @@ class ModeKeys:
     PREDICT = "infer"
 
 
+@tf_export("estimator.EstimatorSpec")
 class EstimatorSpec(
     NamedTuple(
         "EstimatorSpec",

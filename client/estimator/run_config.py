@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2
 
@@ -22,6 +23,7 @@ _REPLACEABLE = (
 )  # fmt: skip
 
 
+@tf_export("estimator.TaskType")
 class TaskType:
     """The roles of tasks in ``TF_CONFIG``."""
 
@@ -32,6 +34,7 @@ class TaskType:
     EVALUATOR = "evaluator"
 
 
+@tf_export("estimator.RunConfig")
 class RunConfig:
     """The settings of an Estimator's sessions, checkpoints and summaries.
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from flowray.client.estimator.estimator import Estimator
 from flowray.client.platform import logging
 from flowray.client.session.session import Session
+from flowray.client.tf_export import tf_export
 from flowray.client.train.sessions.basic_session_run_hooks import (
     CheckpointSaverListener,
     SecondOrStepTimer,
@@ -17,6 +18,7 @@ from flowray.client.train.sessions.session_run_hook import SessionRunHook
 from flowray.proto import errors
 
 
+@tf_export("estimator.TrainSpec")
 class TrainSpec(
     NamedTuple(
         "TrainSpec",
@@ -42,6 +44,7 @@ class TrainSpec(
         return super().__new__(cls, input_fn, max_steps, tuple(hooks or ()))
 
 
+@tf_export("estimator.EvalSpec")
 class EvalSpec(
     NamedTuple(
         "EvalSpec",
@@ -128,6 +131,7 @@ class _Evaluator(CheckpointSaverListener):
         )
 
 
+@tf_export("estimator.train_and_evaluate")
 def train_and_evaluate(
     estimator: Estimator, train_spec: TrainSpec, eval_spec: EvalSpec
 ) -> tuple[dict[str, Any] | None, list[Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from flowray.client.framework.graph import Graph, Tensor, get_default_graph
 from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes, tensors
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import Dimension, TensorShape, as_shape
@@ -18,6 +19,7 @@ ConversionFunction = Callable[..., Any]
 _conversions: list[tuple[int, int, type | tuple[type, ...], ConversionFunction]] = []
 
 
+@tf_export("register_tensor_conversion_function")
 def register_tensor_conversion_function(
     base_type: type | tuple[type, ...],
     conversion_func: ConversionFunction,
@@ -31,6 +33,7 @@ def register_tensor_conversion_function(
     _conversions.sort(key=lambda entry: entry[:2])
 
 
+@tf_export("convert_to_tensor")
 def convert_to_tensor(
     value: Any,
     dtype: Any = None,
@@ -103,6 +106,7 @@ def convert_n_to_tensor(
     ]
 
 
+@tf_export("convert_to_tensor_or_indexed_slices")
 def convert_to_tensor_or_indexed_slices(
     value: Any, dtype: Any = None, name: str | None = None
 ) -> Tensor | IndexedSlices:
@@ -117,6 +121,7 @@ def convert_to_tensor_or_indexed_slices(
     return convert_to_tensor(value, dtype, name)
 
 
+@tf_export("constant")
 def constant(
     value: Any,
     dtype: Any = None,

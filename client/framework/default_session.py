@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flowray.client.framework.stacks import DefaultStack
+from flowray.client.tf_export import tf_export
 
 if TYPE_CHECKING:
     from flowray.client.framework.graph import Graph
@@ -25,6 +26,7 @@ default_sessions: DefaultStack[Any] = DefaultStack("session")
 """The sessions of this thread's ``with`` blocks, innermost last."""
 
 
+@tf_export("get_default_session")
 def get_default_session() -> Any:
     """Returns the innermost ``tf.Session`` of this thread's ``with`` blocks, or None."""
     return default_sessions.get_or_none()

@@ -16,6 +16,7 @@ from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph
+from flowray.client.tf_export import tf_export
 from flowray.proto.graph import functions
 from flowray.proto.messages import graph_pb2
 from flowray.proto.types.dtypes import DType, as_dtype
@@ -24,6 +25,7 @@ from flowray.proto.types.shapes import as_shape
 Flatten = Callable[[Any], Sequence[Any]]
 
 
+@tf_export("init_scope")
 @contextmanager
 def init_scope() -> Iterator[None]:
     """Ops made within it belong to no function, condition or loop, and wait for nothing.

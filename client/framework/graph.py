@@ -21,6 +21,7 @@ from flowray.client.framework.operation import (
     override_operator,
 )
 from flowray.client.framework.stacks import DefaultStack
+from flowray.client.tf_export import tf_export
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.graph.device_names import DeviceSpec
 from flowray.proto.graph.device_names import merge as merge_devices
@@ -37,6 +38,7 @@ _VALID_OP_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 _VALID_SCOPE_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
 
 
+@tf_export("Graph")
 class Graph:
     """A TensorFlow computation, as a dataflow graph. Not thread-safe while it is being built."""
 
@@ -544,15 +546,18 @@ class _ControlDependencies:
 _default_graphs: DefaultStack[Graph] = DefaultStack("graph", Graph)
 
 
+@tf_export("get_default_graph")
 def get_default_graph() -> Graph:
     return _default_graphs.get()
 
 
+@tf_export("reset_default_graph")
 def reset_default_graph() -> None:
     """Clears the default graph; AssertionError inside ``with graph.as_default()``."""
     _default_graphs.reset()
 
 
+@tf_export("name_scope")
 class name_scope(AbstractContextManager[str]):  # noqa: N801 - TensorFlow's name
     """``tf.name_scope(name, default_name, values)``: a scope of op names.
 
@@ -593,34 +598,42 @@ class name_scope(AbstractContextManager[str]):  # noqa: N801 - TensorFlow's name
         self._graph_scope.__exit__(*exc_info)
 
 
+@tf_export("device")
 def device(device_name_or_function: Any) -> AbstractContextManager[None]:
     return get_default_graph().device(device_name_or_function)
 
 
+@tf_export("control_dependencies")
 def control_dependencies(control_inputs: Iterable[Any] | None) -> AbstractContextManager[None]:
     return get_default_graph().control_dependencies(control_inputs)
 
 
+@tf_export("colocate_with")
 def colocate_with(op: Any, ignore_existing: bool = False) -> AbstractContextManager[None]:
     return get_default_graph().colocate_with(op, ignore_existing)
 
 
+@tf_export("container")
 def container(container_name: str) -> AbstractContextManager[str]:
     return get_default_graph().container(container_name)
 
 
+@tf_export("add_to_collection")
 def add_to_collection(name: Any, value: Any) -> None:
     get_default_graph().add_to_collection(name, value)
 
 
+@tf_export("add_to_collections")
 def add_to_collections(names: Any, value: Any) -> None:
     get_default_graph().add_to_collections(names, value)
 
 
+@tf_export("get_collection")
 def get_collection(key: Any, scope: str | None = None) -> list[Any]:
     return get_default_graph().get_collection(key, scope)
 
 
+@tf_export("get_collection_ref")
 def get_collection_ref(key: Any) -> list[Any]:
     return get_default_graph().get_collection_ref(key)
 

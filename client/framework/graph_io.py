@@ -8,10 +8,12 @@ from typing import Any
 from google.protobuf import text_format
 
 from flowray.client.framework.graph import Graph
+from flowray.client.tf_export import tf_export
 from flowray.proto.files import durable_files
 from flowray.proto.files.file_errors import translated
 
 
+@tf_export("io.write_graph", "train.write_graph")
 def write_graph(
     graph_or_graph_def: Any, logdir: str | os.PathLike[str], name: str, as_text: bool = True
 ) -> str:

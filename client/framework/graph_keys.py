@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from flowray.client.tf_export import tf_export
 
+
+@tf_export("GraphKeys")
 class GraphKeys:
     """Standard names of collections, as in TensorFlow."""
 

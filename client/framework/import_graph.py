@@ -8,6 +8,7 @@ from typing import Any
 from flowray.client.framework import shape_inference
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph, name_scope
+from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 from flowray.proto.graph.deadness import MERGES
 from flowray.proto.graph.device_names import merge as merge_devices
@@ -16,6 +17,7 @@ from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
 
 
+@tf_export("import_graph_def")
 def import_graph_def(
     graph_def: graph_pb2.GraphDef,
     input_map: Mapping[str, Any] | None = None,

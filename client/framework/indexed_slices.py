@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.graph import Graph, Operation, Tensor
+from flowray.client.tf_export import tf_export
 from flowray.proto.types.dtypes import DType
 
 
+@tf_export("IndexedSlices")
 class IndexedSlices:
     """Slices of a larger tensor, as ``tf.gradients`` gives them for gathers.
 

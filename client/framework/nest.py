@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from flowray.client.tf_export import tf_export
 
+
+@tf_export("contrib.framework.nest.is_nested")
 def is_nested(structure: Any) -> bool:
     """Whether it is a list, tuple or dict, and so no leaf."""
     return isinstance(structure, list | tuple | Mapping)
 
 
+@tf_export("contrib.framework.nest.flatten")
 def flatten(structure: Any) -> list[Any]:
     """The leaves in order; ``[structure]`` if it is one itself."""
     return list(_leaves(structure))
@@ -31,6 +35,7 @@ def _leaves(structure: Any) -> Iterator[Any]:
         yield structure
 
 
+@tf_export("contrib.framework.nest.pack_sequence_as")
 def pack_sequence_as(structure: Any, flat_sequence: Sequence[Any]) -> Any:
     """``flat_sequence`` in the form of ``structure``.
 
@@ -57,6 +62,7 @@ def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
     return next(leaves)
 
 
+@tf_export("contrib.framework.nest.map_structure")
 def map_structure(function: Callable[..., Any], *structures: Any) -> Any:
     """The structure of what ``function`` gives for the leaves of (parallel) structures.
 
@@ -73,6 +79,7 @@ def map_structure(function: Callable[..., Any], *structures: Any) -> Any:
     )
 
 
+@tf_export("contrib.framework.nest.assert_same_structure")
 def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True) -> None:
     """Checks that two structures differ in their leaves only.
 
@@ -112,6 +119,3 @@ def _difference(a: Any, b: Any, check_types: bool) -> tuple[type[Exception], str
         if found is not None:
             return found
     return None
-
-
-__all__ = ["assert_same_structure", "flatten", "is_nested", "map_structure", "pack_sequence_as"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowray.client.framework.default_session import SessionLike, session_for
+from flowray.client.tf_export import tf_export
 from flowray.proto.graph.device_names import DeviceSpec
 from flowray.proto.graph.tensor_id import is_control
 from flowray.proto.messages import graph_pb2
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _PACKAGE_PREFIX = __name__.split(".", 1)[0] + "."
 
 
+@tf_export("Tensor")
 class Tensor:
     """A symbolic handle to one output of an ``Operation``."""
 
@@ -133,6 +135,7 @@ class Tensor:
         return f"<tf.Tensor '{self.name}' shape={self.get_shape()} dtype={self._dtype.name}>"
 
 
+@tf_export("Operation")
 class Operation:
     """A node of a graph: an op with its attributes, inputs and outputs."""
 

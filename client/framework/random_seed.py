@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from flowray.client.framework.graph import get_default_graph
+from flowray.client.tf_export import tf_export
 
 DEFAULT_GRAPH_SEED = 87654321
 _MAX_INT32 = 2**31 - 1
 
 
+@tf_export("get_seed", "random.get_seed")
 def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
     """The attributes ``seed`` and ``seed2`` of a random op made now.
 
@@ -31,6 +33,7 @@ def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
     return (0, _MAX_INT32) if seeds == (0, 0) else seeds
 
 
+@tf_export("set_random_seed", "random.set_random_seed")
 def set_random_seed(seed: int | None) -> None:
     """Sets the seed of the default graph; see ``get_seed`` for what an op makes of it."""
     get_default_graph().seed = seed

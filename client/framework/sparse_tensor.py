@@ -14,11 +14,13 @@ from flowray.client.framework.graph import (
     Tensor,
     name_scope,
 )
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import TensorShape, merge_dims, with_rank
 
 
+@tf_export("SparseTensorValue")
 class SparseTensorValue(NamedTuple):
     """The value of a SparseTensor: what ``Session.run`` gives and what a feed takes."""
 
@@ -27,6 +29,7 @@ class SparseTensorValue(NamedTuple):
     dense_shape: Any
 
 
+@tf_export("SparseTensor")
 class SparseTensor:
     """Three tensors that stand for one with mostly zeros (or empty strings).
 

@@ -29,6 +29,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients import registry
 from flowray.client.gradients.loops import loop_gradients
 from flowray.client.gradients.walk import Step, Walk, is_trainable
+from flowray.client.tf_export import tf_export
 from flowray.proto.graph.deadness import SWITCHES
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape, is_fully_defined
@@ -36,6 +37,7 @@ from flowray.proto.types.shapes import as_shape, is_fully_defined
 Gradient = Tensor | IndexedSlices
 
 
+@tf_export("UnconnectedGradients")
 class UnconnectedGradients(enum.Enum):
     """What ``gradients`` gives for an x that no y depends on: None, or zeros like x."""
 
@@ -43,6 +45,7 @@ class UnconnectedGradients(enum.Enum):
     ZERO = "zero"
 
 
+@tf_export("AggregationMethod")
 class AggregationMethod:
     """How gradients that flow together at one tensor are added up."""
 
@@ -52,6 +55,7 @@ class AggregationMethod:
     EXPERIMENTAL_ACCUMULATE_N = 2
 
 
+@tf_export("gradients")
 def gradients(
     ys: Any,
     xs: Any,

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from flowray.client.tf_export import tf_export
+
 GradientFunction = Callable[..., Any]
 F = TypeVar("F", bound=GradientFunction)
 
@@ -53,6 +55,7 @@ def is_registered(op_type: str) -> bool:
     return op_type in _registry
 
 
+@tf_export("lookup")
 def lookup(op_type: str) -> GradientFunction | None:
     """The gradient function of ``op_type``; None if it is not differentiable.
 
@@ -64,10 +67,11 @@ def lookup(op_type: str) -> GradientFunction | None:
     return _registry[op_type]
 
 
-RegisterGradient: Any = gradient
+RegisterGradient: Any = tf_export("RegisterGradient")(gradient)
 """``tf.RegisterGradient(name)``: the public name, used with ``Graph.gradient_override_map``."""
 
 
+@tf_export("NoGradient")
 def NoGradient(op_type: str) -> None:
     """``tf.NoGradient``, also ``tf.NotDifferentiable``."""
     not_differentiable(op_type)

@@ -26,6 +26,7 @@ from flowray.client.framework.graph import (
 from flowray.client.layers.input_spec import InputSpec, check_inputs
 from flowray.client.ops import array_ops
 from flowray.client.ops.math_ops import cast
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.partitioned_variables import PartitionedVariable
 from flowray.client.variables.variable_modes import VariableAggregation, VariableSynchronization
 from flowray.client.variables.variable_scope import VariableScope, get_variable, variable_scope
@@ -39,6 +40,7 @@ _names: WeakKeyDictionary[Graph, Counter[str]] = WeakKeyDictionary()
 _WORD_START = re.compile(r"(?<=.)(?=[A-Z][a-z0-9])|(?<=[a-z])(?=[A-Z])")
 
 
+@tf_export("layers.Layer")
 class Layer:
     """The base of layers: ``build`` makes variables at the first call, ``call`` makes the ops.
 

@@ -17,6 +17,7 @@ from flowray.client.layers.arguments import (
 from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.functional import layer_function
 from flowray.client.ops import array_ops, conv_ops, layout_ops, nn_ops
+from flowray.client.tf_export import tf_export
 from flowray.client.variables import initializers
 from flowray.proto.ops.windows import output_size
 from flowray.proto.types import dtypes
@@ -174,6 +175,7 @@ class _Conv(Layer):
         )
 
 
+@tf_export("layers.Conv1D")
 class Conv1D(_Conv):
     """A convolution over one dimension: ``(inputs, filters, kernel_size, strides, padding, ...)``.
 
@@ -183,6 +185,7 @@ class Conv1D(_Conv):
     rank = 1
 
 
+@tf_export("layers.Conv2D")
 class Conv2D(_Conv):
     """A convolution over two dimensions: ``(inputs, filters, kernel_size, strides, padding, ...)``.
 
@@ -192,6 +195,7 @@ class Conv2D(_Conv):
     rank = 2
 
 
+@tf_export("layers.Conv3D")
 class Conv3D(_Conv):
     """A convolution over three dimensions: ``(inputs, filters, kernel_size, strides, ...)``.
 
@@ -281,6 +285,7 @@ class _SeparableConv(_Conv):
         return nn_ops.bias_add(outputs, self.bias, data_format=data_format)
 
 
+@tf_export("layers.SeparableConv1D")
 class SeparableConv1D(_SeparableConv):
     """A separable convolution over one dimension: ``(inputs, filters, kernel_size, ...)``."""
 
@@ -303,6 +308,7 @@ class SeparableConv1D(_SeparableConv):
         return outputs if self.activation is None else self.activation(outputs)
 
 
+@tf_export("layers.SeparableConv2D")
 class SeparableConv2D(_SeparableConv):
     """A separable convolution over two dimensions: ``(inputs, filters, kernel_size, ...)``."""
 
@@ -389,22 +395,32 @@ class _ConvTranspose(_Conv):
         return size
 
 
+@tf_export("layers.Conv2DTranspose")
 class Conv2DTranspose(_ConvTranspose):
     """A transposed convolution over two dimensions: ``(inputs, filters, kernel_size, ...)``."""
 
     rank = 2
 
 
+@tf_export("layers.Conv3DTranspose")
 class Conv3DTranspose(_ConvTranspose):
     """A transposed convolution over three dimensions: ``(inputs, filters, kernel_size, ...)``."""
 
     rank = 3
 
 
-conv1d = layer_function(Conv1D, "conv1d")
-conv2d = layer_function(Conv2D, "conv2d")
-conv2d_transpose = layer_function(Conv2DTranspose, "conv2d_transpose")
-conv3d = layer_function(Conv3D, "conv3d")
-conv3d_transpose = layer_function(Conv3DTranspose, "conv3d_transpose")
-separable_conv1d = layer_function(SeparableConv1D, "separable_conv1d")
-separable_conv2d = layer_function(SeparableConv2D, "separable_conv2d")
+conv1d = tf_export("layers.conv1d")(layer_function(Conv1D, "conv1d"))
+conv2d = tf_export("layers.conv2d")(layer_function(Conv2D, "conv2d"))
+conv2d_transpose = tf_export("layers.conv2d_transpose")(
+    layer_function(Conv2DTranspose, "conv2d_transpose")
+)
+conv3d = tf_export("layers.conv3d")(layer_function(Conv3D, "conv3d"))
+conv3d_transpose = tf_export("layers.conv3d_transpose")(
+    layer_function(Conv3DTranspose, "conv3d_transpose")
+)
+separable_conv1d = tf_export("layers.separable_conv1d")(
+    layer_function(SeparableConv1D, "separable_conv1d")
+)
+separable_conv2d = tf_export("layers.separable_conv2d")(
+    layer_function(SeparableConv2D, "separable_conv2d")
+)

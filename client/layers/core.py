@@ -16,11 +16,13 @@ from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.conditions import smart_cond
 from flowray.client.layers.functional import layer_function
 from flowray.client.ops import array_ops, math_ops, nn_ops, reduction_ops
+from flowray.client.tf_export import tf_export
 from flowray.client.variables import initializers
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import TensorShape, as_shape
 
 
+@tf_export("layers.Dense")
 class Dense(Layer):
     """``activation(inputs * kernel + bias)``, along the last dimension.
 
@@ -112,6 +114,7 @@ class Dense(Layer):
         return TensorShape([*shape.as_list()[:-1], self.units])
 
 
+@tf_export("layers.Dropout")
 class Dropout(Layer):
     """Sets a part of the elements to 0 in training, and scales up the others.
 
@@ -157,6 +160,7 @@ class Dropout(Layer):
         return as_shape(input_shape)
 
 
+@tf_export("layers.Flatten")
 class Flatten(Layer):
     """``[batch, ...]`` as ``[batch, size]``; ``[batch]`` as ``[batch, 1]``.
 
@@ -187,6 +191,7 @@ class Flatten(Layer):
         return TensorShape([batch, None if None in sizes else math.prod(sizes)])
 
 
+@tf_export("layers.dropout")
 def dropout(
     inputs: Any,
     rate: Any = 0.5,
@@ -199,9 +204,10 @@ def dropout(
     return Dropout(rate, noise_shape, seed, name)(inputs, training=training)
 
 
+@tf_export("layers.flatten")
 def flatten(inputs: Any, name: str | None = None, data_format: str = "channels_last") -> Any:
     """``Flatten`` as a function."""
     return Flatten(data_format, name=name)(inputs)
 
 
-dense = layer_function(Dense, "dense")
+dense = tf_export("layers.dense")(layer_function(Dense, "dense"))

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowray.client.framework import nest
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape
 
 
+@tf_export("layers.InputSpec")
 class InputSpec:
     """What one input of a layer must be like. None demands nothing.
 

@@ -11,6 +11,7 @@ from flowray.client.layers.arguments import as_function, as_initializer
 from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.conditions import known, smart_cond
 from flowray.client.ops import array_ops, math_ops, nn_ops, norm_ops, reduction_ops, state_ops
+from flowray.client.tf_export import tf_export
 from flowray.client.variables import initializers
 from flowray.client.variables.variable_modes import VariableAggregation, VariableSynchronization
 from flowray.proto.types import dtypes
@@ -20,6 +21,7 @@ from flowray.proto.types.shapes import TensorShape, as_shape
 _CLIPPING = ("rmax", "rmin", "dmax")
 
 
+@tf_export("layers.BatchNormalization")
 class BatchNormalization(Layer):
     """``(inputs - mean) / sqrt(variance + epsilon) * gamma + beta``, along an axis.
 
@@ -384,6 +386,7 @@ def _composition(scale: Any, offset: Any, then_scale: Any, then_offset: Any) -> 
     return scale, offset
 
 
+@tf_export("layers.batch_normalization")
 def batch_normalization(
     inputs: Any,
     axis: int | Sequence[int] = -1,

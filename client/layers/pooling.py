@@ -8,6 +8,7 @@ from flowray.client.layers.arguments import as_data_format, as_padding, as_tuple
 from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.layers.functional import layer_function
 from flowray.client.ops import array_ops, pool_ops
+from flowray.client.tf_export import tf_export
 from flowray.proto.ops.windows import output_size
 from flowray.proto.types.shapes import TensorShape, as_shape
 
@@ -62,45 +63,57 @@ class _Pooling(Layer):
         return TensorShape(shape)
 
 
+@tf_export("layers.AveragePooling1D")
 class AveragePooling1D(_Pooling):
     """The averages of windows over one dimension: ``(inputs, pool_size, strides, ...)``."""
 
     rank, pool = 1, staticmethod(pool_ops.avg_pool)
 
 
+@tf_export("layers.AveragePooling2D")
 class AveragePooling2D(_Pooling):
     """The averages of windows over two dimensions: ``(inputs, pool_size, strides, ...)``."""
 
     rank, pool = 2, staticmethod(pool_ops.avg_pool)
 
 
+@tf_export("layers.AveragePooling3D")
 class AveragePooling3D(_Pooling):
     """The averages of windows over three dimensions: ``(inputs, pool_size, strides, ...)``."""
 
     rank, pool = 3, staticmethod(pool_ops.avg_pool3d)
 
 
+@tf_export("layers.MaxPooling1D")
 class MaxPooling1D(_Pooling):
     """The maxima of windows over one dimension: ``(inputs, pool_size, strides, ...)``."""
 
     rank, pool = 1, staticmethod(pool_ops.max_pool)
 
 
+@tf_export("layers.MaxPooling2D")
 class MaxPooling2D(_Pooling):
     """The maxima of windows over two dimensions: ``(inputs, pool_size, strides, ...)``."""
 
     rank, pool = 2, staticmethod(pool_ops.max_pool)
 
 
+@tf_export("layers.MaxPooling3D")
 class MaxPooling3D(_Pooling):
     """The maxima of windows over three dimensions: ``(inputs, pool_size, strides, ...)``."""
 
     rank, pool = 3, staticmethod(pool_ops.max_pool3d)
 
 
-average_pooling1d = layer_function(AveragePooling1D, "average_pooling1d")
-average_pooling2d = layer_function(AveragePooling2D, "average_pooling2d")
-average_pooling3d = layer_function(AveragePooling3D, "average_pooling3d")
-max_pooling1d = layer_function(MaxPooling1D, "max_pooling1d")
-max_pooling2d = layer_function(MaxPooling2D, "max_pooling2d")
-max_pooling3d = layer_function(MaxPooling3D, "max_pooling3d")
+average_pooling1d = tf_export("layers.average_pooling1d")(
+    layer_function(AveragePooling1D, "average_pooling1d")
+)
+average_pooling2d = tf_export("layers.average_pooling2d")(
+    layer_function(AveragePooling2D, "average_pooling2d")
+)
+average_pooling3d = tf_export("layers.average_pooling3d")(
+    layer_function(AveragePooling3D, "average_pooling3d")
+)
+max_pooling1d = tf_export("layers.max_pooling1d")(layer_function(MaxPooling1D, "max_pooling1d"))
+max_pooling2d = tf_export("layers.max_pooling2d")(layer_function(MaxPooling2D, "max_pooling2d"))
+max_pooling3d = tf_export("layers.max_pooling3d")(layer_function(MaxPooling3D, "max_pooling3d"))

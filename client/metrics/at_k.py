@@ -36,9 +36,11 @@ from flowray.client.ops.nn_ops import top_k
 from flowray.client.ops.reduction_ops import cumsum, reduce_any, reduce_sum
 from flowray.client.ops.slice_ops import scatter_nd
 from flowray.client.ops.state_ops import assign_add
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
+@tf_export("metrics.recall_at_k")
 def recall_at_k(
     labels: Any,
     predictions: Any,
@@ -64,6 +66,7 @@ def recall_at_k(
         )
 
 
+@tf_export("metrics.recall_at_top_k")
 def recall_at_top_k(
     labels: Any,
     predictions_idx: Any,
@@ -81,6 +84,7 @@ def recall_at_top_k(
     )  # fmt: skip
 
 
+@tf_export("metrics.precision_at_k")
 def precision_at_k(
     labels: Any,
     predictions: Any,
@@ -99,6 +103,7 @@ def precision_at_k(
         )
 
 
+@tf_export("metrics.sparse_precision_at_k")
 def sparse_precision_at_k(
     labels: Any,
     predictions: Any,
@@ -115,6 +120,7 @@ def sparse_precision_at_k(
     )
 
 
+@tf_export("metrics.precision_at_top_k")
 def precision_at_top_k(
     labels: Any,
     predictions_idx: Any,
@@ -132,6 +138,7 @@ def precision_at_top_k(
     )  # fmt: skip
 
 
+@tf_export("metrics.average_precision_at_k")
 def average_precision_at_k(
     labels: Any,
     predictions: Any,
@@ -167,6 +174,7 @@ def average_precision_at_k(
         return collected(value, update, metrics_collections, updates_collections)
 
 
+@tf_export("metrics.sparse_average_precision_at_k")
 def sparse_average_precision_at_k(
     labels: Any,
     predictions: Any,

@@ -21,8 +21,9 @@ from flowray.client.ops.reduction_ops import (
     reduce_sum,
 )
 from flowray.client.ops.state_ops import assign_add
+from flowray.client.ops.weights_broadcast_ops import broadcast_weights
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_scope import variable_scope
-from flowray.client.weights import broadcast_weights
 from flowray.proto.types import dtypes
 
 
@@ -47,6 +48,7 @@ def _counter(
         return _count_condition(holds(labels, predictions), weights, metrics, updates)
 
 
+@tf_export("metrics.true_positives")
 def true_positives(
     labels: Any,
     predictions: Any,
@@ -62,6 +64,7 @@ def true_positives(
     )  # fmt: skip
 
 
+@tf_export("metrics.true_negatives")
 def true_negatives(
     labels: Any,
     predictions: Any,
@@ -77,6 +80,7 @@ def true_negatives(
     )  # fmt: skip
 
 
+@tf_export("metrics.false_positives")
 def false_positives(
     labels: Any,
     predictions: Any,
@@ -92,6 +96,7 @@ def false_positives(
     )  # fmt: skip
 
 
+@tf_export("metrics.false_negatives")
 def false_negatives(
     labels: Any,
     predictions: Any,
@@ -107,6 +112,7 @@ def false_negatives(
     )  # fmt: skip
 
 
+@tf_export("metrics.precision")
 def precision(
     labels: Any,
     predictions: Any,
@@ -123,6 +129,7 @@ def precision(
                       updates_collections)  # fmt: skip
 
 
+@tf_export("metrics.recall")
 def recall(
     labels: Any,
     predictions: Any,

@@ -42,11 +42,13 @@ from flowray.client.ops.reduction_ops import (
 )
 from flowray.client.ops.slice_ops import where
 from flowray.client.ops.state_ops import assign_add
+from flowray.client.ops.weights_broadcast_ops import broadcast_weights
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_scope import variable_scope
-from flowray.client.weights import broadcast_weights
 from flowray.proto.types import dtypes
 
 
+@tf_export("metrics.mean")
 def mean(
     values: Any,
     weights: Any = None,
@@ -74,6 +76,7 @@ def mean(
         return collected(value, update, metrics_collections, updates_collections)
 
 
+@tf_export("metrics.mean_tensor")
 def mean_tensor(
     values: Any,
     weights: Any = None,
@@ -101,6 +104,7 @@ def mean_tensor(
         return collected(value, update, metrics_collections, updates_collections)
 
 
+@tf_export("metrics.accuracy")
 def accuracy(
     labels: Any,
     predictions: Any,
@@ -117,6 +121,7 @@ def accuracy(
     return mean(correct, weights, metrics_collections, updates_collections, name or "accuracy")
 
 
+@tf_export("metrics.mean_absolute_error")
 def mean_absolute_error(
     labels: Any,
     predictions: Any,
@@ -133,6 +138,7 @@ def mean_absolute_error(
     )
 
 
+@tf_export("metrics.mean_relative_error")
 def mean_relative_error(
     labels: Any,
     predictions: Any,
@@ -155,6 +161,7 @@ def mean_relative_error(
     )
 
 
+@tf_export("metrics.mean_squared_error")
 def mean_squared_error(
     labels: Any,
     predictions: Any,
@@ -171,6 +178,7 @@ def mean_squared_error(
     )
 
 
+@tf_export("metrics.root_mean_squared_error")
 def root_mean_squared_error(
     labels: Any,
     predictions: Any,
@@ -186,6 +194,7 @@ def root_mean_squared_error(
     return collected(sqrt(value), sqrt(update), metrics_collections, updates_collections)
 
 
+@tf_export("metrics.mean_cosine_distance")
 def mean_cosine_distance(
     labels: Any,
     predictions: Any,
@@ -204,6 +213,7 @@ def mean_cosine_distance(
     )
 
 
+@tf_export("metrics.percentage_below")
 def percentage_below(
     values: Any,
     threshold: float,
@@ -223,6 +233,7 @@ def percentage_below(
     )
 
 
+@tf_export("metrics.mean_per_class_accuracy")
 def mean_per_class_accuracy(
     labels: Any,
     predictions: Any,
@@ -253,6 +264,7 @@ def mean_per_class_accuracy(
         return collected(value, update, metrics_collections, updates_collections)
 
 
+@tf_export("metrics.mean_iou")
 def mean_iou(
     labels: Any,
     predictions: Any,

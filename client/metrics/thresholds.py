@@ -44,8 +44,9 @@ from flowray.client.ops.reduction_ops import (
 )
 from flowray.client.ops.slice_ops import where
 from flowray.client.ops.state_ops import assign_add
+from flowray.client.ops.weights_broadcast_ops import broadcast_weights
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_scope import variable_scope
-from flowray.client.weights import broadcast_weights
 from flowray.proto.types import dtypes
 
 _EPSILON = 1e-7
@@ -104,6 +105,7 @@ def _threshold_counter(
         return collected(values[kind], changes[kind], metrics, updates)
 
 
+@tf_export("metrics.true_positives_at_thresholds")
 def true_positives_at_thresholds(
     labels: Any,
     predictions: Any,
@@ -120,6 +122,7 @@ def true_positives_at_thresholds(
     )  # fmt: skip
 
 
+@tf_export("metrics.true_negatives_at_thresholds")
 def true_negatives_at_thresholds(
     labels: Any,
     predictions: Any,
@@ -136,6 +139,7 @@ def true_negatives_at_thresholds(
     )  # fmt: skip
 
 
+@tf_export("metrics.false_positives_at_thresholds")
 def false_positives_at_thresholds(
     labels: Any,
     predictions: Any,
@@ -152,6 +156,7 @@ def false_positives_at_thresholds(
     )  # fmt: skip
 
 
+@tf_export("metrics.false_negatives_at_thresholds")
 def false_negatives_at_thresholds(
     labels: Any,
     predictions: Any,
@@ -178,6 +183,7 @@ def _threshold_share(
     return collected(value, update, metrics, updates)
 
 
+@tf_export("metrics.precision_at_thresholds")
 def precision_at_thresholds(
     labels: Any,
     predictions: Any,
@@ -195,6 +201,7 @@ def precision_at_thresholds(
         )  # fmt: skip
 
 
+@tf_export("metrics.recall_at_thresholds")
 def recall_at_thresholds(
     labels: Any,
     predictions: Any,
@@ -218,6 +225,7 @@ def _spread(num_thresholds: int) -> list[float]:
     return [-_EPSILON, *inner, 1.0 + _EPSILON]
 
 
+@tf_export("metrics.auc")
 def auc(
     labels: Any,
     predictions: Any,
@@ -299,6 +307,7 @@ def _interpolated_pr_area(tp: Any, fp: Any, fn: Any, name: str) -> Tensor:
     )
 
 
+@tf_export("metrics.sensitivity_at_specificity")
 def sensitivity_at_specificity(
     labels: Any,
     predictions: Any,
@@ -319,6 +328,7 @@ def sensitivity_at_specificity(
         )  # fmt: skip
 
 
+@tf_export("metrics.specificity_at_sensitivity")
 def specificity_at_sensitivity(
     labels: Any,
     predictions: Any,

@@ -13,6 +13,7 @@ from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes, shapes
 from flowray.proto.types.shapes import Dimension, TensorShape, as_shape, dimension_value
 
@@ -23,6 +24,7 @@ _SMALL = 1000
 # Placeholders and identities ----------------------------------------------------------------------
 
 
+@tf_export("placeholder")
 def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Any:
     """A tensor that every run must feed.
 
@@ -33,11 +35,13 @@ def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Any:
     return apply_op("Placeholder", dtype=dtype, shape=as_shape(shape), name=name)
 
 
+@tf_export("placeholder_with_default")
 def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Any:
     """``input``, unless a run feeds something else of its dtype and of ``shape``."""
     return apply_op("PlaceholderWithDefault", input, shape=as_shape(shape), name=name)
 
 
+@tf_export("sparse_placeholder")
 def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> SparseTensor:
     """A sparse tensor that every run must feed, with a SparseTensorValue or a tuple of the three.
 
@@ -63,16 +67,19 @@ def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -
     )
 
 
+@tf_export("identity")
 def identity(input: Any, name: str | None = None) -> Any:
     """A tensor with the value of ``input``, made where and when this op runs."""
     return apply_op("Identity", input, name=name)
 
 
+@tf_export("identity_n")
 def identity_n(input: Sequence[Any], name: str | None = None) -> Any:
     """The tensors of a list; none of them is there before all of them are."""
     return apply_op("IdentityN", input, name=name)
 
 
+@tf_export("stop_gradient")
 def stop_gradient(input: Any, name: str | None = None) -> Any:
     """``input``, through which no gradient passes."""
     return apply_op("StopGradient", input, name=name)
@@ -83,16 +90,19 @@ def prevent_gradient(input: Any, message: str = "", name: str | None = None) -> 
     return apply_op("PreventGradient", input, message=message, name=name)
 
 
+@tf_export("check_numerics")
 def check_numerics(tensor: Any, message: str, name: str | None = None) -> Any:
     """``tensor``; a run in which it has an infinity or a NaN fails with InvalidArgumentError."""
     return apply_op("CheckNumerics", tensor, message=message, name=name)
 
 
+@tf_export("guarantee_const")
 def guarantee_const(input: Any, name: str | None = None) -> Any:
     """``input``, with the promise that it never changes."""
     return apply_op("GuaranteeConst", input, name=name)
 
 
+@tf_export("ensure_shape")
 def ensure_shape(x: Any, shape: Any, name: str | None = None) -> Any:
     """``x``; a run in which it is not of ``shape`` fails with InvalidArgumentError."""
     return apply_op("EnsureShape", x, shape=as_shape(shape), name=name)
@@ -122,6 +132,7 @@ def _filled(number: int, shape: Any, dtype: Any, name: str) -> Any:
     return fill(shape, constant(value, dtype), name=name)
 
 
+@tf_export("zeros")
 def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
     """A tensor of zeros (False, empty strings).
 
@@ -132,6 +143,7 @@ def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> A
         return _filled(0, shape, dtype, scope)
 
 
+@tf_export("ones")
 def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
     """A tensor of ones (True); ``shape`` as in ``zeros``. TypeError for strings."""
     if dtypes.as_dtype(dtype) == dtypes.string:
@@ -140,6 +152,7 @@ def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> An
         return _filled(1, shape, dtype, scope)
 
 
+@tf_export("zeros_like")
 def zeros_like(
     tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True
 ) -> Any:
@@ -159,6 +172,7 @@ def zeros_like(
         return apply_op("ZerosLike", tensor, name=scope)
 
 
+@tf_export("ones_like")
 def ones_like(
     tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True
 ) -> Any:
@@ -171,11 +185,13 @@ def ones_like(
         return result
 
 
+@tf_export("fill")
 def fill(dims: Any, value: Any, name: str | None = None) -> Any:
     """A tensor of shape ``dims`` in which all elements are the scalar ``value``."""
     return apply_op("Fill", dims, value, name=name)
 
 
+@tf_export("one_hot")
 def one_hot(
     indices: Any,
     depth: Any,
@@ -221,6 +237,7 @@ def one_hot(
         )  # fmt: skip
 
 
+@tf_export("meshgrid")
 def meshgrid(*args: Any, indexing: str = "xy", name: str = "meshgrid") -> list[Any]:
     """N tensors of rank N, each varying like one of the given vectors along one axis.
 
@@ -244,6 +261,7 @@ def meshgrid(*args: Any, indexing: str = "xy", name: str = "meshgrid") -> list[A
         return [output * factor for output in outputs]
 
 
+@tf_export("sequence_mask")
 def sequence_mask(
     lengths: Any, maxlen: Any = None, dtype: Any = dtypes.bool, name: str | None = None
 ) -> Any:
@@ -290,16 +308,19 @@ def shape_internal(
         return apply_op("Shape", input, out_type=out_type, name=scope)
 
 
+@tf_export("shape")
 def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Any:
     """The shape of ``input`` as an integer vector."""
     return shape_internal(input, name, True, out_type)
 
 
+@tf_export("shape_n")
 def shape_n(input: Sequence[Any], out_type: Any = dtypes.int32, name: str | None = None) -> Any:
     """The shapes of several tensors of one dtype."""
     return apply_op("ShapeN", input, out_type=out_type, name=name)
 
 
+@tf_export("size")
 def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Any:
     """The number of elements of ``input``, a scalar."""
     with name_scope(name, "Size", [input]) as scope:
@@ -310,6 +331,7 @@ def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> A
         return apply_op("Size", input, out_type=out_type, name=scope)
 
 
+@tf_export("rank")
 def rank(input: Any, name: str | None = None) -> Any:
     """The number of dimensions of ``input``, an int32 scalar."""
     with name_scope(name, "Rank", [input]) as scope:
@@ -319,6 +341,7 @@ def rank(input: Any, name: str | None = None) -> Any:
         return apply_op("Rank", input, name=scope)
 
 
+@tf_export("broadcast_static_shape")
 def broadcast_static_shape(shape_x: TensorShape, shape_y: TensorShape) -> TensorShape:
     """The shape to which two static shapes broadcast. ValueError if they do not go together."""
     x, y = as_shape(shape_x), as_shape(shape_y)
@@ -328,6 +351,7 @@ def broadcast_static_shape(shape_x: TensorShape, shape_y: TensorShape) -> Tensor
         raise ValueError(f"Incompatible shapes for broadcasting: {x} and {y}") from None
 
 
+@tf_export("broadcast_dynamic_shape")
 def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Any:
     """The shape to which two shapes, integer vectors, broadcast."""
     x = convert_to_tensor(shape_x, name="shape_x")
@@ -335,6 +359,7 @@ def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Any:
     return apply_op("BroadcastArgs", x, y)
 
 
+@tf_export("invert_permutation", "math.invert_permutation")
 def invert_permutation(x: Any, name: str | None = None) -> Any:
     """``y`` with ``y[x[i]] = i``."""
     return apply_op("InvertPermutation", x, name=name)
@@ -352,11 +377,13 @@ def _one_of(name: str, value: Any, old_name: str, old_value: Any) -> Any:
     return old_value
 
 
+@tf_export("reshape")
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
     """The elements of ``tensor`` in another shape; one -1 in it stands for what is left."""
     return apply_op("Reshape", tensor, shape, name=name)
 
 
+@tf_export("expand_dims")
 def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Any:
     """``input`` with a dimension of size 1 put in before ``axis`` (once called ``dim``)."""
     axis = _one_of("axis", axis, "dim", dim)
@@ -365,6 +392,7 @@ def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any 
     return apply_op("ExpandDims", input, axis, name=name)
 
 
+@tf_export("squeeze")
 def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None) -> Any:
     """``input`` without its dimensions of size 1: all of them, or those that ``axis`` lists."""
     axis = _one_of("axis", axis, "squeeze_dims", squeeze_dims)
@@ -372,6 +400,7 @@ def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims:
     return apply_op("Squeeze", input, squeeze_dims=[int(a) for a in axes], name=name)
 
 
+@tf_export("transpose")
 def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Any:
     """``a`` with its dimensions in the order ``perm``; reversed if None.
 
@@ -391,6 +420,7 @@ def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool
         return apply_op(op_type, a, perm, name=scope)
 
 
+@tf_export("matrix_transpose", "linalg.matrix_transpose", "linalg.transpose")
 def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Any:
     """``a`` with its last two dimensions swapped. ValueError below rank 2."""
     with name_scope(name, "matrix_transpose", [a]):
@@ -408,11 +438,13 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
         return transpose(a, perm, conjugate=conjugate)
 
 
+@tf_export("broadcast_to")
 def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:
     """``input`` repeated to ``shape``, by numpy's rules."""
     return apply_op("BroadcastTo", input, shape, name=name)
 
 
+@tf_export("bitcast")
 def bitcast(input: Any, type: Any, name: str | None = None) -> Any:
     """The bytes of ``input`` read as another dtype.
 
@@ -428,6 +460,7 @@ def _axis_out_of_range(axis: int, rank: int) -> ValueError:
     return ValueError(f"axis = {axis} not in [{-rank}, {rank})")
 
 
+@tf_export("stack")
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
     """Tensors of one shape, side by side along a new axis.
 
@@ -445,6 +478,7 @@ def stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
     return apply_op("Pack", list(values), axis=axis, name=name)
 
 
+@tf_export("unstack")
 def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> Any:
     """The slices of ``value`` along ``axis``, as a list.
 
@@ -463,6 +497,7 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unst
     return apply_op("Unpack", value, num=num, axis=axis, name=name)
 
 
+@tf_export("concat")
 def concat(values: Any, axis: Any, name: str = "concat") -> Any:
     """Tensors, one after the other along ``axis``; their other dimensions must be equal."""
     if not isinstance(values, list | tuple):
@@ -474,6 +509,7 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Any:
     return apply_op("ConcatV2", list(values), axis, name=name)
 
 
+@tf_export("split", "random.split")
 def split(
     value: Any,
     num_or_size_splits: Any,

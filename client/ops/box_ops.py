@@ -11,9 +11,11 @@ from typing import Any
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
+@tf_export("image.draw_bounding_boxes")
 def draw_bounding_boxes(
     images: Any, boxes: Any, name: str | None = None, colors: Any = None
 ) -> Any:
@@ -30,6 +32,7 @@ def draw_bounding_boxes(
         return apply_op("DrawBoundingBoxesV2", images, boxes, colors)
 
 
+@tf_export("image.non_max_suppression")
 def non_max_suppression(
     boxes: Any,
     scores: Any,
@@ -56,6 +59,7 @@ def non_max_suppression(
         )  # fmt: skip
 
 
+@tf_export("image.non_max_suppression_padded")
 def non_max_suppression_padded(
     boxes: Any,
     scores: Any,
@@ -80,6 +84,7 @@ def non_max_suppression_padded(
         return selected, count
 
 
+@tf_export("image.sample_distorted_bounding_box")
 def sample_distorted_bounding_box(
     image_size: Any,
     bounding_boxes: Any,

@@ -22,10 +22,12 @@ from flowray.client.ops.nn_ops import (
 )
 from flowray.client.ops.slice_ops import slice
 from flowray.client.ops.sparse_ops import sparse_to_dense
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.partitioned_variables import PartitionedVariable
 from flowray.proto.types import dtypes
 
 
+@tf_export("nn.uniform_candidate_sampler")
 def uniform_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -42,6 +44,7 @@ def uniform_candidate_sampler(
     )  # fmt: skip
 
 
+@tf_export("nn.log_uniform_candidate_sampler")
 def log_uniform_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -61,6 +64,7 @@ def log_uniform_candidate_sampler(
     )  # fmt: skip
 
 
+@tf_export("nn.learned_unigram_candidate_sampler")
 def learned_unigram_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -77,6 +81,7 @@ def learned_unigram_candidate_sampler(
     )  # fmt: skip
 
 
+@tf_export("nn.fixed_unigram_candidate_sampler")
 def fixed_unigram_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -109,6 +114,7 @@ def fixed_unigram_candidate_sampler(
     )  # fmt: skip
 
 
+@tf_export("nn.all_candidate_sampler")
 def all_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -132,6 +138,7 @@ def _sample(
     )  # fmt: skip
 
 
+@tf_export("nn.compute_accidental_hits")
 def compute_accidental_hits(
     true_classes: Any,
     sampled_candidates: Any,
@@ -150,6 +157,7 @@ def compute_accidental_hits(
 # Losses -------------------------------------------------------------------------------------------
 
 
+@tf_export("nn.nce_loss")
 def nce_loss(
     weights: Any,
     biases: Any,
@@ -185,6 +193,7 @@ def nce_loss(
     return _sum_rows(losses)
 
 
+@tf_export("nn.sampled_softmax_loss")
 def sampled_softmax_loss(
     weights: Any,
     biases: Any,

@@ -14,9 +14,11 @@ from flowray.client.framework.graph import Tensor, colocate_with, name_scope
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops, math_ops, reduction_ops
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
+@tf_export("clip_by_value")
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:
     """``t`` with what is below ``clip_value_min`` or above ``clip_value_max`` replaced by it.
 
@@ -40,6 +42,7 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
     return result
 
 
+@tf_export("clip_by_norm")
 def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = None) -> Any:
     """``t`` scaled down so that its L2 norm is at most ``clip_norm``.
 
@@ -68,6 +71,7 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
     return result
 
 
+@tf_export("clip_by_average_norm")
 def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Tensor:
     """``t`` scaled down so that its L2 norm per element is at most ``clip_norm``."""
     with name_scope(name, "clip_by_average_norm", [t, clip_norm]) as scope:
@@ -95,6 +99,7 @@ def _values(t: Any) -> Tensor:
     return t.values if isinstance(t, IndexedSlices) else t  # type: ignore[no-any-return]
 
 
+@tf_export("global_norm", "linalg.global_norm")
 def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
     """The L2 norm of several tensors taken as one vector; Nones are left out.
 
@@ -117,6 +122,7 @@ def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
         return math_ops.sqrt(double, name="global_norm")
 
 
+@tf_export("clip_by_global_norm")
 def clip_by_global_norm(
     t_list: Sequence[Any], clip_norm: Any, use_norm: Any = None, name: str | None = None
 ) -> tuple[list[Any], Tensor]:

@@ -22,13 +22,16 @@ from flowray.client.framework.graph import (
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.nest import flatten
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 
 
+@tf_export("no_op")
 def no_op(name: str | None = None) -> Any:
     """An operation that does nothing."""
     return apply_op("NoOp", name=name)
 
 
+@tf_export("group")
 def group(*inputs: Any, name: str | None = None) -> Any:
     """An operation that is done when all of ``inputs`` (operations, tensors, nests) are.
 
@@ -77,6 +80,7 @@ def with_dependencies(
         return apply_op("Identity", output, name=scope)
 
 
+@tf_export("tuple")
 def tuple(
     tensors: Sequence[Any], name: str | None = None, control_inputs: Sequence[Any] | None = None
 ) -> list[Any]:
@@ -116,6 +120,7 @@ def tuple(
         return result
 
 
+@tf_export("Assert")
 def Assert(
     condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None
 ) -> Any:

@@ -9,6 +9,7 @@ from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
 from flowray.client.ops.reduction_ops import deprecated_argument
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import merge_dims
 
@@ -40,6 +41,7 @@ def padding_attrs(padding: Any) -> dict[str, Any]:
     return {"padding": "EXPLICIT", "explicit_paddings": [p for pair in pairs for p in pair]}
 
 
+@tf_export("nn.conv2d")
 def conv2d(
     input: Any,
     filter: Any = None,
@@ -74,6 +76,7 @@ def conv2d(
     )  # fmt: skip
 
 
+@tf_export("nn.conv2d_backprop_input")
 def conv2d_backprop_input(
     input_sizes: Any,
     filter: Any = None,
@@ -96,6 +99,7 @@ def conv2d_backprop_input(
     )  # fmt: skip
 
 
+@tf_export("nn.conv2d_backprop_filter")
 def conv2d_backprop_filter(
     input: Any,
     filter_sizes: Any,
@@ -116,6 +120,7 @@ def conv2d_backprop_filter(
     )  # fmt: skip
 
 
+@tf_export("nn.conv2d_transpose")
 def conv2d_transpose(
     value: Any = None,
     filter: Any = None,
@@ -157,6 +162,7 @@ def conv2d_transpose(
         )  # fmt: skip
 
 
+@tf_export("nn.depthwise_conv2d")
 def depthwise_conv2d(
     input: Any,
     filter: Any = None,
@@ -212,6 +218,7 @@ def _depthwise(
     )  # fmt: skip
 
 
+@tf_export("nn.depthwise_conv2d_native")
 def depthwise_conv2d_native(
     input: Any,
     filter: Any,
@@ -225,6 +232,7 @@ def depthwise_conv2d_native(
     return _depthwise(input, filter, strides, padding, dilations, data_format, name)
 
 
+@tf_export("nn.depthwise_conv2d_backprop_input", "nn.depthwise_conv2d_native_backprop_input")
 def depthwise_conv2d_native_backprop_input(
     input_sizes: Any,
     filter: Any,
@@ -241,6 +249,7 @@ def depthwise_conv2d_native_backprop_input(
     )
 
 
+@tf_export("nn.depthwise_conv2d_backprop_filter", "nn.depthwise_conv2d_native_backprop_filter")
 def depthwise_conv2d_native_backprop_filter(
     input: Any,
     filter_sizes: Any,
@@ -270,6 +279,7 @@ def _depthwise_backprop(
     )  # fmt: skip
 
 
+@tf_export("nn.separable_conv2d")
 def separable_conv2d(
     input: Any,
     depthwise_filter: Any,
@@ -303,6 +313,7 @@ def separable_conv2d(
         )
 
 
+@tf_export("nn.atrous_conv2d")
 def atrous_conv2d(
     value: Any, filters: Any, rate: int, padding: str, name: str | None = None
 ) -> Any:
@@ -310,6 +321,7 @@ def atrous_conv2d(
     return conv2d(value, filters, 1, padding, dilations=rate, name=name or "convolution")
 
 
+@tf_export("nn.conv1d")
 def conv1d(
     value: Any = None,
     filters: Any = None,
@@ -359,6 +371,7 @@ def _single(value: Any, name: str) -> int:
     return int(max(values))
 
 
+@tf_export("nn.conv3d")
 def conv3d(
     input: Any,
     filter: Any = None,
@@ -383,6 +396,7 @@ def conv3d(
     )  # fmt: skip
 
 
+@tf_export("nn.conv1d_transpose")
 def conv1d_transpose(
     input: Any,
     filters: Any,
@@ -412,6 +426,7 @@ def conv1d_transpose(
         return array_ops.squeeze(wide, [axis])
 
 
+@tf_export("nn.conv3d_transpose")
 def conv3d_transpose(
     value: Any = None,
     filter: Any = None,
@@ -451,6 +466,7 @@ def conv3d_transpose(
         )  # fmt: skip
 
 
+@tf_export("nn.conv_transpose")
 def conv_transpose(
     input: Any,
     filters: Any,
@@ -477,6 +493,7 @@ def conv_transpose(
         )  # fmt: skip
 
 
+@tf_export("nn.atrous_conv2d_transpose")
 def atrous_conv2d_transpose(
     value: Any, filters: Any, output_shape: Any, rate: int, padding: str, name: str | None = None
 ) -> Any:
@@ -487,6 +504,7 @@ def atrous_conv2d_transpose(
     )  # fmt: skip
 
 
+@tf_export("nn.conv3d_backprop_filter", "nn.conv3d_backprop_filter_v2")
 def conv3d_backprop_filter_v2(
     input: Any,
     filter_sizes: Any,
@@ -506,6 +524,7 @@ def conv3d_backprop_filter_v2(
     )  # fmt: skip
 
 
+@tf_export("nn.convolution")
 def convolution(
     input: Any,
     filter: Any,

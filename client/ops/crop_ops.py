@@ -16,6 +16,7 @@ from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.ops import array_ops, layout_ops, math_ops, random_ops, slice_ops
 from flowray.client.ops.image_ops import check_image
 from flowray.client.ops.resize_ops import ResizeMethod, image_size, resize_images
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 _Int = Any
@@ -41,11 +42,13 @@ def _flip(image: Any, axis: int, scope: str) -> Any:
         return flipped
 
 
+@tf_export("image.flip_left_right")
 def flip_left_right(image: Any) -> Any:
     """``image`` mirrored, left for right."""
     return _flip(image, 1, "flip_left_right")
 
 
+@tf_export("image.flip_up_down")
 def flip_up_down(image: Any) -> Any:
     """``image`` upside down."""
     return _flip(image, 0, "flip_up_down")
@@ -75,16 +78,19 @@ def _random_flip(image: Any, axis: int, seed: int | None, scope: str) -> Any:
         )
 
 
+@tf_export("image.random_flip_left_right")
 def random_flip_left_right(image: Any, seed: int | None = None) -> Any:
     """``flip_left_right`` or not, each with probability 1/2 (for each image of a batch)."""
     return _random_flip(image, 1, seed, "random_flip_left_right")
 
 
+@tf_export("image.random_flip_up_down")
 def random_flip_up_down(image: Any, seed: int | None = None) -> Any:
     """``flip_up_down`` or not, each with probability 1/2 (for each image of a batch)."""
     return _random_flip(image, 0, seed, "random_flip_up_down")
 
 
+@tf_export("image.transpose", "image.transpose_image")
 def transpose_image(image: Any, name: str | None = None) -> Any:
     """``image`` with rows and columns exchanged."""
     with name_scope(name, "transpose_image", [image]):
@@ -94,6 +100,7 @@ def transpose_image(image: Any, name: str | None = None) -> Any:
         return array_ops.transpose(image, [0, 2, 1, 3], name="transpose_image")
 
 
+@tf_export("image.rot90")
 def rot90(image: Any, k: Any = 1, name: str | None = None) -> Any:
     """``image`` turned counterclockwise by ``k`` times 90 degrees, an int or an int32 scalar."""
     with name_scope(name, "rot90", [image, k]) as scope:
@@ -155,6 +162,7 @@ def _set_size(batch: Any, like: Tensor, height: _Int, width: _Int) -> None:
     batch.set_shape([shape[0], _static(height), _static(width), shape[3]])
 
 
+@tf_export("image.crop_to_bounding_box")
 def crop_to_bounding_box(
     image: Any, offset_height: _Int, offset_width: _Int, target_height: _Int, target_width: _Int
 ) -> Any:
@@ -181,6 +189,7 @@ def crop_to_bounding_box(
         return _unbatched(cropped, was_batch)
 
 
+@tf_export("image.pad_to_bounding_box")
 def pad_to_bounding_box(
     image: Any, offset_height: _Int, offset_width: _Int, target_height: _Int, target_width: _Int
 ) -> Any:
@@ -206,6 +215,7 @@ def pad_to_bounding_box(
         return _unbatched(padded, was_batch)
 
 
+@tf_export("image.central_crop")
 def central_crop(image: Any, central_fraction: float) -> Any:
     """The middle of ``image``, of that part of its height and width.
 
@@ -248,6 +258,7 @@ def _smaller(x: _Int, y: _Int) -> _Int:
     return min(x, y) if known else math_ops.minimum(x, y)
 
 
+@tf_export("image.resize_image_with_crop_or_pad", "image.resize_with_crop_or_pad")
 def resize_image_with_crop_or_pad(image: Any, target_height: _Int, target_width: _Int) -> Any:
     """``image`` cut, or padded with zeros, on both sides evenly, to the target size."""
     with name_scope(None, "resize_image_with_crop_or_pad", [image]):
@@ -273,6 +284,7 @@ def resize_image_with_crop_or_pad(image: Any, target_height: _Int, target_width:
         return _unbatched(resized, was_batch)
 
 
+@tf_export("image.resize_image_with_pad")
 def resize_image_with_pad(
     image: Any,
     target_height: _Int,

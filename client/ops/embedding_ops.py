@@ -12,11 +12,13 @@ from flowray.client.ops import array_ops, math_ops, reduction_ops
 from flowray.client.ops.clip_ops import clip_by_norm
 from flowray.client.ops.slice_ops import dynamic_partition, gather, unique, where
 from flowray.client.platform import logging
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.partitioned_variables import PartitionedVariable
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape
 
 
+@tf_export("nn.embedding_lookup")
 def embedding_lookup(
     params: Any,
     ids: Any,
@@ -75,6 +77,7 @@ def embedding_lookup(
         return _clipped(result, ids, max_norm)
 
 
+@tf_export("nn.embedding_lookup_sparse")
 def embedding_lookup_sparse(
     params: Any,
     sp_ids: SparseTensor,

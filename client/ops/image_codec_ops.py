@@ -9,11 +9,13 @@ from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import string_ops
 from flowray.client.ops.image_ops import convert_image_dtype
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 # Decoding -----------------------------------------------------------------------------------------
 
 
+@tf_export("image.decode_jpeg", "io.decode_jpeg")
 def decode_jpeg(
     contents: Any,
     channels: int = 0,
@@ -42,6 +44,7 @@ def decode_jpeg(
     )  # fmt: skip
 
 
+@tf_export("image.decode_and_crop_jpeg", "io.decode_and_crop_jpeg")
 def decode_and_crop_jpeg(
     contents: Any,
     crop_window: Any,
@@ -64,6 +67,7 @@ def decode_and_crop_jpeg(
     )  # fmt: skip
 
 
+@tf_export("image.decode_png", "io.decode_png")
 def decode_png(
     contents: Any, channels: int = 0, dtype: Any = dtypes.uint8, name: str | None = None
 ) -> Any:
@@ -76,16 +80,19 @@ def decode_png(
     return apply_op("DecodePng", contents, channels=channels, dtype=dtype, name=name)
 
 
+@tf_export("image.decode_gif", "io.decode_gif")
 def decode_gif(contents: Any, name: str | None = None) -> Any:
     """The frames of a GIF file, uint8 [frames, height, width, 3]."""
     return apply_op("DecodeGif", contents, name=name)
 
 
+@tf_export("image.decode_bmp", "io.decode_bmp")
 def decode_bmp(contents: Any, channels: int = 0, name: str | None = None) -> Any:
     """The pixels of a BMP file, uint8 [height, width, channels]: as it has, or 3, or 4."""
     return apply_op("DecodeBmp", contents, channels=channels, name=name)
 
 
+@tf_export("image.decode_image", "io.decode_image")
 def decode_image(
     contents: Any,
     channels: int | None = None,
@@ -110,6 +117,7 @@ def decode_image(
     return image if native else convert_image_dtype(image, wanted)
 
 
+@tf_export("image.extract_jpeg_shape", "io.extract_jpeg_shape")
 def extract_jpeg_shape(
     contents: Any, output_type: Any = dtypes.int32, name: str | None = None
 ) -> Any:
@@ -117,6 +125,7 @@ def extract_jpeg_shape(
     return apply_op("ExtractJpegShape", contents, output_type=output_type, name=name)
 
 
+@tf_export("image.is_jpeg", "io.is_jpeg")
 def is_jpeg(contents: Any, name: str | None = None) -> Any:
     """Whether a file begins as JPEG files do."""
     return apply_op("Equal", string_ops.substr(contents, 0, 3), b"\xff\xd8\xff", name=name)
@@ -125,6 +134,7 @@ def is_jpeg(contents: Any, name: str | None = None) -> Any:
 # Encoding -----------------------------------------------------------------------------------------
 
 
+@tf_export("image.encode_jpeg", "io.encode_jpeg")
 def encode_jpeg(
     image: Any,
     format: str = "",
@@ -157,6 +167,7 @@ def encode_jpeg(
     )  # fmt: skip
 
 
+@tf_export("image.encode_png", "io.encode_png")
 def encode_png(image: Any, compression: int = -1, name: str | None = None) -> Any:
     """The PNG file of a uint8 or uint16 picture [height, width, 1 to 4], a scalar string.
 
@@ -165,6 +176,7 @@ def encode_png(image: Any, compression: int = -1, name: str | None = None) -> An
     return apply_op("EncodePng", image, compression=compression, name=name)
 
 
+@tf_export("image.adjust_jpeg_quality")
 def adjust_jpeg_quality(
     image: Any, jpeg_quality: Any, dct_method: str = "", name: str | None = None
 ) -> Any:

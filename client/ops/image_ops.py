@@ -14,6 +14,7 @@ from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops, math_ops, random_ops, reduction_ops
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import is_compatible
@@ -21,6 +22,7 @@ from flowray.proto.types.shapes import is_compatible
 _COMPUTED = (dtypes.float16, dtypes.float32)
 
 
+@tf_export("image.convert_image_dtype")
 def convert_image_dtype(
     image: Any, dtype: Any, saturate: bool = False, name: str | None = None
 ) -> Any:
@@ -82,6 +84,7 @@ def check_image(image: Any, rank: int | None = None) -> Tensor:
 # Adjusting ----------------------------------------------------------------------------------------
 
 
+@tf_export("image.adjust_brightness")
 def adjust_brightness(image: Any, delta: Any) -> Any:
     """``image`` with ``delta``, from -1 to 1, added to all of it."""
     with name_scope(None, "adjust_brightness", [image, delta]) as name:
@@ -90,6 +93,7 @@ def adjust_brightness(image: Any, delta: Any) -> Any:
         return convert_image_dtype(adjusted, original, saturate=True)
 
 
+@tf_export("image.adjust_contrast")
 def adjust_contrast(images: Any, contrast_factor: Any) -> Any:
     """``images`` with each channel's distance from its mean multiplied."""
     with name_scope(None, "adjust_contrast", [images, contrast_factor]) as name:
@@ -98,6 +102,7 @@ def adjust_contrast(images: Any, contrast_factor: Any) -> Any:
         return convert_image_dtype(adjusted, original, saturate=True)
 
 
+@tf_export("image.adjust_gamma")
 def adjust_gamma(image: Any, gamma: Any = 1, gain: Any = 1) -> Any:
     """``gain * image ** gamma``: darker if ``gamma`` is above 1, brighter if it is below.
 
@@ -112,6 +117,7 @@ def adjust_gamma(image: Any, gamma: Any = 1, gain: Any = 1) -> Any:
         return convert_image_dtype(adjusted, original, saturate=True)
 
 
+@tf_export("image.adjust_hue")
 def adjust_hue(image: Any, delta: Any, name: str | None = None) -> Any:
     """RGB ``image`` with the color wheel turned by ``delta`` of a round, from -1 to 1."""
     with name_scope(name, "adjust_hue", [image]):
@@ -119,6 +125,7 @@ def adjust_hue(image: Any, delta: Any, name: str | None = None) -> Any:
         return convert_image_dtype(apply_op("AdjustHue", picture, delta), original)
 
 
+@tf_export("image.adjust_saturation")
 def adjust_saturation(image: Any, saturation_factor: Any, name: str | None = None) -> Any:
     """RGB ``image`` with the colors' saturation multiplied, but never above full."""
     with name_scope(name, "adjust_saturation", [image]):
@@ -127,6 +134,7 @@ def adjust_saturation(image: Any, saturation_factor: Any, name: str | None = Non
         return convert_image_dtype(adjusted, original)
 
 
+@tf_export("image.random_brightness")
 def random_brightness(image: Any, max_delta: float, seed: int | None = None) -> Any:
     """``adjust_brightness`` by a number from [-max_delta, max_delta)."""
     if max_delta < 0:
@@ -143,11 +151,13 @@ def _random_factor(lower: float, upper: float, seed: int | None) -> Tensor:
     return random_ops.random_uniform([], lower, upper, seed=seed)
 
 
+@tf_export("image.random_contrast")
 def random_contrast(image: Any, lower: float, upper: float, seed: int | None = None) -> Any:
     """``adjust_contrast`` by a factor from [lower, upper)."""
     return adjust_contrast(image, _random_factor(lower, upper, seed))
 
 
+@tf_export("image.random_hue")
 def random_hue(image: Any, max_delta: float, seed: int | None = None) -> Any:
     """``adjust_hue`` by a number from [-max_delta, max_delta), at most half a round."""
     if max_delta > 0.5:
@@ -157,11 +167,13 @@ def random_hue(image: Any, max_delta: float, seed: int | None = None) -> Any:
     return adjust_hue(image, random_ops.random_uniform([], -max_delta, max_delta, seed=seed))
 
 
+@tf_export("image.random_saturation")
 def random_saturation(image: Any, lower: float, upper: float, seed: int | None = None) -> Any:
     """``adjust_saturation`` by a factor from [lower, upper)."""
     return adjust_saturation(image, _random_factor(lower, upper, seed))
 
 
+@tf_export("image.per_image_standardization")
 def per_image_standardization(image: Any) -> Any:
     """Each image with mean 0 and variance 1, as far as it is not all of one color; float.
 
@@ -181,6 +193,7 @@ def per_image_standardization(image: Any) -> Any:
 # Kinds of color -----------------------------------------------------------------------------------
 
 
+@tf_export("image.rgb_to_grayscale")
 def rgb_to_grayscale(images: Any, name: str | None = None) -> Any:
     """Images with one channel: how bright the RGB colors look."""
     with name_scope(name, "rgb_to_grayscale", [images]) as name:
@@ -189,6 +202,7 @@ def rgb_to_grayscale(images: Any, name: str | None = None) -> Any:
         return convert_image_dtype(array_ops.expand_dims(gray, -1), original, name=name)
 
 
+@tf_export("image.grayscale_to_rgb")
 def grayscale_to_rgb(images: Any, name: str | None = None) -> Any:
     """Images with their one channel three times."""
     with name_scope(name, "grayscale_to_rgb", [images]) as name:
@@ -200,11 +214,13 @@ def grayscale_to_rgb(images: Any, name: str | None = None) -> Any:
         return rgb
 
 
+@tf_export("image.rgb_to_hsv")
 def rgb_to_hsv(images: Any, name: str | None = None) -> Any:
     """Hue, saturation and value, from 0 to 1, of RGB images of floats."""
     return apply_op("RGBToHSV", images, name=name)
 
 
+@tf_export("image.hsv_to_rgb")
 def hsv_to_rgb(images: Any, name: str | None = None) -> Any:
     """RGB of images of hue, saturation and value, floats from 0 to 1."""
     return apply_op("HSVToRGB", images, name=name)
@@ -236,14 +252,23 @@ def _converter(name: str, matrix: list[list[float]], doc: str) -> Callable[[Any]
     return convert
 
 
-rgb_to_yiq = _converter("rgb_to_yiq", _YIQ, "YIQ of RGB images of floats.")
-yiq_to_rgb = _converter("yiq_to_rgb", _RGB_OF_YIQ, "RGB of YIQ images of floats.")
-rgb_to_yuv = _converter("rgb_to_yuv", _YUV, "YUV of RGB images of floats.")
-yuv_to_rgb = _converter("yuv_to_rgb", _RGB_OF_YUV, "RGB of YUV images of floats.")
+rgb_to_yiq = tf_export("image.rgb_to_yiq")(
+    _converter("rgb_to_yiq", _YIQ, "YIQ of RGB images of floats.")
+)
+yiq_to_rgb = tf_export("image.yiq_to_rgb")(
+    _converter("yiq_to_rgb", _RGB_OF_YIQ, "RGB of YIQ images of floats.")
+)
+rgb_to_yuv = tf_export("image.rgb_to_yuv")(
+    _converter("rgb_to_yuv", _YUV, "YUV of RGB images of floats.")
+)
+yuv_to_rgb = tf_export("image.yuv_to_rgb")(
+    _converter("yuv_to_rgb", _RGB_OF_YUV, "RGB of YUV images of floats.")
+)
 
 # Measuring ----------------------------------------------------------------------------------------
 
 
+@tf_export("image.total_variation")
 def total_variation(images: Any, name: str | None = None) -> Any:
     """The sum of the differences between neighbouring pixels; of a batch, one for each image.
 
@@ -264,6 +289,7 @@ def total_variation(images: Any, name: str | None = None) -> Any:
         )
 
 
+@tf_export("image.psnr")
 def psnr(a: Any, b: Any, max_val: float, name: str | None = None) -> Any:
     """The peak signal-to-noise ratio of two images (or of each pair of two batches) in decibels.
 
@@ -292,6 +318,7 @@ def psnr(a: Any, b: Any, max_val: float, name: str | None = None) -> Any:
         )
 
 
+@tf_export("image.image_gradients")
 def image_gradients(image: Any) -> tuple[Any, Any]:
     """dy and dx of a batch of images: each pixel's difference to the next, 0 at the last.
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 
 
+@tf_export("read_file", "io.read_file")
 def read_file(filename: Any, name: str | None = None) -> Any:
     """All that is in the file ``filename``, as a string."""
     return apply_op("ReadFile", filename, name=name)
 
 
+@tf_export("write_file", "io.write_file")
 def write_file(filename: Any, contents: Any, name: str | None = None) -> Any:
     """An operation that makes ``contents`` all that is in ``filename``, and its directories."""
     return apply_op("WriteFile", filename, contents, name=name)
 
 
+@tf_export("matching_files", "io.matching_files")
 def matching_files(pattern: Any, name: str | None = None) -> Any:
     """The paths that fit a glob pattern or any of a vector of these, sorted."""
     return apply_op("MatchingFiles", pattern, name=name)

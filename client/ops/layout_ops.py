@@ -8,17 +8,20 @@ from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import _one_of, concat, ones, zeros
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape
 
 # Repeating, padding, reversing --------------------------------------------------------------------
 
 
+@tf_export("tile")
 def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
     """``input`` repeated ``multiples[i]`` times along each dimension i."""
     return apply_op("Tile", input, multiples, name=name)
 
 
+@tf_export("pad")
 def pad(
     tensor: Any,
     paddings: Any,
@@ -46,6 +49,7 @@ def pad(
     raise ValueError(f"Unknown padding mode: {mode}")
 
 
+@tf_export("reverse", "reverse_v2")
 def reverse(tensor: Any, axis: Any, name: str | None = None) -> Any:
     """``tensor`` reversed along the axes in vector ``axis``."""
     return apply_op("ReverseV2", tensor, axis, name=name)
@@ -54,6 +58,7 @@ def reverse(tensor: Any, axis: Any, name: str | None = None) -> Any:
 reverse_v2 = reverse
 
 
+@tf_export("reverse_sequence")
 def reverse_sequence(
     input: Any,
     seq_lengths: Any,
@@ -80,6 +85,7 @@ def reverse_sequence(
     )  # fmt: skip
 
 
+@tf_export("roll")
 def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Any:
     """``input`` shifted along one or several axes; what leaves one end comes in at the other."""
     return apply_op("Roll", input, shift, axis, name=name)
@@ -88,11 +94,13 @@ def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Any:
 # Diagonals ----------------------------------------------------------------------------------------
 
 
+@tf_export("diag")
 def diag(diagonal: Any, name: str | None = None) -> Any:
     """A tensor of twice the rank, with ``diagonal`` on its diagonal and zeros elsewhere."""
     return apply_op("Diag", diagonal, name=name)
 
 
+@tf_export("diag_part")
 def diag_part(input: Any, name: str | None = None) -> Any:
     """The diagonal of a tensor whose shape is some shape twice."""
     return apply_op("DiagPart", input, name=name)
@@ -102,6 +110,7 @@ def _is_main(k: Any) -> bool:
     return isinstance(k, int) and k == 0
 
 
+@tf_export("matrix_diag", "linalg.diag")
 def matrix_diag(
     diagonal: Any,
     name: str = "diag",
@@ -127,6 +136,7 @@ def matrix_diag(
     )
 
 
+@tf_export("matrix_diag_part", "linalg.diag_part")
 def matrix_diag_part(
     input: Any,
     name: str = "diag_part",
@@ -140,6 +150,7 @@ def matrix_diag_part(
     return apply_op("MatrixDiagPartV3", input, k, padding_value, align=align, name=name)
 
 
+@tf_export("matrix_set_diag", "linalg.set_diag")
 def matrix_set_diag(
     input: Any, diagonal: Any, name: str = "set_diag", k: Any = 0, align: str = "RIGHT_LEFT"
 ) -> Any:
@@ -149,6 +160,7 @@ def matrix_set_diag(
     return apply_op("MatrixSetDiagV3", input, diagonal, k, align=align, name=name)
 
 
+@tf_export("eye", "linalg.eye")
 def eye(
     num_rows: Any,
     num_columns: Any = None,
@@ -189,6 +201,7 @@ def eye(
         return matrix_set_diag(zeros(shape, dtype), diagonals)
 
 
+@tf_export("matrix_band_part", "linalg.band_part")
 def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Any:
     """Matrices with zeros outside a band: so many diagonals below and above the main one.
 
@@ -200,6 +213,7 @@ def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | Non
 # Blocks -------------------------------------------------------------------------------------------
 
 
+@tf_export("space_to_depth", "nn.space_to_depth")
 def space_to_depth(
     input: Any, block_size: int, name: str | None = None, data_format: str = "NHWC"
 ) -> Any:
@@ -209,6 +223,7 @@ def space_to_depth(
     )
 
 
+@tf_export("depth_to_space", "nn.depth_to_space")
 def depth_to_space(
     input: Any, block_size: int, name: str | None = None, data_format: str = "NHWC"
 ) -> Any:
@@ -218,16 +233,19 @@ def depth_to_space(
     )
 
 
+@tf_export("space_to_batch_nd")
 def space_to_batch_nd(input: Any, block_shape: Any, paddings: Any, name: str | None = None) -> Any:
     """Padded ``input`` whose places within blocks have become batch entries."""
     return apply_op("SpaceToBatchND", input, block_shape, paddings, name=name)
 
 
+@tf_export("batch_to_space_nd")
 def batch_to_space_nd(input: Any, block_shape: Any, crops: Any, name: str | None = None) -> Any:
     """The inverse of ``space_to_batch_nd``; ``crops`` are cut off at the end."""
     return apply_op("BatchToSpaceND", input, block_shape, crops, name=name)
 
 
+@tf_export("space_to_batch", "nn.space_to_batch")
 def space_to_batch(
     input: Any,
     paddings: Any,
@@ -241,6 +259,7 @@ def space_to_batch(
         return space_to_batch_nd(convert_to_tensor(input), block, paddings, name=scope)
 
 
+@tf_export("batch_to_space")
 def batch_to_space(
     input: Any,
     crops: Any,

@@ -11,8 +11,10 @@ from typing import Any
 from flowray.client.framework.graph import Operation, Tensor
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.platform import logging as tf_logging
+from flowray.client.tf_export import tf_export
 
 
+@tf_export("Print")
 def Print(
     input_: Any,
     data: Sequence[Any],
@@ -38,6 +40,7 @@ def Print(
     return result
 
 
+@tf_export("timestamp")
 def timestamp(name: str | None = None) -> Tensor:
     """The seconds since the epoch when it runs, float64."""
     result: Tensor = apply_op("Timestamp", name=name)
@@ -50,6 +53,7 @@ _FILE = "file://"
 _GAP = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 
+@tf_export("print")
 def print(
     *inputs: Any,
     output_stream: Any = None,

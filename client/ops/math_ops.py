@@ -17,6 +17,7 @@ from flowray.client.framework.conversion import (
 from flowray.client.framework.graph import Tensor, name_scope, override_operator
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import as_shape, is_compatible, merge
@@ -56,46 +57,101 @@ def _named(function: Any, name: str, doc: str) -> Any:
 
 # Functions of one tensor -------------------------------------------------------------------------
 
-negative = _unary("Neg", "negative", "-x, elementwise.")
-sign = _unary("Sign", "sign", "-1, 0 or 1 as x is below, at or above 0; complex: x / |x|.")
-square = _unary("Square", "square", "x * x, elementwise.")
-sqrt = _unary("Sqrt", "sqrt", "The square root of x, elementwise.")
-rsqrt = _unary("Rsqrt", "rsqrt", "1 / sqrt(x), elementwise.")
-reciprocal = _unary("Reciprocal", "reciprocal", "1 / x, elementwise.")
-exp = _unary("Exp", "exp", "e to the power of x, elementwise.")
-expm1 = _unary("Expm1", "expm1", "exp(x) - 1, exact near 0, elementwise.")
-log = _unary("Log", "log", "The natural logarithm of x, elementwise.")
-log1p = _unary("Log1p", "log1p", "log(1 + x), exact near 0, elementwise.")
-sin = _unary("Sin", "sin", "The sine of x, elementwise.")
-cos = _unary("Cos", "cos", "The cosine of x, elementwise.")
-tan = _unary("Tan", "tan", "The tangent of x, elementwise.")
-asin = _unary("Asin", "asin", "The inverse sine of x, elementwise.")
-acos = _unary("Acos", "acos", "The inverse cosine of x, elementwise.")
-atan = _unary("Atan", "atan", "The inverse tangent of x, elementwise.")
-sinh = _unary("Sinh", "sinh", "The hyperbolic sine of x, elementwise.")
-cosh = _unary("Cosh", "cosh", "The hyperbolic cosine of x, elementwise.")
-asinh = _unary("Asinh", "asinh", "The inverse hyperbolic sine of x, elementwise.")
-acosh = _unary("Acosh", "acosh", "The inverse hyperbolic cosine of x, elementwise.")
-atanh = _unary("Atanh", "atanh", "The inverse hyperbolic tangent of x, elementwise.")
-tanh = _unary("Tanh", "tanh", "The hyperbolic tangent of x, elementwise.")
-sigmoid = _unary("Sigmoid", "sigmoid", "1 / (1 + exp(-x)), elementwise.")
-erf = _unary("Erf", "erf", "The Gauss error function of x, elementwise.")
-erfc = _unary("Erfc", "erfc", "1 - erf(x), elementwise.")
-erfinv = _unary("Erfinv", "erfinv", "The inverse of erf, elementwise.", "erfinv")
-ndtri = _unary("Ndtri", "ndtri", "The quantile of the standard normal distribution.", "ndtri")
-lgamma = _unary("Lgamma", "lgamma", "log |gamma(x)|, elementwise.")
-digamma = _unary("Digamma", "digamma", "The derivative of lgamma, elementwise.")
-bessel_i0e = _unary("BesselI0e", "bessel_i0e", "exp(-|x|) times the Bessel function I0 of x.")
-bessel_i1e = _unary("BesselI1e", "bessel_i1e", "exp(-|x|) times the Bessel function I1 of x.")
-floor = _unary("Floor", "floor", "The largest integer not above x, elementwise.")
-ceil = _unary("Ceil", "ceil", "The smallest integer not below x, elementwise.")
-rint = _unary("Rint", "rint", "The integer closest to x, half to even, elementwise.")
-is_nan = _unary("IsNan", "is_nan", "Whether x is NaN, elementwise; bool.")
-is_inf = _unary("IsInf", "is_inf", "Whether x is infinite, elementwise; bool.")
-is_finite = _unary("IsFinite", "is_finite", "Whether x is neither infinite nor NaN; bool.")
-logical_not = _unary("LogicalNot", "logical_not", "Not x, elementwise; bool.")
+negative = tf_export("negative", "math.negative")(_unary("Neg", "negative", "-x, elementwise."))
+sign = tf_export("sign", "math.sign")(
+    _unary("Sign", "sign", "-1, 0 or 1 as x is below, at or above 0; complex: x / |x|.")
+)
+square = tf_export("square", "math.square")(_unary("Square", "square", "x * x, elementwise."))
+sqrt = tf_export("sqrt", "math.sqrt")(_unary("Sqrt", "sqrt", "The square root of x, elementwise."))
+rsqrt = tf_export("rsqrt", "math.rsqrt")(_unary("Rsqrt", "rsqrt", "1 / sqrt(x), elementwise."))
+reciprocal = tf_export("reciprocal", "math.reciprocal")(
+    _unary("Reciprocal", "reciprocal", "1 / x, elementwise.")
+)
+exp = tf_export("exp", "math.exp")(_unary("Exp", "exp", "e to the power of x, elementwise."))
+expm1 = tf_export("expm1", "math.expm1")(
+    _unary("Expm1", "expm1", "exp(x) - 1, exact near 0, elementwise.")
+)
+log = tf_export("log", "math.log")(_unary("Log", "log", "The natural logarithm of x, elementwise."))
+log1p = tf_export("log1p", "math.log1p")(
+    _unary("Log1p", "log1p", "log(1 + x), exact near 0, elementwise.")
+)
+sin = tf_export("sin", "math.sin")(_unary("Sin", "sin", "The sine of x, elementwise."))
+cos = tf_export("cos", "math.cos")(_unary("Cos", "cos", "The cosine of x, elementwise."))
+tan = tf_export("tan", "math.tan")(_unary("Tan", "tan", "The tangent of x, elementwise."))
+asin = tf_export("asin", "math.asin")(_unary("Asin", "asin", "The inverse sine of x, elementwise."))
+acos = tf_export("acos", "math.acos")(
+    _unary("Acos", "acos", "The inverse cosine of x, elementwise.")
+)
+atan = tf_export("atan", "math.atan")(
+    _unary("Atan", "atan", "The inverse tangent of x, elementwise.")
+)
+sinh = tf_export("sinh", "math.sinh")(
+    _unary("Sinh", "sinh", "The hyperbolic sine of x, elementwise.")
+)
+cosh = tf_export("cosh", "math.cosh")(
+    _unary("Cosh", "cosh", "The hyperbolic cosine of x, elementwise.")
+)
+asinh = tf_export("asinh", "math.asinh")(
+    _unary("Asinh", "asinh", "The inverse hyperbolic sine of x, elementwise.")
+)
+acosh = tf_export("acosh", "math.acosh")(
+    _unary("Acosh", "acosh", "The inverse hyperbolic cosine of x, elementwise.")
+)
+atanh = tf_export("atanh", "math.atanh")(
+    _unary("Atanh", "atanh", "The inverse hyperbolic tangent of x, elementwise.")
+)
+tanh = tf_export("tanh", "math.tanh", "nn.tanh")(
+    _unary("Tanh", "tanh", "The hyperbolic tangent of x, elementwise.")
+)
+sigmoid = tf_export("sigmoid", "math.sigmoid", "nn.sigmoid")(
+    _unary("Sigmoid", "sigmoid", "1 / (1 + exp(-x)), elementwise.")
+)
+erf = tf_export("erf", "math.erf")(
+    _unary("Erf", "erf", "The Gauss error function of x, elementwise.")
+)
+erfc = tf_export("erfc", "math.erfc")(_unary("Erfc", "erfc", "1 - erf(x), elementwise."))
+erfinv = tf_export("math.erfinv")(
+    _unary("Erfinv", "erfinv", "The inverse of erf, elementwise.", "erfinv")
+)
+ndtri = tf_export("math.ndtri")(
+    _unary("Ndtri", "ndtri", "The quantile of the standard normal distribution.", "ndtri")
+)
+lgamma = tf_export("lgamma", "math.lgamma")(
+    _unary("Lgamma", "lgamma", "log |gamma(x)|, elementwise.")
+)
+digamma = tf_export("digamma", "math.digamma")(
+    _unary("Digamma", "digamma", "The derivative of lgamma, elementwise.")
+)
+bessel_i0e = tf_export("math.bessel_i0e")(
+    _unary("BesselI0e", "bessel_i0e", "exp(-|x|) times the Bessel function I0 of x.")
+)
+bessel_i1e = tf_export("math.bessel_i1e")(
+    _unary("BesselI1e", "bessel_i1e", "exp(-|x|) times the Bessel function I1 of x.")
+)
+floor = tf_export("floor", "math.floor")(
+    _unary("Floor", "floor", "The largest integer not above x, elementwise.")
+)
+ceil = tf_export("ceil", "math.ceil")(
+    _unary("Ceil", "ceil", "The smallest integer not below x, elementwise.")
+)
+rint = tf_export("rint", "math.rint")(
+    _unary("Rint", "rint", "The integer closest to x, half to even, elementwise.")
+)
+is_nan = tf_export("is_nan", "math.is_nan")(
+    _unary("IsNan", "is_nan", "Whether x is NaN, elementwise; bool.")
+)
+is_inf = tf_export("is_inf", "math.is_inf")(
+    _unary("IsInf", "is_inf", "Whether x is infinite, elementwise; bool.")
+)
+is_finite = tf_export("is_finite", "math.is_finite")(
+    _unary("IsFinite", "is_finite", "Whether x is neither infinite nor NaN; bool.")
+)
+logical_not = tf_export("logical_not", "math.logical_not")(
+    _unary("LogicalNot", "logical_not", "Not x, elementwise; bool.")
+)
 
 
+@tf_export("abs", "math.abs")
 def abs(x: Any, name: str | None = None) -> Tensor:
     """|x|, elementwise; of complex numbers, the real modulus."""
     with name_scope(name, "Abs", [x]) as scope:
@@ -105,6 +161,7 @@ def abs(x: Any, name: str | None = None) -> Tensor:
         return apply_op("Abs", x, name=scope)  # type: ignore[no-any-return]
 
 
+@tf_export("round", "math.round")
 def round(x: Any, name: str | None = None) -> Tensor:
     """x rounded to the nearest integer, half to even, elementwise; integers as they are."""
     x = convert_to_tensor(x, name="x")
@@ -113,6 +170,7 @@ def round(x: Any, name: str | None = None) -> Tensor:
     return apply_op("Round", x, name=name)  # type: ignore[no-any-return]
 
 
+@tf_export("log_sigmoid", "math.log_sigmoid", "nn.log_sigmoid")
 def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
     """log(sigmoid(x)) computed as -softplus(-x), elementwise."""
     with name_scope(name, "LogSigmoid", [x]) as scope:
@@ -122,36 +180,65 @@ def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
 
 # Functions of two tensors ------------------------------------------------------------------------
 
-subtract = _binary("Sub", "subtract", "x - y, elementwise.")
-multiply = _binary("Mul", "multiply", "x * y, elementwise.")
-realdiv = _binary("RealDiv", "realdiv", "x / y of real numbers, elementwise.")
-floor_div = _binary("FloorDiv", "floor_div", "x / y rounded down, elementwise.")
-truncatediv = _binary("TruncateDiv", "truncatediv", "x / y rounded towards 0, elementwise.")
-floormod = _binary("FloorMod", "floormod", "What floor division leaves; has the sign of y.")
+subtract = tf_export("subtract", "math.subtract")(_binary("Sub", "subtract", "x - y, elementwise."))
+multiply = tf_export("multiply", "math.multiply")(_binary("Mul", "multiply", "x * y, elementwise."))
+realdiv = tf_export("realdiv")(_binary("RealDiv", "realdiv", "x / y of real numbers, elementwise."))
+floor_div = tf_export("floor_div")(
+    _binary("FloorDiv", "floor_div", "x / y rounded down, elementwise.")
+)
+truncatediv = tf_export("truncatediv")(
+    _binary("TruncateDiv", "truncatediv", "x / y rounded towards 0, elementwise.")
+)
+floormod = tf_export("floormod", "mod", "math.floormod", "math.mod")(
+    _binary("FloorMod", "floormod", "What floor division leaves; has the sign of y.")
+)
 mod = floormod
-truncatemod = _binary("TruncateMod", "truncatemod", "What truncating division leaves.")
-div_no_nan = _binary("DivNoNan", "div_no_nan", "x / y, 0 where y is 0.", "div_no_nan")
-multiply_no_nan = _binary(
+truncatemod = tf_export("truncatemod")(
+    _binary("TruncateMod", "truncatemod", "What truncating division leaves.")
+)
+div_no_nan = tf_export("div_no_nan")(
+    _binary("DivNoNan", "div_no_nan", "x / y, 0 where y is 0.", "div_no_nan")
+)
+multiply_no_nan = tf_export("math.multiply_no_nan")(_binary(
     "MulNoNan", "multiply_no_nan", "x * y, 0 where y is 0 even if x is infinite or NaN.",
     "multiply_no_nan",
-)  # fmt: skip
-pow = _binary("Pow", "pow", "x to the power of y, elementwise.")
-maximum = _binary("Maximum", "maximum", "The greater of x and y, elementwise.")
-minimum = _binary("Minimum", "minimum", "The lesser of x and y, elementwise.")
-squared_difference = _binary("SquaredDifference", "squared_difference", "(x - y)**2.")
-xlogy = _binary("Xlogy", "xlogy", "x * log(y), 0 where x is 0.")
-xlog1py = _binary("Xlog1py", "xlog1py", "x * log1p(y), 0 where x is 0.")
-xdivy = _binary("Xdivy", "xdivy", "x / y, 0 where x is 0.")
-less = _binary("Less", "less", "x < y, elementwise; bool.")
-less_equal = _binary("LessEqual", "less_equal", "x <= y, elementwise; bool.")
-greater = _binary("Greater", "greater", "x > y, elementwise; bool.")
-greater_equal = _binary("GreaterEqual", "greater_equal", "x >= y, elementwise; bool.")
-equal = _binary("Equal", "equal", "x == y, elementwise; bool.")
-not_equal = _binary("NotEqual", "not_equal", "x != y, elementwise; bool.")
-logical_and = _binary("LogicalAnd", "logical_and", "x and y, elementwise; bool.")
-logical_or = _binary("LogicalOr", "logical_or", "x or y, elementwise; bool.")
+))  # fmt: skip
+pow = tf_export("pow", "math.pow")(_binary("Pow", "pow", "x to the power of y, elementwise."))
+maximum = tf_export("maximum", "math.maximum")(
+    _binary("Maximum", "maximum", "The greater of x and y, elementwise.")
+)
+minimum = tf_export("minimum", "math.minimum")(
+    _binary("Minimum", "minimum", "The lesser of x and y, elementwise.")
+)
+squared_difference = tf_export("squared_difference", "math.squared_difference")(
+    _binary("SquaredDifference", "squared_difference", "(x - y)**2.")
+)
+xlogy = tf_export("math.xlogy")(_binary("Xlogy", "xlogy", "x * log(y), 0 where x is 0."))
+xlog1py = tf_export("math.xlog1py")(_binary("Xlog1py", "xlog1py", "x * log1p(y), 0 where x is 0."))
+xdivy = tf_export("math.xdivy")(_binary("Xdivy", "xdivy", "x / y, 0 where x is 0."))
+less = tf_export("less", "math.less")(_binary("Less", "less", "x < y, elementwise; bool."))
+less_equal = tf_export("less_equal", "math.less_equal")(
+    _binary("LessEqual", "less_equal", "x <= y, elementwise; bool.")
+)
+greater = tf_export("greater", "math.greater")(
+    _binary("Greater", "greater", "x > y, elementwise; bool.")
+)
+greater_equal = tf_export("greater_equal", "math.greater_equal")(
+    _binary("GreaterEqual", "greater_equal", "x >= y, elementwise; bool.")
+)
+equal = tf_export("equal", "math.equal")(_binary("Equal", "equal", "x == y, elementwise; bool."))
+not_equal = tf_export("not_equal", "math.not_equal")(
+    _binary("NotEqual", "not_equal", "x != y, elementwise; bool.")
+)
+logical_and = tf_export("logical_and", "math.logical_and")(
+    _binary("LogicalAnd", "logical_and", "x and y, elementwise; bool.")
+)
+logical_or = tf_export("logical_or", "math.logical_or")(
+    _binary("LogicalOr", "logical_or", "x or y, elementwise; bool.")
+)
 
 
+@tf_export("add", "math.add")
 def add(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x + y, elementwise; strings are joined."""
     return _add(x, y, name or "Add")
@@ -165,11 +252,13 @@ def _add(x: Any, y: Any, name: str) -> Tensor:
         return apply_op("AddV2", x, y, name=scope)  # type: ignore[no-any-return]
 
 
+@tf_export("atan2", "math.atan2")
 def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
     """The angle of the point (x, y), in (-pi, pi], elementwise."""
     return apply_op("Atan2", y, x, name=name)  # type: ignore[no-any-return]
 
 
+@tf_export("logical_xor", "math.logical_xor")
 def logical_xor(x: Any, y: Any, name: str = "LogicalXor") -> Tensor:
     """Exactly one of x and y, elementwise; bool."""
     either = logical_or(x, y)
@@ -181,11 +270,13 @@ def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None 
     return apply_op("ApproximateEqual", x, y, tolerance=tolerance, name=name)  # type: ignore[no-any-return]
 
 
+@tf_export("zeta", "math.zeta")
 def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
     """The Hurwitz zeta function, elementwise."""
     return apply_op("Zeta", x, q, name=name)  # type: ignore[no-any-return]
 
 
+@tf_export("polygamma", "math.polygamma")
 def polygamma(a: Any, x: Any, name: str | None = None) -> Tensor:
     """The a-th derivative of digamma, elementwise."""
     return apply_op("Polygamma", a, x, name=name)  # type: ignore[no-any-return]
@@ -201,6 +292,7 @@ def _quotient_type(dtype: DType) -> DType | None:
     return dtypes.float32 if dtype.size <= 2 else dtypes.float64
 
 
+@tf_export("truediv", "math.truediv")
 def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x / y, elementwise; integers are divided as floats (float64 from 32 bits on).
 
@@ -226,6 +318,7 @@ def _convert_pair(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     return first, convert_to_tensor(y, name="y", preferred_dtype=first.dtype.base_dtype)
 
 
+@tf_export("div")
 def div(x: Any, y: Any, name: str | None = None) -> Tensor:
     """Python 2's x / y: integers are divided rounding down. Deprecated by TensorFlow."""
     with name_scope(name, "div", [x, y]) as scope:
@@ -234,16 +327,19 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
         return apply_op(op_type, x, y, name=scope)  # type: ignore[no-any-return]
 
 
+@tf_export("divide", "math.divide")
 def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
     """Python 3's x / y."""
     return truediv(x, y, name)
 
 
+@tf_export("floordiv", "math.floordiv")
 def floordiv(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x / y rounded down, elementwise."""
     return apply_op("FloorDiv", x, y, name=name or "floordiv")  # type: ignore[no-any-return]
 
 
+@tf_export("scalar_mul", "math.scalar_mul")
 def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor | IndexedSlices:
     """``scalar * x`` for a tensor or IndexedSlices; ValueError unless the first is a scalar."""
     dtype = x.dtype if isinstance(x, Tensor | IndexedSlices) else convert_to_tensor(x).dtype
@@ -255,6 +351,7 @@ def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor | Indexed
     return multiply(scalar, x, name)
 
 
+@tf_export("add_n", "math.add_n")
 def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
     """The sum of tensors of one shape and dtype; IndexedSlices are made dense.
 
@@ -272,6 +369,7 @@ def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
     return apply_op("AddN", tensors, name=name)  # type: ignore[no-any-return]
 
 
+@tf_export("accumulate_n", "math.accumulate_n")
 def accumulate_n(
     inputs: Sequence[Any],
     shape: Any = None,
@@ -306,6 +404,7 @@ def accumulate_n(
 # Casts and complex numbers -----------------------------------------------------------------------
 
 
+@tf_export("cast")
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """x with another dtype: floats lose their fraction, complex numbers their imaginary part.
 
@@ -325,6 +424,7 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
         return x
 
 
+@tf_export("saturate_cast")
 def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:
     """``cast``, but what the new dtype cannot hold becomes its least or greatest value."""
     with name_scope(name, "saturate_cast", [value]) as scope:
@@ -344,15 +444,18 @@ def _caster(target: DType, python_name: str, default_name: str) -> Callable[...,
     return _named(function, python_name, f"``tf.cast(x, tf.{target.name})``.")  # type: ignore[no-any-return]
 
 
-to_float = _caster(dtypes.float32, "to_float", "ToFloat")
-to_double = _caster(dtypes.float64, "to_double", "ToDouble")
-to_int32 = _caster(dtypes.int32, "to_int32", "ToInt32")
-to_int64 = _caster(dtypes.int64, "to_int64", "ToInt64")
-to_bfloat16 = _caster(dtypes.bfloat16, "to_bfloat16", "ToBFloat16")
-to_complex64 = _caster(dtypes.complex64, "to_complex64", "ToComplex64")
-to_complex128 = _caster(dtypes.complex128, "to_complex128", "ToComplex128")
+to_float = tf_export("to_float")(_caster(dtypes.float32, "to_float", "ToFloat"))
+to_double = tf_export("to_double")(_caster(dtypes.float64, "to_double", "ToDouble"))
+to_int32 = tf_export("to_int32")(_caster(dtypes.int32, "to_int32", "ToInt32"))
+to_int64 = tf_export("to_int64")(_caster(dtypes.int64, "to_int64", "ToInt64"))
+to_bfloat16 = tf_export("to_bfloat16")(_caster(dtypes.bfloat16, "to_bfloat16", "ToBFloat16"))
+to_complex64 = tf_export("to_complex64")(_caster(dtypes.complex64, "to_complex64", "ToComplex64"))
+to_complex128 = tf_export("to_complex128")(
+    _caster(dtypes.complex128, "to_complex128", "ToComplex128")
+)
 
 
+@tf_export("complex")
 def complex(real: Any, imag: Any, name: str | None = None) -> Tensor:
     """real + i * imag: complex64 from float32 parts, complex128 from float64 ones."""
     real, imag = _convert_pair(real, imag)
@@ -374,6 +477,7 @@ def _complex_part(op_type: str, x: Any, name: str | None) -> Tensor | None:
     return apply_op(op_type, x, Tout=x.dtype.real_dtype, name=name)  # type: ignore[no-any-return]
 
 
+@tf_export("real", "math.real")
 def real(input: Any, name: str | None = None) -> Tensor:
     """The real part; a real tensor itself."""
     x = convert_to_tensor(input, name="input")
@@ -381,6 +485,7 @@ def real(input: Any, name: str | None = None) -> Tensor:
     return x if part is None else part
 
 
+@tf_export("imag", "math.imag")
 def imag(input: Any, name: str | None = None) -> Tensor:
     """The imaginary part; 0 for a real tensor."""
     x = convert_to_tensor(input, name="input")
@@ -388,6 +493,7 @@ def imag(input: Any, name: str | None = None) -> Tensor:
     return apply_op("ZerosLike", x, name=name) if part is None else part
 
 
+@tf_export("angle", "math.angle")
 def angle(input: Any, name: str | None = None) -> Tensor:
     """The argument in (-pi, pi]; of a real tensor, 0 or pi."""
     x = convert_to_tensor(input, name="input")
@@ -400,6 +506,7 @@ def angle(input: Any, name: str | None = None) -> Tensor:
         return apply_op("Select", less(x, zeros), pi, zeros, name=scope)  # type: ignore[no-any-return]
 
 
+@tf_export("conj", "math.conj")
 def conj(x: Any, name: str | None = None) -> Tensor:
     """The complex conjugate; a real tensor itself."""
     x = convert_to_tensor(x, name="x")
@@ -411,6 +518,7 @@ def conj(x: Any, name: str | None = None) -> Tensor:
 # Matrix products ---------------------------------------------------------------------------------
 
 
+@tf_export("matmul", "linalg.matmul")
 def matmul(
     a: Any,
     b: Any,
@@ -456,6 +564,7 @@ def matmul(
         )
 
 
+@tf_export("cross", "linalg.cross")
 def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
     """The cross product of 3-vectors, the last dimension of a and b."""
     return apply_op("Cross", a, b, name=name)  # type: ignore[no-any-return]
@@ -464,6 +573,7 @@ def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
 # Sequences ---------------------------------------------------------------------------------------
 
 
+@tf_export("range")
 def range(
     start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range"
 ) -> Tensor:
@@ -490,6 +600,7 @@ def range(
         return apply_op("Range", *(cast(t, wanted) for t in tensors), name=scope)  # type: ignore[no-any-return]
 
 
+@tf_export("lin_space", "linspace")
 def linspace(start: Any, stop: Any, num: Any, name: str | None = None) -> Tensor:
     """``num`` values at equal distances from ``start`` to ``stop``, both included."""
     return apply_op("LinSpace", start, stop, num, name=name)  # type: ignore[no-any-return]
@@ -498,6 +609,7 @@ def linspace(start: Any, stop: Any, num: Any, name: str | None = None) -> Tensor
 lin_space = linspace
 
 
+@tf_export("math.polyval")
 def polyval(coeffs: list[Any], x: Any, name: str | None = None) -> Tensor:
     """The polynomial with these coefficients, the highest power's first, at x."""
     if not isinstance(coeffs, list):

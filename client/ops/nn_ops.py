@@ -14,6 +14,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
 from flowray.client.ops.random_ops import random_uniform
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape, merge
 
@@ -31,6 +32,7 @@ def data_format_2d(data_format: str | None) -> str:
     raise ValueError("data_format must be of the form `N...C` or `NC...`")
 
 
+@tf_export("nn.bias_add")
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Any:
     """``value + bias``, a vector along the channels.
 
@@ -45,17 +47,20 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | 
         return apply_op("BiasAdd", value, bias, data_format=data_format_2d(data_format), name=scope)
 
 
+@tf_export("nn.relu")
 def relu(features: Any, name: str | None = None) -> Any:
     """``max(features, 0)``."""
     return apply_op("Relu", features, name=name)
 
 
+@tf_export("nn.relu6")
 def relu6(features: Any, name: str | None = None) -> Any:
     """``min(max(features, 0), 6)``."""
     with name_scope(name, "Relu6", [features]) as scope:
         return apply_op("Relu6", convert_to_tensor(features, name="features"), name=scope)
 
 
+@tf_export("nn.leaky_relu")
 def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
     """``max(features, alpha * features)``; integers become float32."""
     with name_scope(name, "LeakyRelu", [features, alpha]) as scope:
@@ -67,26 +72,31 @@ def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> An
         return apply_op("LeakyRelu", features, alpha=alpha, name=scope)
 
 
+@tf_export("nn.elu")
 def elu(features: Any, name: str | None = None) -> Any:
     """``exp(features) - 1`` where negative, else ``features``."""
     return apply_op("Elu", features, name=name)
 
 
+@tf_export("nn.selu")
 def selu(features: Any, name: str | None = None) -> Any:
     """``scale * alpha * (exp(features) - 1)`` where negative, else ``scale * features``."""
     return apply_op("Selu", features, name=name)
 
 
+@tf_export("nn.softplus")
 def softplus(features: Any, name: str | None = None) -> Any:
     """``log(exp(features) + 1)``."""
     return apply_op("Softplus", features, name=name)
 
 
+@tf_export("nn.softsign")
 def softsign(features: Any, name: str | None = None) -> Any:
     """``features / (abs(features) + 1)``."""
     return apply_op("Softsign", features, name=name)
 
 
+@tf_export("nn.crelu")
 def crelu(features: Any, name: str | None = None, axis: int = -1) -> Any:
     """``relu`` of ``features`` and ``-features``, side by side along ``axis``."""
     with name_scope(name, "CRelu", [features]) as scope:
@@ -95,6 +105,7 @@ def crelu(features: Any, name: str | None = None, axis: int = -1) -> Any:
         return relu(both)
 
 
+@tf_export("nn.swish")
 def swish(features: Any) -> Any:
     """``features * sigmoid(features)``."""
     with name_scope(None, "swish", [features]):
@@ -107,6 +118,7 @@ def _named(**values: Any) -> list[Any]:
     return [convert_to_tensor(value, name=name) for name, value in values.items()]
 
 
+@tf_export("nn.xw_plus_b")
 def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
     """``matmul(x, weights) + biases``."""
     with name_scope(name, "xw_plus_b", [x, weights, biases]) as scope:
@@ -114,6 +126,7 @@ def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any
         return bias_add(apply_op("MatMul", x, weights), biases, name=scope)
 
 
+@tf_export("nn.relu_layer")
 def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
     """``relu(matmul(x, weights) + biases)``."""
     with name_scope(name, "relu_layer", [x, weights, biases]) as scope:
@@ -121,6 +134,7 @@ def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> An
         return relu(bias_add(apply_op("MatMul", x, weights), biases), name=scope)
 
 
+@tf_export("nn.zero_fraction")
 def zero_fraction(value: Any, name: str | None = None) -> Any:
     """The fraction of zeros in ``value``, float32."""
     with name_scope(name, "zero_fraction", [value]):
@@ -137,6 +151,7 @@ def zero_fraction(value: Any, name: str | None = None) -> Any:
 # Softmax ------------------------------------------------------------------------------------------
 
 
+@tf_export("nn.softmax")
 def softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
@@ -144,6 +159,7 @@ def softmax(
     return _softmax("Softmax", logits, deprecated_argument("axis", axis, "dim", dim), name)
 
 
+@tf_export("nn.log_softmax")
 def log_softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
@@ -201,6 +217,7 @@ def _check_keywords(name: str, sentinel: Any, labels: Any, logits: Any) -> None:
         raise ValueError("Both labels and logits must be provided.")
 
 
+@tf_export("nn.softmax_cross_entropy_with_logits")
 def softmax_cross_entropy_with_logits(
     _sentinel: Any = None,
     labels: Any = None,
@@ -217,6 +234,7 @@ def softmax_cross_entropy_with_logits(
     return softmax_cross_entropy_with_logits_v2(labels=labels, logits=logits, axis=dim, name=scope)
 
 
+@tf_export("nn.softmax_cross_entropy_with_logits_v2")
 def softmax_cross_entropy_with_logits_v2(
     labels: Any = None,
     logits: Any = None,
@@ -277,6 +295,7 @@ def _flat_rows(tensor: Tensor) -> Any:
     return rows
 
 
+@tf_export("nn.sparse_softmax_cross_entropy_with_logits")
 def sparse_softmax_cross_entropy_with_logits(
     _sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None
 ) -> Any:
@@ -319,6 +338,7 @@ def sparse_softmax_cross_entropy_with_logits(
         return apply_op("Cast", cost, DstT=logits.dtype) if half else cost
 
 
+@tf_export("nn.sigmoid_cross_entropy_with_logits")
 def sigmoid_cross_entropy_with_logits(
     _sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None
 ) -> Any:
@@ -355,6 +375,7 @@ def _check_same_shape(name: str, labels: Tensor, logits: Tensor) -> None:
         ) from None
 
 
+@tf_export("nn.weighted_cross_entropy_with_logits")
 def weighted_cross_entropy_with_logits(
     labels: Any = None,
     logits: Any = None,
@@ -374,11 +395,13 @@ def weighted_cross_entropy_with_logits(
         return apply_op("AddV2", negative_part, weight * (log_term + relu(-logits)), name=scope)
 
 
+@tf_export("nn.l2_loss")
 def l2_loss(t: Any, name: str | None = None) -> Any:
     """``sum(t ** 2) / 2``."""
     return apply_op("L2Loss", t, name=name)
 
 
+@tf_export("nn.log_poisson_loss")
 def log_poisson_loss(
     targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None
 ) -> Any:
@@ -410,6 +433,7 @@ def log_poisson_loss(
 # Dropout ------------------------------------------------------------------------------------------
 
 
+@tf_export("nn.dropout")
 def dropout(
     x: Any,
     keep_prob: Any = None,
@@ -479,6 +503,7 @@ def _noise_shape(x: Tensor, noise_shape: Any) -> Any:
 # Top-k --------------------------------------------------------------------------------------------
 
 
+@tf_export("nn.in_top_k")
 def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Any:
     """Whether the target class of each row is among its ``k`` highest predictions.
 
@@ -493,6 +518,7 @@ def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) ->
         return apply_op("InTopKV2", predictions, targets, k, name=name)
 
 
+@tf_export("nn.top_k")
 def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> Any:
     """The ``k`` largest entries of the last dimension: ``(values, indices)``.
 

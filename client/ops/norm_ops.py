@@ -10,12 +10,14 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import squeeze, stop_gradient, zeros_like
 from flowray.client.ops.math_ops import cast
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_mean, reduce_sum
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 _SMALLEST_EPSILON = 1.001e-5
 """What cuDNN demands of epsilon; TensorFlow raises smaller ones to it everywhere."""
 
 
+@tf_export("nn.moments")
 def moments(
     x: Any,
     axes: Any,
@@ -48,6 +50,7 @@ def moments(
         return mean, variance
 
 
+@tf_export("nn.weighted_moments")
 def weighted_moments(
     x: Any,
     axes: Any,
@@ -83,6 +86,7 @@ def weighted_moments(
         return (cast(mean, x.dtype), cast(variance, x.dtype)) if wide else (mean, variance)
 
 
+@tf_export("nn.sufficient_statistics")
 def sufficient_statistics(
     x: Any,
     axes: Any,
@@ -117,6 +121,7 @@ def sufficient_statistics(
         return counts, total, reduce_sum(squares, axes, keepdims=keepdims, name="var_ss"), shift
 
 
+@tf_export("nn.normalize_moments")
 def normalize_moments(
     counts: Any, mean_ss: Any, variance_ss: Any, shift: Any, name: str | None = None
 ) -> tuple[Any, Any]:
@@ -129,6 +134,7 @@ def normalize_moments(
         return mean, apply_op("Sub", second, apply_op("Square", shifted), name="variance")
 
 
+@tf_export("nn.batch_normalization")
 def batch_normalization(
     x: Any,
     mean: Any,
@@ -153,6 +159,7 @@ def batch_normalization(
         return scaled + cast(shift, x.dtype)
 
 
+@tf_export("nn.batch_norm_with_global_normalization")
 def batch_norm_with_global_normalization(
     t: Any = None,
     m: Any = None,
@@ -177,6 +184,7 @@ def batch_norm_with_global_normalization(
     return batch_normalization(t, m, v, beta, scale, variance_epsilon, name)  # type: ignore[arg-type]
 
 
+@tf_export("nn.fused_batch_norm")
 def fused_batch_norm(
     x: Any,
     scale: Any,
@@ -220,6 +228,7 @@ def fused_batch_norm(
     return result.y, result.batch_mean, result.batch_variance
 
 
+@tf_export("nn.l2_normalize")
 def l2_normalize(
     x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None
 ) -> Any:
@@ -232,6 +241,7 @@ def l2_normalize(
         return apply_op("Mul", x, inverse, name=scope)
 
 
+@tf_export("nn.local_response_normalization", "nn.lrn")
 def local_response_normalization(
     input: Any,
     depth_radius: int = 5,

@@ -14,6 +14,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops import array_ops
 from flowray.client.ops.array_ops import _one_of
+from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
@@ -22,6 +23,7 @@ from flowray.proto.types.shapes import Shape, as_shape
 # Numbers and text ---------------------------------------------------------------------------------
 
 
+@tf_export("decode_raw", "io.decode_raw")
 def decode_raw(
     input_bytes: Any = None,
     out_type: Any = None,
@@ -44,6 +46,7 @@ def decode_raw(
     )
 
 
+@tf_export("decode_csv", "io.decode_csv")
 def decode_csv(
     records: Any,
     record_defaults: Sequence[Any],
@@ -78,11 +81,13 @@ def decode_csv(
     return columns
 
 
+@tf_export("parse_tensor", "io.parse_tensor")
 def parse_tensor(serialized: Any, out_type: Any, name: str | None = None) -> Any:
     """The tensor of a serialized TensorProto, a scalar string."""
     return apply_op("ParseTensor", serialized, out_type=out_type, name=name)
 
 
+@tf_export("serialize_tensor", "io.serialize_tensor")
 def serialize_tensor(tensor: Any, name: str | None = None) -> Any:
     """The serialized TensorProto of a tensor, a scalar string."""
     return apply_op("SerializeTensor", tensor, name=name)
@@ -91,12 +96,14 @@ def serialize_tensor(tensor: Any, name: str | None = None) -> Any:
 # tf.train.Example ---------------------------------------------------------------------------------
 
 
+@tf_export("VarLenFeature", "io.VarLenFeature")
 class VarLenFeature(NamedTuple):
     """A feature with any number of values, which becomes a SparseTensor."""
 
     dtype: Any
 
 
+@tf_export("FixedLenFeature", "io.FixedLenFeature")
 class FixedLenFeature(NamedTuple):
     """A feature whose values have a fixed shape.
 
@@ -108,6 +115,7 @@ class FixedLenFeature(NamedTuple):
     default_value: Any = None
 
 
+@tf_export("FixedLenSequenceFeature", "io.FixedLenSequenceFeature")
 class FixedLenSequenceFeature(NamedTuple):
     """A feature with any number of entries of a fixed shape.
 
@@ -197,6 +205,7 @@ def _as_name(key: str) -> str:
     return "".join(c if (c.isascii() and c.isalnum()) or c in "_.\\-/" else "_" for c in key)
 
 
+@tf_export("parse_example", "io.parse_example")
 def parse_example(
     serialized: Any, features: Features, name: str | None = None, example_names: Any = None
 ) -> dict[str, Any]:
@@ -221,6 +230,7 @@ def parse_example(
         return parsed.result(outputs)
 
 
+@tf_export("parse_single_example", "io.parse_single_example")
 def parse_single_example(
     serialized: Any, features: Features, name: str | None = None, example_names: Any = None
 ) -> dict[str, Any]:
@@ -245,6 +255,7 @@ def parse_single_example(
         return parsed.result(outputs)
 
 
+@tf_export("parse_single_sequence_example", "io.parse_single_sequence_example")
 def parse_single_sequence_example(
     serialized: Any,
     context_features: Features | None = None,

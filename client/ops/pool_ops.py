@@ -10,8 +10,10 @@ from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.conv_ops import expanded, padding_attrs
 from flowray.client.ops.reduction_ops import deprecated_argument
+from flowray.client.tf_export import tf_export
 
 
+@tf_export("nn.max_pool")
 def max_pool(
     value: Any,
     ksize: Any,
@@ -39,6 +41,7 @@ def max_pool(
         )  # fmt: skip
 
 
+@tf_export("nn.max_pool2d")
 def max_pool2d(
     input: Any,
     ksize: Any,
@@ -52,6 +55,7 @@ def max_pool2d(
         return max_pool(input, ksize, strides, padding, data_format, scope)
 
 
+@tf_export("nn.avg_pool", "nn.avg_pool2d")
 def avg_pool(
     value: Any,
     ksize: Any,
@@ -76,6 +80,7 @@ def avg_pool(
 avg_pool2d = avg_pool
 
 
+@tf_export("nn.max_pool3d")
 def max_pool3d(
     input: Any,
     ksize: Any,
@@ -88,6 +93,7 @@ def max_pool3d(
     return _pool3d("MaxPool3D", input, ksize, strides, padding, data_format, name)
 
 
+@tf_export("nn.avg_pool3d")
 def avg_pool3d(
     input: Any,
     ksize: Any,
@@ -112,6 +118,7 @@ def _pool3d(
     )  # fmt: skip
 
 
+@tf_export("nn.pool")
 def pool(
     input: Any,
     window_shape: Sequence[int],
@@ -144,6 +151,7 @@ def pool(
         return apply_op("Squeeze", pooled, squeeze_dims=[axis], name=scope)
 
 
+@tf_export("nn.max_pool1d")
 def max_pool1d(
     input: Any,
     ksize: Any,
@@ -156,6 +164,7 @@ def max_pool1d(
     return _pool1d(max_pool, "MaxPool1d", input, ksize, strides, padding, data_format, name)
 
 
+@tf_export("nn.avg_pool1d")
 def avg_pool1d(
     input: Any,
     ksize: Any,
@@ -186,6 +195,7 @@ def _pool1d(
         return apply_op("Squeeze", pooled, squeeze_dims=[axis], name=scope)
 
 
+@tf_export("nn.max_pool_v2")
 def max_pool_v2(
     input: Any,
     ksize: Any,
@@ -199,6 +209,7 @@ def max_pool_v2(
     return _pool_of_rank(functions, input, ksize, strides, padding, data_format, name)
 
 
+@tf_export("nn.avg_pool_v2")
 def avg_pool_v2(
     input: Any,
     ksize: Any,

@@ -22,6 +22,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.random_seed import get_seed
 from flowray.client.ops import array_ops
 from flowray.client.ops.reduction_ops import reduce_all
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import FLOATING, INDEX, DType
 
@@ -31,6 +32,7 @@ def _shape_tensor(shape: Any) -> Tensor:
     return convert_to_tensor(shape, dtypes.int32 if empty else None, name="shape")
 
 
+@tf_export("random_uniform", "random.uniform")
 def random_uniform(
     shape: Any,
     minval: Any = 0,
@@ -77,6 +79,7 @@ def random_uniform(
         return result
 
 
+@tf_export("random_normal", "random.normal")
 def random_normal(
     shape: Any,
     mean: Any = 0.0,
@@ -97,6 +100,7 @@ def random_normal(
     return _normal("random_normal", "RandomStandardNormal", shape, mean, stddev, dtype, seed, name)
 
 
+@tf_export("truncated_normal", "random.truncated_normal")
 def truncated_normal(
     shape: Any,
     mean: Any = 0.0,
@@ -131,6 +135,7 @@ def _normal(
         return result
 
 
+@tf_export("random_shuffle", "random.shuffle")
 def random_shuffle(value: Any, seed: int | None = None, name: str | None = None) -> Tensor:
     """``value`` with its slices along the first dimension in random order."""
     seed1, seed2 = get_seed(seed)
@@ -138,6 +143,7 @@ def random_shuffle(value: Any, seed: int | None = None, name: str | None = None)
     return result
 
 
+@tf_export("random_crop", "image.random_crop")
 def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None = None) -> Tensor:
     """A slice of ``value``, of shape ``size`` (an int32 vector), at a random place.
 
@@ -162,6 +168,7 @@ def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None
         return result
 
 
+@tf_export("multinomial", "random.multinomial")
 def multinomial(
     logits: Any,
     num_samples: Any,
@@ -185,6 +192,7 @@ def multinomial(
         return _categorical(logits, num_samples, output_dtype, seed)
 
 
+@tf_export("random.categorical")
 def categorical(
     logits: Any,
     num_samples: Any,
@@ -206,6 +214,7 @@ def _categorical(logits: Any, num_samples: Any, dtype: Any, seed: int | None) ->
     return result
 
 
+@tf_export("random_gamma", "random.gamma")
 def random_gamma(
     shape: Any,
     alpha: Any,
@@ -243,6 +252,7 @@ def random_gamma(
         return result
 
 
+@tf_export("random_poisson", "random.poisson")
 def random_poisson(
     lam: Any,
     shape: Any,

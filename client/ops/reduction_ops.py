@@ -13,6 +13,7 @@ from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops, math_ops
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import is_fully_defined
 
@@ -83,15 +84,30 @@ def _reduction(op_type: str, python_name: str, what: str) -> Reduction:
     return function
 
 
-reduce_sum = _reduction("Sum", "reduce_sum", "The sum of")
-reduce_mean = _reduction("Mean", "reduce_mean", "The mean (integers: truncated) of")
-reduce_prod = _reduction("Prod", "reduce_prod", "The product of")
-reduce_max = _reduction("Max", "reduce_max", "The greatest of")
-reduce_min = _reduction("Min", "reduce_min", "The least of")
-reduce_all = _reduction("All", "reduce_all", "Whether all are true of")
-reduce_any = _reduction("Any", "reduce_any", "Whether any is true of")
+reduce_sum = tf_export("reduce_sum", "math.reduce_sum")(
+    _reduction("Sum", "reduce_sum", "The sum of")
+)
+reduce_mean = tf_export("reduce_mean", "math.reduce_mean")(
+    _reduction("Mean", "reduce_mean", "The mean (integers: truncated) of")
+)
+reduce_prod = tf_export("reduce_prod", "math.reduce_prod")(
+    _reduction("Prod", "reduce_prod", "The product of")
+)
+reduce_max = tf_export("reduce_max", "math.reduce_max")(
+    _reduction("Max", "reduce_max", "The greatest of")
+)
+reduce_min = tf_export("reduce_min", "math.reduce_min")(
+    _reduction("Min", "reduce_min", "The least of")
+)
+reduce_all = tf_export("reduce_all", "math.reduce_all")(
+    _reduction("All", "reduce_all", "Whether all are true of")
+)
+reduce_any = tf_export("reduce_any", "math.reduce_any")(
+    _reduction("Any", "reduce_any", "Whether any is true of")
+)
 
 
+@tf_export("math.reduce_euclidean_norm")
 def reduce_euclidean_norm(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
@@ -99,6 +115,7 @@ def reduce_euclidean_norm(
     return _reduce("EuclideanNorm", input_tensor, axis, keepdims, name)
 
 
+@tf_export("reduce_logsumexp", "math.reduce_logsumexp")
 def reduce_logsumexp(
     input_tensor: Any,
     axis: Any = None,
@@ -122,6 +139,7 @@ def reduce_logsumexp(
         return math_ops.add(result, offset, name=scope)
 
 
+@tf_export("math.reduce_variance")
 def reduce_variance(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
@@ -144,6 +162,7 @@ def reduce_variance(
         return reduce_mean(squared, axis, keepdims=keepdims)
 
 
+@tf_export("math.reduce_std")
 def reduce_std(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
@@ -152,6 +171,7 @@ def reduce_std(
         return math_ops.sqrt(reduce_variance(input_tensor, axis, keepdims))
 
 
+@tf_export("count_nonzero", "math.count_nonzero")
 def count_nonzero(
     input_tensor: Any = None,
     axis: Any = None,
@@ -178,6 +198,7 @@ def count_nonzero(
         return math_ops.cast(reduce_sum(some, axis, keepdims=keepdims), dtype)  # type: ignore[no-any-return]
 
 
+@tf_export("norm", "linalg.norm")
 def norm(
     tensor: Any,
     ord: Any = "euclidean",
@@ -237,6 +258,7 @@ def norm(
 # Positions and scans -----------------------------------------------------------------------------
 
 
+@tf_export("argmax", "math.argmax")
 def argmax(
     input: Any,
     axis: Any = None,
@@ -251,6 +273,7 @@ def argmax(
     )
 
 
+@tf_export("argmin", "math.argmin")
 def argmin(
     input: Any,
     axis: Any = None,
@@ -265,6 +288,7 @@ def argmin(
     )
 
 
+@tf_export("arg_max")
 def arg_max(
     input: Any, dimension: Any, output_type: Any = dtypes.int64, name: str | None = None
 ) -> Tensor:
@@ -272,6 +296,7 @@ def arg_max(
     return argmax(input, dimension, name=name, output_type=output_type)
 
 
+@tf_export("arg_min")
 def arg_min(
     input: Any, dimension: Any, output_type: Any = dtypes.int64, name: str | None = None
 ) -> Tensor:
@@ -279,6 +304,7 @@ def arg_min(
     return argmin(input, dimension, name=name, output_type=output_type)
 
 
+@tf_export("cumsum", "math.cumsum")
 def cumsum(
     x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None
 ) -> Tensor:
@@ -294,6 +320,7 @@ def cumsum(
     return apply_op("Cumsum", x, axis, exclusive=exclusive, reverse=reverse, name=name)  # type: ignore[no-any-return]
 
 
+@tf_export("cumprod", "math.cumprod")
 def cumprod(
     x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None
 ) -> Tensor:
@@ -338,15 +365,23 @@ def _unsorted_segment(kind: str, what: str) -> UnsortedSegment:
     return function
 
 
-segment_sum = _segment("Sum", "The sum")
-segment_mean = _segment("Mean", "The mean")
-segment_prod = _segment("Prod", "The product")
-segment_max = _segment("Max", "The greatest")
-segment_min = _segment("Min", "The least")
-unsorted_segment_sum = _unsorted_segment("Sum", "The sum")
-unsorted_segment_prod = _unsorted_segment("Prod", "The product")
-unsorted_segment_max = _unsorted_segment("Max", "The greatest")
-unsorted_segment_min = _unsorted_segment("Min", "The least")
+segment_sum = tf_export("segment_sum", "math.segment_sum")(_segment("Sum", "The sum"))
+segment_mean = tf_export("segment_mean", "math.segment_mean")(_segment("Mean", "The mean"))
+segment_prod = tf_export("segment_prod", "math.segment_prod")(_segment("Prod", "The product"))
+segment_max = tf_export("segment_max", "math.segment_max")(_segment("Max", "The greatest"))
+segment_min = tf_export("segment_min", "math.segment_min")(_segment("Min", "The least"))
+unsorted_segment_sum = tf_export("unsorted_segment_sum", "math.unsorted_segment_sum")(
+    _unsorted_segment("Sum", "The sum")
+)
+unsorted_segment_prod = tf_export("unsorted_segment_prod", "math.unsorted_segment_prod")(
+    _unsorted_segment("Prod", "The product")
+)
+unsorted_segment_max = tf_export("unsorted_segment_max", "math.unsorted_segment_max")(
+    _unsorted_segment("Max", "The greatest")
+)
+unsorted_segment_min = tf_export("unsorted_segment_min", "math.unsorted_segment_min")(
+    _unsorted_segment("Min", "The least")
+)
 
 
 def _segment_sizes(data: Tensor, segment_ids: Tensor, num_segments: Tensor) -> Tensor:
@@ -361,6 +396,7 @@ def _segment_sizes(data: Tensor, segment_ids: Tensor, num_segments: Tensor) -> T
     return math_ops.maximum(array_ops.reshape(sizes, shape), 1)
 
 
+@tf_export("unsorted_segment_mean", "math.unsorted_segment_mean")
 def unsorted_segment_mean(
     data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
 ) -> Tensor:
@@ -371,6 +407,7 @@ def unsorted_segment_mean(
         return math_ops.truediv(unsorted_segment_sum(x, ids, num_segments), sizes)
 
 
+@tf_export("unsorted_segment_sqrt_n", "math.unsorted_segment_sqrt_n")
 def unsorted_segment_sqrt_n(
     data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
 ) -> Tensor:
@@ -393,6 +430,7 @@ def _sparse_segment(
     )
 
 
+@tf_export("sparse_segment_sum")
 def sparse_segment_sum(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
@@ -403,6 +441,7 @@ def sparse_segment_sum(
     return _sparse_segment("Sum", data, indices, segment_ids, name, num_segments)
 
 
+@tf_export("sparse_segment_mean")
 def sparse_segment_mean(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
@@ -410,6 +449,7 @@ def sparse_segment_mean(
     return _sparse_segment("Mean", data, indices, segment_ids, name, num_segments)
 
 
+@tf_export("sparse_segment_sqrt_n")
 def sparse_segment_sqrt_n(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
@@ -420,6 +460,7 @@ def sparse_segment_sqrt_n(
 # Counting ----------------------------------------------------------------------------------------
 
 
+@tf_export("bincount", "math.bincount")
 def bincount(
     arr: Any,
     weights: Any = None,
@@ -449,6 +490,7 @@ def bincount(
         return apply_op("Bincount", x, size, weights)  # type: ignore[no-any-return]
 
 
+@tf_export("histogram_fixed_width")
 def histogram_fixed_width(
     values: Any,
     value_range: Any,
@@ -471,6 +513,7 @@ def bucketize(input: Any, boundaries: Sequence[float], name: str | None = None) 
 # Contractions ------------------------------------------------------------------------------------
 
 
+@tf_export("tensordot", "linalg.tensordot")
 def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
     """The sum of products over the given axes of two tensors.
 

@@ -10,9 +10,11 @@ from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
 from flowray.client.ops.array_ops import _one_of
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
+@tf_export("image.ResizeMethod")
 class ResizeMethod:
     """How ``tf.image.resize_images`` makes new pixels of old ones."""
 
@@ -22,6 +24,7 @@ class ResizeMethod:
     AREA = 3
 
 
+@tf_export("image.resize_bilinear")
 def resize_bilinear(
     images: Any,
     size: Any,
@@ -42,6 +45,7 @@ def resize_bilinear(
     )  # fmt: skip
 
 
+@tf_export("image.resize_nearest_neighbor")
 def resize_nearest_neighbor(
     images: Any,
     size: Any,
@@ -56,6 +60,7 @@ def resize_nearest_neighbor(
     )  # fmt: skip
 
 
+@tf_export("image.resize_bicubic")
 def resize_bicubic(
     images: Any,
     size: Any,
@@ -70,6 +75,7 @@ def resize_bicubic(
     )  # fmt: skip
 
 
+@tf_export("image.resize_area")
 def resize_area(
     images: Any, size: Any, align_corners: bool = False, name: str | None = None
 ) -> Any:
@@ -85,6 +91,7 @@ _METHODS = {
 }
 
 
+@tf_export("image.resize", "image.resize_images")
 def resize_images(
     images: Any,
     size: Any,
@@ -162,6 +169,7 @@ def image_size(images: Tensor) -> list[Any]:
     ]
 
 
+@tf_export("image.crop_and_resize")
 def crop_and_resize(
     image: Any,
     boxes: Any,

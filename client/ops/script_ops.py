@@ -8,10 +8,12 @@ from typing import Any
 from flowray.client.framework.function import FuncGraph
 from flowray.client.framework.graph import get_default_graph
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 from flowray.proto.graph import py_functions
 from flowray.proto.types.dtypes import as_dtype
 
 
+@tf_export("py_func")
 def py_func(
     func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True,
     name: str | None = None,
@@ -44,6 +46,7 @@ def py_func(
     return result
 
 
+@tf_export("numpy_function")
 def numpy_function(
     func: Callable[..., Any], inp: Sequence[Any], Tout: Any, name: str | None = None
 ) -> Any:

@@ -22,10 +22,11 @@ from flowray.client.ops.array_ops import (
     stack,
     static_axis,
 )
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import Dimension
 
-newaxis = None
+newaxis = tf_export("newaxis")(None)
 """An index that adds a dimension of size 1, as numpy's."""
 
 _PythonSlice = slice
@@ -34,11 +35,13 @@ _PythonSlice = slice
 # Slices -------------------------------------------------------------------------------------------
 
 
+@tf_export("slice")
 def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Any:
     """The ``size`` elements from ``begin`` on, in each dimension; size -1 means all that is left."""  # noqa: E501
     return apply_op("Slice", input_, begin, size, name=name)
 
 
+@tf_export("strided_slice")
 def strided_slice(
     input_: Any,
     begin: Any,
@@ -165,6 +168,7 @@ override_operator("__getitem__", slice_helper)
 # Gathering ----------------------------------------------------------------------------------------
 
 
+@tf_export("gather")
 def gather(
     params: Any,
     indices: Any,
@@ -189,6 +193,7 @@ def gather(
     return apply_op("GatherV2", params, indices, axis, batch_dims=batch_dims, name=name)
 
 
+@tf_export("batch_gather")
 def batch_gather(params: Any, indices: Any, name: str | None = None) -> Any:
     """``gather`` in which all dimensions of ``indices`` but the last are batch dimensions."""
     with name_scope(name, "BatchGather", [params, indices]):
@@ -200,6 +205,7 @@ def batch_gather(params: Any, indices: Any, name: str | None = None) -> Any:
         return gather(params, indices, axis=batch_dims, batch_dims=batch_dims)
 
 
+@tf_export("gather_nd")
 def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: int = 0) -> Any:
     """The slices of ``params`` at index vectors, the last dimension of ``indices``.
 
@@ -233,21 +239,25 @@ def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: in
 # Scattering ---------------------------------------------------------------------------------------
 
 
+@tf_export("scatter_nd")
 def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Any:
     """Zeros of ``shape``, with ``updates`` added at the index vectors ``indices``."""
     return apply_op("ScatterNd", indices, updates, shape, name=name)
 
 
+@tf_export("tensor_scatter_nd_update", "tensor_scatter_update")
 def tensor_scatter_update(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
     """``tensor`` with ``updates`` in place of what is at the index vectors ``indices``."""
     return apply_op("TensorScatterUpdate", tensor, indices, updates, name=name)
 
 
+@tf_export("tensor_scatter_add", "tensor_scatter_nd_add")
 def tensor_scatter_add(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
     """``tensor`` with ``updates`` added at the index vectors ``indices``."""
     return apply_op("TensorScatterAdd", tensor, indices, updates, name=name)
 
 
+@tf_export("tensor_scatter_nd_sub", "tensor_scatter_sub")
 def tensor_scatter_sub(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
     """``tensor`` with ``updates`` subtracted at the index vectors ``indices``."""
     return apply_op("TensorScatterSub", tensor, indices, updates, name=name)
@@ -266,6 +276,7 @@ def tensor_scatter_max(tensor: Any, indices: Any, updates: Any, name: str | None
 # Partitions ---------------------------------------------------------------------------------------
 
 
+@tf_export("dynamic_partition")
 def dynamic_partition(
     data: Any, partitions: Any, num_partitions: int, name: str | None = None
 ) -> Any:
@@ -273,6 +284,7 @@ def dynamic_partition(
     return apply_op("DynamicPartition", data, partitions, num_partitions=num_partitions, name=name)
 
 
+@tf_export("dynamic_stitch")
 def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None = None) -> Any:
     """A tensor whose slice ``indices[m][i]`` is ``data[m][i]``; of equal indices the last counts."""  # noqa: E501
     return apply_op("DynamicStitch", indices, data, name=name)
@@ -288,6 +300,7 @@ def parallel_dynamic_stitch(
 # Selecting by data --------------------------------------------------------------------------------
 
 
+@tf_export("where")
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
     """The index vectors of the true elements; with ``x`` and ``y``, elements of one or the other.
 
@@ -304,6 +317,7 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
     return apply_op("Select", condition, x, y, name=name)
 
 
+@tf_export("where_v2")
 def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
     """``where`` in which condition, x and y broadcast."""
     if x is None and y is None:
@@ -313,6 +327,7 @@ def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = No
     return apply_op("SelectV2", condition, x, y, name=name)
 
 
+@tf_export("boolean_mask")
 def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any = None) -> Any:
     """The slices of ``tensor`` for which ``mask`` is true.
 
@@ -350,16 +365,19 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any =
         return gather(tensor, indices, axis=at)
 
 
+@tf_export("unique")
 def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> Any:
     """``(y, idx)``: the distinct elements of a vector as they come, and ``x = y[idx]``."""
     return apply_op("Unique", x, out_idx=out_idx, name=name)
 
 
+@tf_export("unique_with_counts")
 def unique_with_counts(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> Any:
     """``(y, idx, count)``: as ``unique``, and how often each element occurs."""
     return apply_op("UniqueWithCounts", x, out_idx=out_idx, name=name)
 
 
+@tf_export("setdiff1d")
 def setdiff1d(x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None = None) -> Any:
     """``(out, idx)``: the elements of vector ``x`` that are not in ``y``, and ``out = x[idx]``."""
     return apply_op("ListDiff", x, y, out_idx=index_dtype, name=name)
@@ -368,6 +386,7 @@ def setdiff1d(x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None 
 listdiff = setdiff1d
 
 
+@tf_export("required_space_to_batch_paddings")
 def required_space_to_batch_paddings(
     input_shape: Any, block_shape: Any, base_paddings: Any = None, name: str | None = None
 ) -> tuple[Any, Any]:
@@ -401,13 +420,3 @@ def required_space_to_batch_paddings(
             convert_to_tensor(paddings, name="paddings"),
             convert_to_tensor(crops, name="crops"),
         )
-
-
-__all__ = [
-    "batch_gather", "boolean_mask", "dynamic_partition",
-    "dynamic_stitch", "gather", "gather_nd", "listdiff", "newaxis", "parallel_dynamic_stitch",
-    "required_space_to_batch_paddings", "scatter_nd", "setdiff1d", "slice", "slice_helper",
-    "strided_slice", "tensor_scatter_add", "tensor_scatter_max", "tensor_scatter_min",
-    "tensor_scatter_sub", "tensor_scatter_update", "unique", "unique_with_counts", "where",
-    "where_v2",
-]  # fmt: skip

@@ -8,6 +8,7 @@ from flowray.client.framework.graph import Tensor
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
 from flowray.client.ops.array_ops import zeros
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
@@ -19,6 +20,7 @@ def _parts(sp_input: Any) -> tuple[Any, Any, Any]:
     return sp_input.indices, sp_input.values, sp_input.dense_shape
 
 
+@tf_export("serialize_sparse")
 def serialize_sparse(sp_input: Any, name: str | None = None, out_type: Any = dtypes.string) -> Any:
     """[3]: indices, values and dense shape of a sparse tensor in one tensor.
 
@@ -28,6 +30,7 @@ def serialize_sparse(sp_input: Any, name: str | None = None, out_type: Any = dty
     return apply_op("SerializeSparse", *_parts(sp_input), out_type=out_type, name=name)
 
 
+@tf_export("serialize_many_sparse")
 def serialize_many_sparse(
     sp_input: Any, name: str | None = None, out_type: Any = dtypes.string
 ) -> Any:
@@ -48,6 +51,7 @@ def deserialize_sparse(
     return _sparse(apply_op("DeserializeSparse", serialized_sparse, dtype=dtype, name=name), rank)
 
 
+@tf_export("deserialize_many_sparse")
 def deserialize_many_sparse(
     serialized_sparse: Any, dtype: Any, rank: int | None = None, name: str | None = None
 ) -> SparseTensor:
@@ -64,6 +68,7 @@ def _sparse(parts: Any, rank: int | None) -> SparseTensor:
     return SparseTensor(indices, values, shape)
 
 
+@tf_export("sparse_to_dense")
 def sparse_to_dense(
     sparse_indices: Any,
     output_shape: Any,
@@ -86,6 +91,7 @@ def sparse_to_dense(
     )  # fmt: skip
 
 
+@tf_export("sparse_tensor_to_dense")
 def sparse_tensor_to_dense(
     sp_input: SparseTensor,
     default_value: Any = None,

@@ -13,11 +13,13 @@ from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.resource_variable import ResourceVariable
 
 # The whole variable -------------------------------------------------------------------------------
 
 
+@tf_export("assign")
 def assign(
     ref: Any,
     value: Any,
@@ -42,6 +44,7 @@ def assign(
     )
 
 
+@tf_export("assign_add")
 def assign_add(
     ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None
 ) -> Any:
@@ -51,6 +54,7 @@ def assign_add(
     return apply_op("AssignAdd", ref, value, use_locking=use_locking, name=name)
 
 
+@tf_export("assign_sub")
 def assign_sub(
     ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None
 ) -> Any:
@@ -60,6 +64,7 @@ def assign_sub(
     return apply_op("AssignSub", ref, value, use_locking=use_locking, name=name)
 
 
+@tf_export("count_up_to")
 def count_up_to(ref: Any, limit: int, name: str | None = None) -> Any:
     """The value of a scalar int32 or int64 variable, to which 1 is then added.
 
@@ -81,6 +86,7 @@ def _scatter(
     return apply_op(f"Scatter{how}", ref, indices, updates, use_locking=use_locking, name=name)
 
 
+@tf_export("scatter_update")
 def scatter_update(
     ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
 ) -> Any:
@@ -96,6 +102,7 @@ def scatter_update(
     return _scatter("Update", ref, indices, updates, use_locking, name)
 
 
+@tf_export("scatter_add")
 def scatter_add(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
@@ -103,6 +110,7 @@ def scatter_add(
     return _scatter("Add", ref, indices, updates, use_locking, name)
 
 
+@tf_export("scatter_sub")
 def scatter_sub(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
@@ -110,6 +118,7 @@ def scatter_sub(
     return _scatter("Sub", ref, indices, updates, use_locking, name)
 
 
+@tf_export("scatter_mul")
 def scatter_mul(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
@@ -117,6 +126,7 @@ def scatter_mul(
     return _scatter("Mul", ref, indices, updates, use_locking, name)
 
 
+@tf_export("scatter_div")
 def scatter_div(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
@@ -124,6 +134,7 @@ def scatter_div(
     return _scatter("Div", ref, indices, updates, use_locking, name)
 
 
+@tf_export("scatter_min")
 def scatter_min(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
@@ -131,6 +142,7 @@ def scatter_min(
     return _scatter("Min", ref, indices, updates, use_locking, name)
 
 
+@tf_export("scatter_max")
 def scatter_max(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
@@ -141,6 +153,7 @@ def scatter_max(
 # Slices by index vectors --------------------------------------------------------------------------
 
 
+@tf_export("scatter_nd_update")
 def scatter_nd_update(
     ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
 ) -> Any:
@@ -157,6 +170,7 @@ def scatter_nd_update(
     return _scatter("NdUpdate", ref, indices, updates, use_locking, name)
 
 
+@tf_export("scatter_nd_add")
 def scatter_nd_add(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
@@ -164,6 +178,7 @@ def scatter_nd_add(
     return _scatter("NdAdd", ref, indices, updates, use_locking, name)
 
 
+@tf_export("scatter_nd_sub")
 def scatter_nd_sub(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
@@ -171,6 +186,7 @@ def scatter_nd_sub(
     return _scatter("NdSub", ref, indices, updates, use_locking, name)
 
 
+@tf_export("batch_scatter_update")
 def batch_scatter_update(
     ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
 ) -> Any:

@@ -10,12 +10,14 @@ from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops.array_ops import _one_of, rank
+from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 from flowray.proto.types import dtypes
 
 # Splitting and joining ----------------------------------------------------------------------------
 
 
+@tf_export("string_split")
 def string_split(
     source: Any,
     sep: Any = None,
@@ -44,6 +46,7 @@ def string_split(
         return _with_rows(source, parts)
 
 
+@tf_export("strings.split")
 def strings_split(
     input: Any = None,
     sep: Any = None,
@@ -85,11 +88,13 @@ def _with_rows(source: Tensor, parts: Any) -> SparseTensor:
     return SparseTensor(indices=indices, values=values, dense_shape=shape)
 
 
+@tf_export("string_join", "strings.join")
 def string_join(inputs: Sequence[Any], separator: str = "", name: str | None = None) -> Any:
     """The strings of several tensors joined elementwise; scalars go with every element."""
     return apply_op("StringJoin", inputs, separator=separator, name=name)
 
 
+@tf_export("reduce_join", "strings.reduce_join")
 def reduce_join(
     inputs: Any,
     axis: Any = None,
@@ -119,6 +124,7 @@ def reduce_join(
     return apply_op("ReduceJoin", inputs, axis, keep_dims=keep, separator=separator, name=name)
 
 
+@tf_export("strings.unsorted_segment_join")
 def unsorted_segment_join(
     inputs: Any, segment_ids: Any, num_segments: Any, separator: str = "", name: str | None = None
 ) -> Any:
@@ -131,6 +137,7 @@ def unsorted_segment_join(
 # Numbers as text and back -------------------------------------------------------------------------
 
 
+@tf_export("as_string", "strings.as_string")
 def as_string(
     input: Any,
     precision: int = -1,
@@ -156,6 +163,7 @@ def as_string(
     )  # fmt: skip
 
 
+@tf_export("string_to_number", "strings.to_number")
 def string_to_number(
     string_tensor: Any = None,
     out_type: Any = dtypes.float32,
@@ -167,6 +175,7 @@ def string_to_number(
     return apply_op("StringToNumber", strings, out_type=out_type, name=name)
 
 
+@tf_export("strings.format")
 def string_format(
     template: str,
     inputs: Any,
@@ -190,26 +199,31 @@ def string_format(
 # Strings one by one -------------------------------------------------------------------------------
 
 
+@tf_export("strings.length")
 def string_length(input: Any, name: str | None = None, unit: str = "BYTE") -> Any:
     """The length of each string, int32, in bytes or (``UTF8_CHAR``) characters."""
     return apply_op("StringLength", input, unit=unit, name=name)
 
 
+@tf_export("string_strip", "strings.strip")
 def string_strip(input: Any, name: str | None = None) -> Any:
     """The strings without white space at their ends."""
     return apply_op("StringStrip", input, name=name)
 
 
+@tf_export("strings.lower")
 def string_lower(input: Any, encoding: str = "", name: str | None = None) -> Any:
     """The strings in lower case; with ``encoding="utf-8"`` more than A to Z."""
     return apply_op("StringLower", input, encoding=encoding, name=name)
 
 
+@tf_export("strings.upper")
 def string_upper(input: Any, encoding: str = "", name: str | None = None) -> Any:
     """The strings in upper case; with ``encoding="utf-8"`` more than a to z."""
     return apply_op("StringUpper", input, encoding=encoding, name=name)
 
 
+@tf_export("substr", "strings.substr")
 def substr(input: Any, pos: Any, len: Any, name: str | None = None, unit: str = "BYTE") -> Any:
     """The ``len`` bytes or (``UTF8_CHAR``) characters from ``pos`` on of each string.
 
@@ -219,11 +233,13 @@ def substr(input: Any, pos: Any, len: Any, name: str | None = None, unit: str = 
     return apply_op("Substr", input, pos, len, unit=unit, name=name)
 
 
+@tf_export("encode_base64", "io.encode_base64")
 def encode_base64(input: Any, pad: bool = False, name: str | None = None) -> Any:
     """The strings in web-safe base64, with ``=`` at the end if ``pad``."""
     return apply_op("EncodeBase64", input, pad=pad, name=name)
 
 
+@tf_export("decode_base64", "io.decode_base64")
 def decode_base64(input: Any, name: str | None = None) -> Any:
     """What web-safe base64 stands for, with or without ``=`` at the end."""
     return apply_op("DecodeBase64", input, name=name)
@@ -232,6 +248,7 @@ def decode_base64(input: Any, name: str | None = None) -> Any:
 # Regular expressions ------------------------------------------------------------------------------
 
 
+@tf_export("regex_replace", "strings.regex_replace")
 def regex_replace(
     input: Any, pattern: Any, rewrite: Any, replace_global: bool = True, name: str | None = None
 ) -> Any:
@@ -252,6 +269,7 @@ def regex_replace(
     )
 
 
+@tf_export("strings.regex_full_match")
 def regex_full_match(input: Any, pattern: Any, name: str | None = None) -> Any:
     """Whether all of each string matches the RE2 expression ``pattern``."""
     if isinstance(pattern, str | bytes):
@@ -262,6 +280,7 @@ def regex_full_match(input: Any, pattern: Any, name: str | None = None) -> Any:
 # Hashing ------------------------------------------------------------------------------------------
 
 
+@tf_export("string_to_hash_bucket", "strings.to_hash_bucket")
 def string_to_hash_bucket(
     string_tensor: Any = None,
     num_buckets: int | None = None,
@@ -273,11 +292,13 @@ def string_to_hash_bucket(
     return apply_op("StringToHashBucket", strings, num_buckets=num_buckets, name=name)
 
 
+@tf_export("string_to_hash_bucket_fast", "strings.to_hash_bucket_fast")
 def string_to_hash_bucket_fast(input: Any, num_buckets: int, name: str | None = None) -> Any:
     """A number below ``num_buckets`` for each string, always the same for the same string."""
     return apply_op("StringToHashBucketFast", input, num_buckets=num_buckets, name=name)
 
 
+@tf_export("string_to_hash_bucket_strong", "strings.to_hash_bucket_strong")
 def string_to_hash_bucket_strong(
     input: Any, num_buckets: int, key: Sequence[int], name: str | None = None
 ) -> Any:

@@ -21,12 +21,14 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.platform import logging
+from flowray.client.tf_export import tf_export
 from flowray.proto.messages import event_pb2
 from flowray.proto.types import dtypes
 
 _NOT_IN_TAGS = re.compile(r"[^-/\w\.]")
 
 
+@tf_export("summary.scalar")
 def scalar(
     name: str, tensor: Any, collections: Sequence[str] | None = None, family: str | None = None
 ) -> Tensor:
@@ -42,6 +44,7 @@ def scalar(
         return _collected(apply_op("ScalarSummary", tag, tensor, name=scope), collections)
 
 
+@tf_export("summary.histogram")
 def histogram(
     name: str, values: Any, collections: Sequence[str] | None = None, family: str | None = None
 ) -> Tensor:
@@ -50,6 +53,7 @@ def histogram(
         return _collected(apply_op("HistogramSummary", tag, values, name=scope), collections)
 
 
+@tf_export("summary.image")
 def image(
     name: str,
     tensor: Any,
@@ -71,6 +75,7 @@ def image(
         return _collected(summary, collections)
 
 
+@tf_export("summary.audio")
 def audio(
     name: str,
     tensor: Any,
@@ -95,6 +100,7 @@ def audio(
         return _collected(summary, collections)
 
 
+@tf_export("summary.text")
 def text(name: str, tensor: Any, collections: Sequence[str] | None = None) -> Tensor:
     """Text, which TensorBoard shows as Markdown; a tensor of strings as a table.
 
@@ -109,6 +115,7 @@ def text(name: str, tensor: Any, collections: Sequence[str] | None = None) -> Te
     return tensor_summary(name, tensor, summary_metadata=metadata, collections=collections)
 
 
+@tf_export("summary.tensor_summary")
 def tensor_summary(
     name: str,
     tensor: Any,
@@ -140,6 +147,7 @@ def tensor_summary(
         return _collected(summary, collections)
 
 
+@tf_export("summary.merge")
 def merge(
     inputs: Sequence[Any], collections: Sequence[str] | None = None, name: str | None = None
 ) -> Tensor:
@@ -155,6 +163,7 @@ def merge(
         return _collected(apply_op("MergeSummary", inputs, name=name), collections or [])
 
 
+@tf_export("summary.merge_all")
 def merge_all(
     key: str = GraphKeys.SUMMARIES, scope: str | None = None, name: str | None = None
 ) -> Tensor | None:

@@ -20,11 +20,13 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import identity
 from flowray.client.ops.array_ops import shape as shape_of
 from flowray.client.ops.math_ops import cast, range
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType, as_dtype
 from flowray.proto.types.shapes import Shape, TensorShape, as_shape, is_compatible, merge
 
 
+@tf_export("TensorArray")
 class TensorArray:
     """An array of tensors. Every element can be written once, and by default read once.
 
@@ -278,6 +280,3 @@ class TensorArray:
             self._colocated.append(value)
         with colocate_with(self._colocated[0]):
             yield
-
-
-__all__ = ["TensorArray"]

@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from flowray.client.platform import flags
+from flowray.client.platform.flag_values import Error
+from flowray.client.tf_export import tf_export
 
 _HELP = {"help", "helpshort", "helpfull"}
 
 
+@tf_export("app.run")
 def run(
     main: Callable[[list[str]], Any] | None = None, argv: Sequence[str] | None = None
 ) -> NoReturn:
@@ -31,7 +34,7 @@ def run(
         sys.exit(1)
     try:
         rest = flags.FLAGS(arguments, known_only=True)
-    except (flags.Error, ValueError) as error:
+    except (Error, ValueError) as error:
         print(
             f"FATAL Flags parsing error:\n  {error}\nPass --helpshort or --helpfull to see help on "
             "flags.",
@@ -51,6 +54,3 @@ def _asks_for_help(arguments: Sequence[str]) -> bool:
 def _print_help() -> None:
     text = sys.modules["__main__"].__doc__ or f"\nUSAGE: {os.path.basename(sys.argv[0])} [flags]\n"
     print(f"{text}flags:\n{flags.FLAGS.get_help()}")
-
-
-__all__ = ["flags", "run"]

@@ -2,66 +2,80 @@
 
 from __future__ import annotations
 
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_scope import disable_resource_variables
 from flowray.proto import errors
 
 
+@tf_export("executing_eagerly")
 def executing_eagerly() -> bool:
     """False: operations make graph."""
     return False
 
 
+@tf_export("executing_eagerly_outside_functions")
 def executing_eagerly_outside_functions() -> bool:
     """False, as ``executing_eagerly``."""
     return False
 
 
+@tf_export("control_flow_v2_enabled")
 def control_flow_v2_enabled() -> bool:
     """False: conditions and loops are Switch, Merge and their kin."""
     return False
 
 
+@tf_export("disable_eager_execution")
 def disable_eager_execution() -> None:
     """Changes nothing: operations make graph."""
 
 
+@tf_export("disable_v2_tensorshape")
 def disable_v2_tensorshape() -> None:
     """Changes nothing: a shape's items are Dimensions."""
 
 
+@tf_export("disable_tensor_equality")
 def disable_tensor_equality() -> None:
     """Changes nothing: tensors are equal if they are the same."""
 
 
+@tf_export("disable_control_flow_v2")
 def disable_control_flow_v2() -> None:
     """Changes nothing: conditions and loops are Switch, Merge and their kin."""
 
 
+@tf_export("disable_v2_behavior")
 def disable_v2_behavior() -> None:
     """Makes everything as in TensorFlow 1; in flowray this is about the kind of variables only."""
     disable_resource_variables()
 
 
+@tf_export("enable_eager_execution")
 def enable_eager_execution(
     config: object = None, device_policy: object = None, execution_mode: object = None
 ) -> None:
     raise errors.unimplemented("flowray has no eager execution: tf.enable_eager_execution")
 
 
+@tf_export("enable_v2_behavior")
 def enable_v2_behavior() -> None:
     raise errors.unimplemented("flowray has TensorFlow 1's behavior only: tf.enable_v2_behavior")
 
 
+@tf_export("enable_v2_tensorshape")
 def enable_v2_tensorshape() -> None:
     raise errors.unimplemented("flowray has TensorFlow 1's shapes only: tf.enable_v2_tensorshape")
 
 
+@tf_export("enable_tensor_equality")
 def enable_tensor_equality() -> None:
     raise errors.unimplemented(
         "flowray compares tensors by identity only: tf.enable_tensor_equality"
     )
 
 
+@tf_export("enable_control_flow_v2")
 def enable_control_flow_v2() -> None:
     raise errors.unimplemented(
         "flowray has TensorFlow 1's control flow only: tf.enable_control_flow_v2"

@@ -1,25 +1,22 @@
-"""``tf.compat``: text and bytes, and ``tf.compat.v1``, which is ``flowray`` itself."""
+"""``tf.compat``: text and bytes."""
 
 from __future__ import annotations
 
-import importlib
 import numbers
 import os
 from typing import Any
 
 import numpy as np
 
-from flowray.proto.types.shapes import dimension_at_index, dimension_value
+from flowray.client.tf_export import tf_export
 
-__path__: list[str] = []
-"""Makes this a package, as ``import tensorflow.compat.v1`` wants it (``tensorflow_alias``)."""
-
-bytes_or_text_types = (bytes, str)
-complex_types = (numbers.Complex, np.number)
-integral_types = (numbers.Integral, np.integer)
-real_types = (numbers.Real, np.integer, np.floating)
+bytes_or_text_types = tf_export("compat.bytes_or_text_types")((bytes, str))
+complex_types = tf_export("compat.complex_types")((numbers.Complex, np.number))
+integral_types = tf_export("compat.integral_types")((numbers.Integral, np.integer))
+real_types = tf_export("compat.real_types")((numbers.Real, np.integer, np.floating))
 
 
+@tf_export("compat.as_bytes")
 def as_bytes(bytes_or_text: Any, encoding: str = "utf-8") -> bytes:
     """Text encoded; bytes as they are. TypeError for anything else."""
     if isinstance(bytes_or_text, str):
@@ -29,6 +26,7 @@ def as_bytes(bytes_or_text: Any, encoding: str = "utf-8") -> bytes:
     raise TypeError(f"Expected binary or unicode string, got {bytes_or_text!r}")
 
 
+@tf_export("compat.as_str", "compat.as_text")
 def as_text(bytes_or_text: Any, encoding: str = "utf-8") -> str:
     """Bytes decoded; text as it is. TypeError for anything else."""
     if isinstance(bytes_or_text, str):
@@ -41,38 +39,19 @@ def as_text(bytes_or_text: Any, encoding: str = "utf-8") -> str:
 as_str = as_text
 
 
+@tf_export("compat.as_str_any")
 def as_str_any(value: Any) -> str:
     """``str(value)``, but bytes are decoded."""
     return as_str(value) if isinstance(value, bytes) else str(value)
 
 
+@tf_export("compat.path_to_str")
 def path_to_str(path: Any) -> Any:
     """The text of a path object; anything else as it is."""
     return os.fspath(path) if hasattr(path, "__fspath__") else path
 
 
+@tf_export("compat.forward_compatible")
 def forward_compatible(year: int, month: int, day: int) -> bool:
     """Whether a graph may use what TensorFlow got before that day: flowray has no older servers."""
     return True
-
-
-def __getattr__(name: str) -> Any:
-    if name == "v1":
-        return importlib.import_module("flowray")
-    raise AttributeError(f"flowray has no tf.compat.{name}")
-
-
-__all__ = [
-    "as_bytes",
-    "as_str",
-    "as_str_any",
-    "as_text",
-    "bytes_or_text_types",
-    "complex_types",
-    "dimension_at_index",
-    "dimension_value",
-    "forward_compatible",
-    "integral_types",
-    "path_to_str",
-    "real_types",
-]

@@ -10,23 +10,30 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flowray.client.tf_export import tf_export
 
+
+@tf_export("flags.Error")
 class Error(Exception):
     """The errors of flags."""
 
 
+@tf_export("flags.DuplicateFlagError")
 class DuplicateFlagError(Error):
     """A flag of that name exists."""
 
 
+@tf_export("flags.IllegalFlagValueError")
 class IllegalFlagValueError(Error):
     """A flag cannot have that value."""
 
 
+@tf_export("flags.ValidationError")
 class ValidationError(Error):
     """What a validator may raise to say why it refuses a value."""
 
 
+@tf_export("flags.UnrecognizedFlagError")
 class UnrecognizedFlagError(Error):
     """There is no flag of that name."""
 
@@ -151,6 +158,7 @@ def multi(item: Kind) -> Kind:
 # Flags --------------------------------------------------------------------------------------------
 
 
+@tf_export("flags.Flag")
 class Flag:
     """One flag: its ``name``, ``help``, ``default`` and ``value``, and how often it was given."""
 
@@ -238,6 +246,7 @@ class Validator:
             raise IllegalFlagValueError(f"flag{'' if one else 's'} {shown}: {reason}")
 
 
+@tf_export("flags.FlagValues")
 class FlagValues:
     """A set of flags, by name. An attribute reads a flag's value and sets it."""
 
@@ -417,10 +426,11 @@ def _spellings(flag: Flag) -> tuple[str, ...]:
     return (flag.name, f"no{flag.name}") if flag.kind.is_boolean else (flag.name,)
 
 
-FLAGS = FlagValues()
+FLAGS = tf_export("flags.FLAGS")(FlagValues())
 """The flags of this program."""
 
 
+@tf_export("flags.FlagHolder")
 class FlagHolder:
     """What a ``DEFINE_`` function returns: the flag's value without looking it up by name."""
 

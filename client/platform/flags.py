@@ -16,15 +16,10 @@ from typing import Any
 
 from flowray.client.platform.flag_values import (
     FLAGS,
-    DuplicateFlagError,
-    Error,
     Flag,
     FlagHolder,
     FlagValues,
-    IllegalFlagValueError,
     Kind,
-    UnrecognizedFlagError,
-    ValidationError,
     Validator,
     bounded,
     enum,
@@ -35,6 +30,7 @@ from flowray.client.platform.flag_values import (
     parse_string,
     separated,
 )
+from flowray.client.tf_export import tf_export
 
 # Definitions --------------------------------------------------------------------------------------
 #
@@ -68,11 +64,13 @@ def _add(
     return FlagHolder(flag_values, name)
 
 
+@tf_export("flags.DEFINE_string")
 def DEFINE_string(*args: Any, **kwargs: Any) -> FlagHolder:
     """Any text."""
     return _define(Kind(parse_string), *args, **kwargs)
 
 
+@tf_export("flags.DEFINE_bool", "flags.DEFINE_boolean")
 def DEFINE_boolean(*args: Any, **kwargs: Any) -> FlagHolder:
     """``--name`` or ``--noname``; with ``=``: true, t, 1, false, f, 0."""
     return _define(
@@ -83,6 +81,7 @@ def DEFINE_boolean(*args: Any, **kwargs: Any) -> FlagHolder:
 DEFINE_bool = DEFINE_boolean
 
 
+@tf_export("flags.DEFINE_integer")
 def DEFINE_integer(
     *args: Any, lower_bound: int | None = None, upper_bound: int | None = None, **kwargs: Any
 ) -> FlagHolder:
@@ -90,6 +89,7 @@ def DEFINE_integer(
     return _define(bounded("integer", parse_integer, lower_bound, upper_bound), *args, **kwargs)
 
 
+@tf_export("flags.DEFINE_float")
 def DEFINE_float(
     *args: Any, lower_bound: float | None = None, upper_bound: float | None = None, **kwargs: Any
 ) -> FlagHolder:
@@ -97,6 +97,7 @@ def DEFINE_float(
     return _define(bounded("number", parse_float, lower_bound, upper_bound), *args, **kwargs)
 
 
+@tf_export("flags.DEFINE_enum")
 def DEFINE_enum(
     name: str,
     default: str | None,
@@ -111,21 +112,25 @@ def DEFINE_enum(
     return _add(kind, name, default, help, flag_values, required)
 
 
+@tf_export("flags.DEFINE_list")
 def DEFINE_list(*args: Any, **kwargs: Any) -> FlagHolder:
     """A list of strings, separated by commas."""
     return _define(separated(",", "a comma separated list"), *args, **kwargs)
 
 
+@tf_export("flags.DEFINE_spaceseplist")
 def DEFINE_spaceseplist(*args: Any, **kwargs: Any) -> FlagHolder:
     """A list of strings, separated by whitespace."""
     return _define(separated(None, "a whitespace separated list"), *args, **kwargs)
 
 
+@tf_export("flags.DEFINE_multi_string")
 def DEFINE_multi_string(*args: Any, **kwargs: Any) -> FlagHolder:
     """A list of strings: each occurrence of the flag adds one."""
     return _define(multi(Kind(parse_string)), *args, **kwargs)
 
 
+@tf_export("flags.DEFINE_multi_integer")
 def DEFINE_multi_integer(
     *args: Any, lower_bound: int | None = None, upper_bound: int | None = None, **kwargs: Any
 ) -> FlagHolder:
@@ -134,6 +139,7 @@ def DEFINE_multi_integer(
     return _define(kind, *args, **kwargs)
 
 
+@tf_export("flags.DEFINE_multi_float")
 def DEFINE_multi_float(
     *args: Any, lower_bound: float | None = None, upper_bound: float | None = None, **kwargs: Any
 ) -> FlagHolder:
@@ -142,6 +148,7 @@ def DEFINE_multi_float(
     return _define(kind, *args, **kwargs)
 
 
+@tf_export("flags.DEFINE_multi_enum")
 def DEFINE_multi_enum(
     name: str,
     default: Any,
@@ -159,6 +166,7 @@ def DEFINE_multi_enum(
 # Conditions ---------------------------------------------------------------------------------------
 
 
+@tf_export("flags.register_validator")
 def register_validator(
     flag_name: str,
     checker: Callable[[Any], Any],
@@ -171,6 +179,7 @@ def register_validator(
     )
 
 
+@tf_export("flags.register_multi_flags_validator")
 def register_multi_flags_validator(
     flag_names: Sequence[str],
     multi_flags_checker: Callable[[dict[str, Any]], Any],
@@ -181,6 +190,7 @@ def register_multi_flags_validator(
     flag_values.add_validator(Validator(tuple(flag_names), multi_flags_checker, message))
 
 
+@tf_export("flags.mark_flag_as_required")
 def mark_flag_as_required(flag_name: str, flag_values: FlagValues = FLAGS) -> None:
     """The flag must have a value."""
     register_validator(
@@ -191,11 +201,13 @@ def mark_flag_as_required(flag_name: str, flag_values: FlagValues = FLAGS) -> No
     )
 
 
+@tf_export("flags.mark_flags_as_required")
 def mark_flags_as_required(flag_names: Iterable[str], flag_values: FlagValues = FLAGS) -> None:
     for name in flag_names:
         mark_flag_as_required(name, flag_values)
 
 
+@tf_export("flags.mark_flags_as_mutual_exclusive")
 def mark_flags_as_mutual_exclusive(
     flag_names: Sequence[str], required: bool = False, flag_values: FlagValues = FLAGS
 ) -> None:
@@ -208,33 +220,3 @@ def mark_flags_as_mutual_exclusive(
     many = "Exactly" if required else "At most"
     message = f"{many} one of ({', '.join(flag_names)}) must have a value other than None."
     register_multi_flags_validator(flag_names, accepts, message, flag_values)
-
-
-__all__ = [
-    "FLAGS",
-    "DEFINE_bool",
-    "DEFINE_boolean",
-    "DEFINE_enum",
-    "DEFINE_float",
-    "DEFINE_integer",
-    "DEFINE_list",
-    "DEFINE_multi_enum",
-    "DEFINE_multi_float",
-    "DEFINE_multi_integer",
-    "DEFINE_multi_string",
-    "DEFINE_spaceseplist",
-    "DEFINE_string",
-    "DuplicateFlagError",
-    "Error",
-    "Flag",
-    "FlagHolder",
-    "FlagValues",
-    "IllegalFlagValueError",
-    "UnrecognizedFlagError",
-    "ValidationError",
-    "mark_flag_as_required",
-    "mark_flags_as_mutual_exclusive",
-    "mark_flags_as_required",
-    "register_multi_flags_validator",
-    "register_validator",
-]

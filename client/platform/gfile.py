@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
+from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 from flowray.proto.files import filesystem
 from flowray.proto.files.file_errors import translated
@@ -23,6 +24,7 @@ Path = str | bytes | os.PathLike[str]
 _MODES = frozenset({"r", "w", "a", "r+", "w+", "a+"})
 
 
+@tf_export("gfile.GFile", "gfile.Open")
 class GFile:
     """A file, opened when it is first read or written.
 
@@ -175,6 +177,7 @@ class GFile:
         return next(self)
 
 
+@tf_export("gfile.FastGFile")
 class FastGFile(GFile):
     """The older name of ``GFile``."""
 
@@ -191,16 +194,19 @@ class FileStatistics:
     is_directory: bool
 
 
+@tf_export("gfile.Exists")
 def Exists(filename: Path) -> bool:
     """Whether there is a file or directory of this name."""
     return os.path.exists(_local(filename))
 
 
+@tf_export("gfile.IsDirectory")
 def IsDirectory(dirname: Path) -> bool:
     """Whether there is a directory of this name."""
     return os.path.isdir(_local(dirname))
 
 
+@tf_export("gfile.Stat")
 def Stat(filename: Path) -> FileStatistics:
     """What is known of a file. NotFoundError if there is none."""
     path = _local(filename)
@@ -209,6 +215,7 @@ def Stat(filename: Path) -> FileStatistics:
     return FileStatistics(found.st_size, found.st_mtime_ns, stat.S_ISDIR(found.st_mode))
 
 
+@tf_export("gfile.Glob")
 def Glob(filename: Path | Sequence[Path]) -> list[str]:
     """The paths that fit a pattern, or any of several.
 
@@ -219,6 +226,7 @@ def Glob(filename: Path | Sequence[Path]) -> list[str]:
     return [os.fsdecode(path) for path in found]
 
 
+@tf_export("gfile.ListDirectory")
 def ListDirectory(dirname: Path) -> list[str]:
     """The names in a directory, in no particular order, without "." and "..".
 
@@ -232,6 +240,7 @@ def ListDirectory(dirname: Path) -> list[str]:
         return os.listdir(path)
 
 
+@tf_export("gfile.MkDir")
 def MkDir(dirname: Path) -> None:
     """Makes a directory, whose parent must exist; what is there already is let be."""
     path = _local(dirname)
@@ -241,6 +250,7 @@ def MkDir(dirname: Path) -> None:
         os.mkdir(path)
 
 
+@tf_export("gfile.MakeDirs")
 def MakeDirs(dirname: Path) -> None:
     """Makes a directory and those above it. FailedPreconditionError if there is a file instead."""
     path = _local(dirname)
@@ -253,6 +263,7 @@ def MakeDirs(dirname: Path) -> None:
             raise errors.failed_precondition(f"{path} is not a directory") from None
 
 
+@tf_export("gfile.Remove")
 def Remove(filename: Path) -> None:
     """Removes a file. NotFoundError if there is none."""
     path = _local(filename)
@@ -260,6 +271,7 @@ def Remove(filename: Path) -> None:
         os.remove(path)
 
 
+@tf_export("gfile.DeleteRecursively")
 def DeleteRecursively(dirname: Path) -> None:
     """Removes a directory with all that is in it. NotFoundError if there is none."""
     path = _local(dirname)
@@ -272,6 +284,7 @@ def DeleteRecursively(dirname: Path) -> None:
             os.remove(path)
 
 
+@tf_export("gfile.Copy")
 def Copy(oldpath: Path, newpath: Path, overwrite: bool = False) -> None:
     """Copies a file.
 
@@ -285,6 +298,7 @@ def Copy(oldpath: Path, newpath: Path, overwrite: bool = False) -> None:
         shutil.copyfile(source, target)
 
 
+@tf_export("gfile.Rename")
 def Rename(oldname: Path, newname: Path, overwrite: bool = False) -> None:
     """Renames a file or directory.
 
@@ -298,6 +312,7 @@ def Rename(oldname: Path, newname: Path, overwrite: bool = False) -> None:
         os.replace(source, target)
 
 
+@tf_export("gfile.Walk")
 def Walk(top: Path, in_order: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:
     """Goes through a directory tree: (path, names of directories, names of files) of each one.
 
@@ -324,22 +339,3 @@ def _bytes(value: Any) -> bytes:
 
 def _local(path: Path) -> str:
     return os.fsdecode(filesystem.local_path(_bytes(path)))
-
-
-__all__ = [
-    "Copy",
-    "DeleteRecursively",
-    "Exists",
-    "FastGFile",
-    "GFile",
-    "Glob",
-    "IsDirectory",
-    "ListDirectory",
-    "MakeDirs",
-    "MkDir",
-    "Open",
-    "Remove",
-    "Rename",
-    "Stat",
-    "Walk",
-]

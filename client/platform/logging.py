@@ -10,14 +10,22 @@ import logging
 import sys
 import threading
 from collections import Counter
-from logging import DEBUG, ERROR, FATAL, INFO, WARN
 from typing import Any
+
+from flowray.client.tf_export import tf_export
+
+DEBUG = tf_export("logging.DEBUG")(logging.DEBUG)
+ERROR = tf_export("logging.ERROR")(logging.ERROR)
+FATAL = tf_export("logging.FATAL")(logging.FATAL)
+INFO = tf_export("logging.INFO")(logging.INFO)
+WARN = tf_export("logging.WARN")(logging.WARN)
 
 _lock = threading.Lock()
 _calls: Counter[tuple[str, int]] = Counter()
 """How often each line of a script has logged with ``log_every_n`` or ``log_first_n``."""
 
 
+@tf_export("get_logger", "logging.get_logger")
 def get_logger() -> logging.Logger:
     """The logger that everything here uses.
 
@@ -34,11 +42,13 @@ def get_logger() -> logging.Logger:
     return logger
 
 
+@tf_export("logging.get_verbosity")
 def get_verbosity() -> int:
     """The least level that is shown."""
     return get_logger().getEffectiveLevel()
 
 
+@tf_export("logging.set_verbosity")
 def set_verbosity(v: int) -> None:
     """Shows messages of level ``v`` and above."""
     get_logger().setLevel(v)
@@ -48,53 +58,64 @@ def set_verbosity(v: int) -> None:
 # formatter can show the script's file and line.
 
 
+@tf_export("logging.log")
 def log(level: int, msg: Any, *args: Any, **kwargs: Any) -> None:
     """Logs ``msg % args`` at ``level``."""
     get_logger().log(level, msg, *args, stacklevel=2, **kwargs)
 
 
+@tf_export("logging.debug")
 def debug(msg: Any, *args: Any, **kwargs: Any) -> None:
     get_logger().debug(msg, *args, stacklevel=2, **kwargs)
 
 
+@tf_export("logging.info")
 def info(msg: Any, *args: Any, **kwargs: Any) -> None:
     get_logger().info(msg, *args, stacklevel=2, **kwargs)
 
 
+@tf_export("logging.warn")
 def warn(msg: Any, *args: Any, **kwargs: Any) -> None:
     get_logger().warning(msg, *args, stacklevel=2, **kwargs)
 
 
+@tf_export("logging.warning")
 def warning(msg: Any, *args: Any, **kwargs: Any) -> None:
     get_logger().warning(msg, *args, stacklevel=2, **kwargs)
 
 
+@tf_export("logging.error")
 def error(msg: Any, *args: Any, **kwargs: Any) -> None:
     get_logger().error(msg, *args, stacklevel=2, **kwargs)
 
 
+@tf_export("logging.fatal")
 def fatal(msg: Any, *args: Any, **kwargs: Any) -> None:
     """Logs at the highest level. The program goes on."""
     get_logger().fatal(msg, *args, stacklevel=2, **kwargs)
 
 
+@tf_export("logging.vlog")
 def vlog(level: int, msg: Any, *args: Any, **kwargs: Any) -> None:
     """Logs at a level of Python's logging, as ``log`` does."""
     get_logger().log(level, msg, *args, stacklevel=2, **kwargs)
 
 
+@tf_export("logging.log_if")
 def log_if(level: int, msg: Any, condition: Any, *args: Any) -> None:
     """Logs if ``condition`` holds."""
     if condition:
         get_logger().log(level, msg, *args, stacklevel=2)
 
 
+@tf_export("logging.log_every_n")
 def log_every_n(level: int, msg: Any, n: int, *args: Any) -> None:
     """Logs the first call from a line of code, and then every ``n``-th."""
     if _earlier_calls() % n == 0:
         get_logger().log(level, msg, *args, stacklevel=2)
 
 
+@tf_export("logging.log_first_n")
 def log_first_n(level: int, msg: Any, n: int, *args: Any) -> None:
     """Logs the first ``n`` calls from a line of code."""
     if _earlier_calls() < n:
@@ -110,31 +131,8 @@ def _earlier_calls() -> int:
         return _calls[line] - 1
 
 
+@tf_export("logging.flush")
 def flush() -> None:
     """Flushes the handlers of the logger."""
     for handler in get_logger().handlers:
         handler.flush()
-
-
-__all__ = [
-    "DEBUG",
-    "ERROR",
-    "FATAL",
-    "INFO",
-    "WARN",
-    "debug",
-    "error",
-    "fatal",
-    "flush",
-    "get_logger",
-    "get_verbosity",
-    "info",
-    "log",
-    "log_every_n",
-    "log_first_n",
-    "log_if",
-    "set_verbosity",
-    "vlog",
-    "warn",
-    "warning",
-]

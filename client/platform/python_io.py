@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from flowray.client.tf_export import tf_export
 from flowray.proto.files.records import RecordReader, RecordWriter
 
-__all__ = ["TFRecordCompressionType", "TFRecordOptions", "TFRecordWriter", "tf_record_iterator"]
 
-
+@tf_export("io.TFRecordCompressionType", "python_io.TFRecordCompressionType")
 class TFRecordCompressionType:
     """How a file is compressed."""
 
@@ -27,6 +27,7 @@ _NAMES = {
 }
 
 
+@tf_export("io.TFRecordOptions", "python_io.TFRecordOptions")
 class TFRecordOptions:
     """Options for TFRecord files.
 
@@ -61,6 +62,7 @@ class TFRecordOptions:
         return _NAMES[options]
 
 
+@tf_export("io.TFRecordWriter", "python_io.TFRecordWriter")
 class TFRecordWriter:
     """Writes records to a file; a context manager that closes it.
 
@@ -96,6 +98,7 @@ class TFRecordWriter:
         self._writer.close()
 
 
+@tf_export("io.tf_record_iterator", "python_io.tf_record_iterator")
 def tf_record_iterator(path: Any, options: Any = None) -> Iterator[bytes]:
     """The records of a file.
 

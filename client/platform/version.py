@@ -9,19 +9,17 @@ from __future__ import annotations
 import platform
 
 from flowray.client.framework.graph import GRAPH_DEF_PRODUCER
+from flowray.client.tf_export import tf_export
 
-VERSION = "1.15.0"
-GIT_VERSION = "flowray-0.1.0"
-COMPILER_VERSION = f"Python {platform.python_version()}"
-GRAPH_DEF_VERSION = GRAPH_DEF_PRODUCER
-GRAPH_DEF_VERSION_MIN_CONSUMER = 0
-GRAPH_DEF_VERSION_MIN_PRODUCER = 0
-
-__all__ = [
-    "COMPILER_VERSION",
-    "GIT_VERSION",
-    "GRAPH_DEF_VERSION",
-    "GRAPH_DEF_VERSION_MIN_CONSUMER",
-    "GRAPH_DEF_VERSION_MIN_PRODUCER",
-    "VERSION",
-]
+VERSION = tf_export("VERSION", "version.VERSION")("1.15.0")
+GIT_VERSION = tf_export("GIT_VERSION", "version.GIT_VERSION")("flowray-0.1.0")
+COMPILER_VERSION = tf_export("COMPILER_VERSION", "version.COMPILER_VERSION")(
+    f"Python {platform.python_version()}"
+)
+GRAPH_DEF_VERSION = tf_export("GRAPH_DEF_VERSION", "version.GRAPH_DEF_VERSION")(GRAPH_DEF_PRODUCER)
+GRAPH_DEF_VERSION_MIN_CONSUMER = tf_export(
+    "GRAPH_DEF_VERSION_MIN_CONSUMER", "version.GRAPH_DEF_VERSION_MIN_CONSUMER"
+)(0)
+GRAPH_DEF_VERSION_MIN_PRODUCER = tf_export(
+    "GRAPH_DEF_VERSION_MIN_PRODUCER", "version.GRAPH_DEF_VERSION_MIN_PRODUCER"
+)(0)

@@ -12,6 +12,7 @@ from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.layers.arguments import as_activation, as_initializer
 from flowray.client.layers.base import InputSpec, Layer
 from flowray.client.ops import array_ops, clip_ops, math_ops, nn_ops
+from flowray.client.tf_export import tf_export
 from flowray.client.variables import initializers
 from flowray.client.variables.partitioned_variables import (
     PartitionedVariable,
@@ -59,6 +60,7 @@ def zero_states(state_size: Any, batch_size: Any, dtype: Any) -> Any:
     return nest.map_structure(zeros, state_size)
 
 
+@tf_export("nn.rnn_cell.RNNCell")
 class RNNCell(Layer):
     """The base of cells. A cell is called with inputs and a state, and gives outputs and a state.
 
@@ -157,6 +159,7 @@ class _LayerCell(RNNCell):
         self.built = True
 
 
+@tf_export("nn.rnn_cell.BasicRNNCell")
 class BasicRNNCell(_LayerCell):
     """``output = state = activation(W * [inputs, state] + b)``.
 
@@ -192,6 +195,7 @@ class BasicRNNCell(_LayerCell):
         return output, output
 
 
+@tf_export("nn.rnn_cell.GRUCell")
 class GRUCell(_LayerCell):
     """A gated recurrent unit (Cho et al., 2014).
 
@@ -248,6 +252,7 @@ class GRUCell(_LayerCell):
         return output, output
 
 
+@tf_export("nn.rnn_cell.LSTMStateTuple")
 class LSTMStateTuple(namedtuple("LSTMStateTuple", ("c", "h"))):
     """The state of an LSTM cell: ``c``, what it keeps, and ``h``, its last output."""
 
@@ -279,6 +284,7 @@ class _LSTM(_LayerCell):
         return LSTMStateTuple(c, h) if self._state_is_tuple else array_ops.concat([c, h], 1)
 
 
+@tf_export("nn.rnn_cell.BasicLSTMCell")
 class BasicLSTMCell(_LSTM):
     """A long short-term memory without peepholes, clipping or projection (Zaremba et al., 2014).
 
@@ -325,6 +331,7 @@ class BasicLSTMCell(_LSTM):
         return h, self._state(c, h)
 
 
+@tf_export("nn.rnn_cell.LSTMCell")
 class LSTMCell(_LSTM):
     """A long short-term memory (Sak et al., 2014).
 
@@ -410,6 +417,7 @@ class LSTMCell(_LSTM):
         return h, self._state(c, h)
 
 
+@tf_export("nn.rnn_cell.MultiRNNCell")
 class MultiRNNCell(RNNCell):
     """Cells of which each takes the output of the one before.
 
@@ -488,9 +496,3 @@ def _shards(count: int | None) -> Any:
 
 def _all(lists: Iterable[list[Any]]) -> list[Any]:
     return [item for items in lists for item in items]
-
-
-__all__ = [
-    "BasicLSTMCell", "BasicRNNCell", "GRUCell", "LSTMCell", "LSTMStateTuple", "MultiRNNCell",
-    "RNNCell",
-]  # fmt: skip

@@ -20,11 +20,13 @@ from flowray.client.ops import array_ops, layout_ops, math_ops, reduction_ops, s
 from flowray.client.ops.control_flow_ops import Assert
 from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.rnn.cells import check_cell, with_batch
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_scope import VariableScope, variable_scope
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import is_fully_defined
 
 
+@tf_export("nn.dynamic_rnn")
 def dynamic_rnn(
     cell: Any,
     inputs: Any,
@@ -294,6 +296,7 @@ def keep_where(over: Any, before: Any, after: Any) -> Any:
     return nest.map_structure(keep, before, after)
 
 
+@tf_export("nn.static_rnn")
 def static_rnn(
     cell: Any,
     inputs: Any,
@@ -352,6 +355,7 @@ def static_rnn(
         return outputs, state
 
 
+@tf_export("nn.bidirectional_dynamic_rnn")
 def bidirectional_dynamic_rnn(
     cell_fw: Any,
     cell_bw: Any,
@@ -403,6 +407,7 @@ def bidirectional_dynamic_rnn(
     return (output_fw, nest.map_structure(reverse, output_bw)), (state_fw, state_bw)
 
 
+@tf_export("nn.static_bidirectional_rnn")
 def static_bidirectional_rnn(
     cell_fw: Any,
     cell_bw: Any,
@@ -459,11 +464,3 @@ def _reversed(steps: Sequence[Any], lengths: Any) -> list[Any]:
         nest.pack_sequence_as(step, leaves)
         for step, leaves in zip(steps, zip(*turned, strict=True), strict=True)
     ]
-
-
-__all__ = [
-    "bidirectional_dynamic_rnn",
-    "dynamic_rnn",
-    "static_bidirectional_rnn",
-    "static_rnn",
-]

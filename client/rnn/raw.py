@@ -13,9 +13,11 @@ from flowray.client.ops import array_ops, math_ops, reduction_ops
 from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.rnn.cells import check_cell, with_batch
 from flowray.client.rnn.functions import caching_scope, keep_where
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
+@tf_export("nn.raw_rnn")
 def raw_rnn(
     cell: Any,
     loop_fn: Callable[[Any, Any, Any, Any], Any],
@@ -113,6 +115,3 @@ def _zeros(batch_size: Any, form: Any, dtype: Any) -> Tensor:
     result: Tensor = array_ops.zeros(shape, dtype)
     result.set_shape(known)
     return result
-
-
-__all__ = ["raw_rnn"]

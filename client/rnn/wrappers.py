@@ -13,6 +13,7 @@ from flowray.client.framework.graph import device, name_scope
 from flowray.client.ops import math_ops, nn_ops, random_ops
 from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.rnn.cells import LSTMStateTuple, RNNCell, check_cell
+from flowray.client.tf_export import tf_export
 from flowray.proto.types.shapes import as_shape
 
 
@@ -52,6 +53,7 @@ class _Wrapper(RNNCell):
             return self.cell.zero_state(batch_size, dtype)
 
 
+@tf_export("nn.rnn_cell.DropoutWrapper")
 class DropoutWrapper(_Wrapper):
     """Dropout of what goes into a cell, of its state, and of what comes out.
 
@@ -191,6 +193,7 @@ def _all_but_c(part: Any) -> Any:
     return not isinstance(part, TensorArray)
 
 
+@tf_export("nn.rnn_cell.ResidualWrapper")
 class ResidualWrapper(_Wrapper):
     """Adds a cell's inputs to its outputs.
 
@@ -216,6 +219,7 @@ def _sum(inputs: Any, outputs: Any) -> Any:
     return nest.map_structure(lambda before, after: before + after, inputs, outputs)
 
 
+@tf_export("nn.rnn_cell.DeviceWrapper")
 class DeviceWrapper(_Wrapper):
     """Puts a cell on a device.
 
@@ -236,6 +240,3 @@ class DeviceWrapper(_Wrapper):
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
         with device(self._device):
             return super().zero_state(batch_size, dtype)
-
-
-__all__ = ["DeviceWrapper", "DropoutWrapper", "ResidualWrapper"]

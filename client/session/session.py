@@ -18,6 +18,7 @@ from flowray.client.framework.graph import Graph, Operation, Tensor, get_default
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
 from flowray.client.session.transport import Transport, connect, default_target
+from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2
 from flowray.proto.types import dtypes
@@ -220,6 +221,7 @@ def _feed_array(tensor: Tensor, np_type: Any, value: Any) -> np.ndarray:
 # Sessions -----------------------------------------------------------------------------------------
 
 
+@tf_export("Session")
 class Session:
     """Runs operations of one graph.
 
@@ -474,6 +476,7 @@ class Session:
         return type(error)(op.node_def, op, error.message)  # type: ignore[call-arg]
 
 
+@tf_export("InteractiveSession")
 class InteractiveSession(Session):
     """A Session that installs itself as the default session when it is made."""
 

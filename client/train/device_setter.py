@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowray.client.framework.graph import Operation
+from flowray.client.tf_export import tf_export
 from flowray.proto.graph.device_names import DeviceSpec, merge
 
 STANDARD_PS_OPS = (
@@ -28,6 +29,7 @@ class _RoundRobin:
         return task
 
 
+@tf_export("train.replica_device_setter")
 def replica_device_setter(
     ps_tasks: int = 0,
     ps_device: str = "/job:ps",

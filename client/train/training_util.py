@@ -14,6 +14,7 @@ from flowray.client.framework.graph import (
     get_default_graph,
 )
 from flowray.client.session.session import Session
+from flowray.client.tf_export import tf_export
 from flowray.client.variables import initializers
 from flowray.client.variables.variable_modes import VariableAggregation
 from flowray.client.variables.variable_scope import get_variable
@@ -26,6 +27,7 @@ GLOBAL_STEP_READ_KEY = "global_step_read_op_cache"
 _logger = logging.getLogger(__name__)
 
 
+@tf_export("train.global_step")
 def global_step(sess: Session, global_step_tensor: Any) -> int:
     """The value of the global step in ``sess``, as a Python int.
 
@@ -35,6 +37,7 @@ def global_step(sess: Session, global_step_tensor: Any) -> int:
     return int(sess.run(global_step_tensor))
 
 
+@tf_export("train.get_global_step", "contrib.framework.get_global_step")
 def get_global_step(graph: Graph | None = None) -> Any:
     """The global step of ``graph`` (or the default graph); None if it has none, or several.
 
@@ -59,6 +62,7 @@ def get_global_step(graph: Graph | None = None) -> Any:
     return step
 
 
+@tf_export("train.create_global_step", "contrib.framework.create_global_step")
 def create_global_step(graph: Graph | None = None) -> Any:
     """Makes the variable ``global_step``, an int64 scalar that starts with 0.
 
@@ -80,6 +84,11 @@ def create_global_step(graph: Graph | None = None) -> Any:
         )
 
 
+@tf_export(
+    "train.get_or_create_global_step",
+    "contrib.framework.get_or_create_global_step",
+    "contrib.slim.get_or_create_global_step",
+)
 def get_or_create_global_step(graph: Graph | None = None) -> Any:
     """The global step of ``graph`` (or the default graph), made if there is none."""
     graph = graph or get_default_graph()
@@ -87,6 +96,7 @@ def get_or_create_global_step(graph: Graph | None = None) -> Any:
     return create_global_step(graph) if step is None else step
 
 
+@tf_export("train.assert_global_step", "contrib.framework.assert_global_step")
 def assert_global_step(global_step_tensor: Any) -> None:
     """Raises TypeError unless it is an integer variable or tensor, and a scalar as far as known."""
     if not isinstance(global_step_tensor, Variable | Tensor):

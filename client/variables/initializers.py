@@ -17,9 +17,7 @@ from flowray.client.framework.conversion import constant as constant_op
 from flowray.client.framework.graph import Tensor
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops, layout_ops, random_ops
-from flowray.client.variables.variables import global_variables_initializer as global_variables
-from flowray.client.variables.variables import local_variables_initializer as local_variables
-from flowray.client.variables.variables import variables_initializer as variables
+from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 from flowray.proto.ops import op_registry
 from flowray.proto.types import dtypes
@@ -56,6 +54,7 @@ class Initializer:
         return self.dtype if dtype is None else dtypes.as_dtype(dtype)
 
 
+@tf_export("zeros_initializer", "initializers.zeros")
 class zeros(Initializer):  # noqa: N801 - these classes have TensorFlow's names
     """Zeros (False, empty strings)."""
 
@@ -65,6 +64,7 @@ class zeros(Initializer):  # noqa: N801 - these classes have TensorFlow's names
         return array_ops.zeros(shape, self._dtype(dtype))  # type: ignore[no-any-return]
 
 
+@tf_export("ones_initializer", "initializers.ones")
 class ones(Initializer):  # noqa: N801
     """Ones (True)."""
 
@@ -74,6 +74,7 @@ class ones(Initializer):  # noqa: N801
         return array_ops.ones(shape, self._dtype(dtype))  # type: ignore[no-any-return]
 
 
+@tf_export("constant_initializer", "initializers.constant")
 class constant(Initializer):  # noqa: N801
     """A given value.
 
@@ -109,6 +110,7 @@ class constant(Initializer):  # noqa: N801
         return {"value": self.value, "dtype": self.dtype.name}
 
 
+@tf_export("random_uniform_initializer", "initializers.random_uniform")
 class random_uniform(Initializer):  # noqa: N801
     """Numbers drawn uniformly from [minval, maxval); ``maxval`` is 1 for floating types if None."""
 
@@ -129,6 +131,7 @@ class random_uniform(Initializer):  # noqa: N801
         return random_ops.random_uniform(shape, self.minval, self.maxval, dtype, self.seed)
 
 
+@tf_export("random_normal_initializer", "initializers.random_normal")
 class random_normal(Initializer):  # noqa: N801
     """Normally distributed numbers.
 
@@ -153,6 +156,7 @@ class random_normal(Initializer):  # noqa: N801
         return random_ops.random_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
+@tf_export("truncated_normal_initializer", "initializers.truncated_normal")
 class truncated_normal(Initializer):  # noqa: N801
     """Normally distributed numbers within two standard deviations of the mean."""
 
@@ -173,6 +177,7 @@ class truncated_normal(Initializer):  # noqa: N801
         return random_ops.truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
+@tf_export("uniform_unit_scaling_initializer", "initializers.uniform_unit_scaling")
 class uniform_unit_scaling(Initializer):  # noqa: N801
     """Uniform numbers that keep the scale of a layer's input: within ±sqrt(3 / inputs) * factor.
 
@@ -200,6 +205,7 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 """The standard deviation of a unit normal distribution cut off at ±2."""
 
 
+@tf_export("variance_scaling_initializer", "initializers.variance_scaling")
 class variance_scaling(Initializer):  # noqa: N801
     """Numbers of the variance ``scale / n``, where n goes by the size of the layer.
 
@@ -248,6 +254,7 @@ class variance_scaling(Initializer):  # noqa: N801
         return random_ops.truncated_normal(shape, 0.0, stddev, dtype, self.seed)
 
 
+@tf_export("glorot_uniform_initializer", "initializers.glorot_uniform")
 class glorot_uniform(variance_scaling):  # noqa: N801
     """Glorot's (Xavier's) uniform initializer: within ±sqrt(6 / (fan_in + fan_out))."""
 
@@ -258,6 +265,7 @@ class glorot_uniform(variance_scaling):  # noqa: N801
         return {"seed": self.seed, "dtype": self.dtype.name}
 
 
+@tf_export("glorot_normal_initializer", "initializers.glorot_normal")
 class glorot_normal(variance_scaling):  # noqa: N801
     """Glorot's (Xavier's) normal initializer: of the variance 2 / (fan_in + fan_out)."""
 
@@ -268,26 +276,31 @@ class glorot_normal(variance_scaling):  # noqa: N801
         return {"seed": self.seed, "dtype": self.dtype.name}
 
 
+@tf_export("initializers.he_normal")
 def he_normal(seed: int | None = None) -> variance_scaling:
     """He's normal initializer: of the variance 2 / fan_in."""
     return variance_scaling(2.0, "fan_in", "truncated_normal", seed)
 
 
+@tf_export("initializers.he_uniform")
 def he_uniform(seed: int | None = None) -> variance_scaling:
     """He's uniform initializer: within ±sqrt(6 / fan_in)."""
     return variance_scaling(2.0, "fan_in", "uniform", seed)
 
 
+@tf_export("initializers.lecun_normal")
 def lecun_normal(seed: int | None = None) -> variance_scaling:
     """LeCun's normal initializer: of the variance 1 / fan_in."""
     return variance_scaling(1.0, "fan_in", "truncated_normal", seed)
 
 
+@tf_export("initializers.lecun_uniform")
 def lecun_uniform(seed: int | None = None) -> variance_scaling:
     """LeCun's uniform initializer: within ±sqrt(3 / fan_in)."""
     return variance_scaling(1.0, "fan_in", "uniform", seed)
 
 
+@tf_export("orthogonal_initializer", "initializers.orthogonal")
 class orthogonal(Initializer):  # noqa: N801
     """A random orthogonal matrix, times ``gain``.
 
@@ -326,6 +339,7 @@ class orthogonal(Initializer):  # noqa: N801
         return apply_op("Mul", gain, array_ops.reshape(q, sizes), name="mul_1")  # type: ignore[no-any-return]
 
 
+@tf_export("initializers.identity")
 class identity(Initializer):  # noqa: N801
     """The identity matrix, times ``gain``; for two dimensions only."""
 
@@ -367,11 +381,3 @@ def _fans(shape: Sequence[int]) -> tuple[int, int]:
         return int(size), int(size)
     window = math.prod(int(size) for size in shape[:-2])
     return int(shape[-2]) * window, int(shape[-1]) * window
-
-
-__all__ = [
-    "constant", "global_variables", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
-    "identity", "lecun_normal", "lecun_uniform", "local_variables", "ones", "orthogonal",
-    "random_normal", "random_uniform", "truncated_normal", "uniform_unit_scaling", "variables",
-    "variance_scaling", "zeros",
-]  # fmt: skip

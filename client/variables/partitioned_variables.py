@@ -14,6 +14,7 @@ from flowray.client.framework.conversion import register_tensor_conversion_funct
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import split
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.variables import Variable
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
@@ -271,6 +272,7 @@ def slices(shape: Sequence[int], axis: int, count: int) -> Iterator[tuple[list[i
 # The partitioners ---------------------------------------------------------------------------------
 
 
+@tf_export("variable_axis_size_partitioner")
 def variable_axis_size_partitioner(
     max_shard_bytes: int,
     axis: int = 0,
@@ -307,6 +309,7 @@ def variable_axis_size_partitioner(
     return partitioner
 
 
+@tf_export("min_max_variable_partitioner")
 def min_max_variable_partitioner(
     max_partitions: int = 1,
     axis: int = 0,
@@ -344,6 +347,7 @@ def min_max_variable_partitioner(
     return partitioner
 
 
+@tf_export("fixed_size_partitioner")
 def fixed_size_partitioner(num_shards: int, axis: int = 0) -> Partitioner:
     """``num_shards`` parts along ``axis``, or as many as it is long."""
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowray.client.framework.graph import Graph, get_default_graph
+from flowray.client.tf_export import tf_export
 
 Creator = Callable[..., Any]
 
@@ -61,6 +62,7 @@ class CreatedInScope(type):
         return VariableCreators.of(get_default_graph()).around(make)(**arguments)
 
 
+@tf_export("variable_creator_scope")
 def variable_creator_scope(variable_creator: Creator) -> Any:
     """Within it, variables are made by ``variable_creator(next_creator, **arguments)``.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+from flowray.client.tf_export import tf_export
 
+
+@tf_export("VariableSynchronization")
 class VariableSynchronization(enum.Enum):
     """When the copies of a replicated variable are brought together."""
 
@@ -15,6 +18,7 @@ class VariableSynchronization(enum.Enum):
     ON_READ = 3
 
 
+@tf_export("VariableAggregation")
 class VariableAggregation(enum.Enum):
     """What becomes of the values that replicas write to one variable."""
 

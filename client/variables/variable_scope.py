@@ -21,6 +21,7 @@ from flowray.client.framework.graph import (
     name_scope,
 )
 from flowray.client.framework.graph import _graph_of as graph_of
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_modes import VariableAggregation, VariableSynchronization
 from flowray.client.variables.variable_store import VariableStore
 from flowray.client.variables.variables import Variable
@@ -31,24 +32,27 @@ class _ReuseMode(enum.Enum):
     AUTO_REUSE = 1
 
 
-AUTO_REUSE = _ReuseMode.AUTO_REUSE
+AUTO_REUSE = tf_export("AUTO_REUSE")(_ReuseMode.AUTO_REUSE)
 """As ``reuse``: take the variable if it is there, make it if it is not."""
 
 _default_use_resource = False
 
 
+@tf_export("enable_resource_variables")
 def enable_resource_variables() -> None:
     """Makes variables resource variables where neither they nor their scope say otherwise."""
     global _default_use_resource
     _default_use_resource = True
 
 
+@tf_export("disable_resource_variables")
 def disable_resource_variables() -> None:
     """Undoes ``enable_resource_variables``."""
     global _default_use_resource
     _default_use_resource = False
 
 
+@tf_export("resource_variables_enabled")
 def resource_variables_enabled() -> bool:
     """Whether variables are resource variables by default."""
     return _default_use_resource
@@ -57,6 +61,7 @@ def resource_variables_enabled() -> bool:
 # Scopes -------------------------------------------------------------------------------------------
 
 
+@tf_export("VariableScope")
 class VariableScope:
     """The prefix and the defaults that ``tf.get_variable`` uses.
 
@@ -287,6 +292,7 @@ class _GraphScopes:
             self.current = outer
 
 
+@tf_export("variable_scope")
 class variable_scope(AbstractContextManager[VariableScope]):  # noqa: N801 - TensorFlow's name
     """``with tf.variable_scope("layer"):`` opens a variable scope, and a name scope.
 
@@ -405,6 +411,7 @@ def _chained(inner: Callable[..., Any] | None, outer: Callable[..., Any] | None)
     return chained
 
 
+@tf_export("variable_op_scope")
 def variable_op_scope(
     values: Any,
     name_or_scope: str | VariableScope | None,
@@ -426,6 +433,7 @@ def variable_op_scope(
     )  # fmt: skip
 
 
+@tf_export("get_variable_scope")
 def get_variable_scope() -> VariableScope:
     """The current variable scope."""
     return _GraphScopes.of(get_default_graph()).current
@@ -434,6 +442,7 @@ def get_variable_scope() -> VariableScope:
 # Variables ----------------------------------------------------------------------------------------
 
 
+@tf_export("get_variable")
 def get_variable(
     name: str | None,
     shape: Any = None,
@@ -489,6 +498,7 @@ def get_variable(
     )
 
 
+@tf_export("get_local_variable")
 def get_local_variable(
     name: str,
     shape: Any = None,
@@ -514,6 +524,7 @@ def get_local_variable(
     )  # fmt: skip
 
 
+@tf_export("create_partitioned_variables")
 def create_partitioned_variables(
     shape: Any,
     slicing: Sequence[int],
@@ -547,6 +558,7 @@ def create_partitioned_variables(
         return list(whole)
 
 
+@tf_export("no_regularizer")
 def no_regularizer(_: Any) -> None:
     """A regularizer without a loss, to keep that of an outer variable scope from a variable."""
 

@@ -32,6 +32,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.control_flow_ops import group, no_op
 from flowray.client.ops.math_ops import OVERLOADED_OPERATORS, logical_not
 from flowray.client.ops.slice_ops import boolean_mask, slice_helper
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.save_slice_info import SaveSliceInfo as SliceInfo
 from flowray.client.variables.save_slice_info import in_scope
 from flowray.client.variables.scatter_methods import ScatterMethods
@@ -49,6 +50,7 @@ from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import TensorShape
 
 
+@tf_export("Variable")
 class Variable(ScatterMethods, metaclass=CreatedInScope):
     """A tensor with state: it keeps its value from one ``Session.run`` to the next.
 
@@ -468,6 +470,7 @@ for _operator in OVERLOADED_OPERATORS:
 # The variables of the default graph --------------------------------------------------------------
 
 
+@tf_export("global_variables", "contrib.framework.get_variables", "contrib.slim.get_variables")
 def global_variables(scope: str | None = None) -> list[Any]:
     """The variables that are shared by all workers (``tf.Variable`` adds to them by default).
 
@@ -477,31 +480,45 @@ def global_variables(scope: str | None = None) -> list[Any]:
     return get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
 
 
+@tf_export("all_variables")
 def all_variables() -> list[Any]:
     """The older name of ``global_variables``."""
     return global_variables()
 
 
+@tf_export(
+    "local_variables", "contrib.framework.get_local_variables", "contrib.slim.get_local_variables"
+)
 def local_variables(scope: str | None = None) -> list[Any]:
     """The variables that belong to one process and are not saved."""
     return get_collection(GraphKeys.LOCAL_VARIABLES, scope)
 
 
+@tf_export(
+    "model_variables", "contrib.framework.get_model_variables", "contrib.slim.get_model_variables"
+)
 def model_variables(scope: str | None = None) -> list[Any]:
     """The variables that the model needs for inference."""
     return get_collection(GraphKeys.MODEL_VARIABLES, scope)
 
 
+@tf_export(
+    "trainable_variables",
+    "contrib.framework.get_trainable_variables",
+    "contrib.slim.get_trainable_variables",
+)
 def trainable_variables(scope: str | None = None) -> list[Any]:
     """The variables that optimizers change."""
     return get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
 
 
+@tf_export("moving_average_variables")
 def moving_average_variables(scope: str | None = None) -> list[Any]:
     """The variables whose moving averages are kept."""
     return get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
 
 
+@tf_export("variables_initializer", "initializers.variables")
 def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operation:
     """An op that runs the initializers of ``var_list``, in any order."""
     if var_list:
@@ -509,31 +526,37 @@ def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operat
     return no_op(name=name)  # type: ignore[no-any-return]
 
 
+@tf_export("initialize_variables")
 def initialize_variables(var_list: Sequence[Any], name: str = "init") -> Operation:
     """The older name of ``variables_initializer``."""
     return variables_initializer(var_list, name)
 
 
+@tf_export("global_variables_initializer", "initializers.global_variables")
 def global_variables_initializer() -> Operation:
     """An op that initializes all global variables."""
     return variables_initializer(global_variables())
 
 
+@tf_export("initialize_all_variables")
 def initialize_all_variables() -> Operation:
     """The older name of ``global_variables_initializer``."""
     return global_variables_initializer()
 
 
+@tf_export("local_variables_initializer", "initializers.local_variables")
 def local_variables_initializer() -> Operation:
     """An op that initializes all local variables."""
     return variables_initializer(local_variables())
 
 
+@tf_export("initialize_local_variables")
 def initialize_local_variables() -> Operation:
     """The older name of ``local_variables_initializer``."""
     return local_variables_initializer()
 
 
+@tf_export("is_variable_initialized")
 def is_variable_initialized(variable: Any) -> Tensor:
     """A bool scalar: whether ``variable`` has a value."""
     if isinstance(variable, Variable):
@@ -541,6 +564,7 @@ def is_variable_initialized(variable: Any) -> Tensor:
     return apply_op("IsVariableInitialized", variable)  # type: ignore[no-any-return]
 
 
+@tf_export("report_uninitialized_variables")
 def report_uninitialized_variables(
     var_list: Sequence[Any] | None = None, name: str = "report_uninitialized_variables"
 ) -> Tensor:
@@ -561,6 +585,7 @@ def report_uninitialized_variables(
             return boolean_mask(names, mask)  # type: ignore[no-any-return]
 
 
+@tf_export("assert_variables_initialized")
 def assert_variables_initialized(var_list: Sequence[Any] | None = None) -> Tensor | None:
     """An older check: a tensor that fails with FailedPreconditionError if a variable has no value.
 

@@ -28,6 +28,7 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.layers import convolutional, core, normalization, pooling
 from flowray.client.ops import array_ops, math_ops, nn_ops, norm_ops
+from flowray.client.tf_export import tf_export
 from flowray.client.variables import initializers
 from flowray.client.variables.variable_scope import get_variable, variable_scope
 from flowray.proto import errors
@@ -89,6 +90,7 @@ def _order(data_format: str | None) -> str:
 # Dense layers and convolutions --------------------------------------------------------------------
 
 
+@tf_export("contrib.layers.fully_connected", "contrib.slim.fully_connected")
 @add_arg_scope
 def fully_connected(
     inputs: Any,
@@ -132,15 +134,20 @@ def fully_connected(
         )  # fmt: skip
 
 
-linear = functools.partial(fully_connected, activation_fn=None)
-relu = functools.partial(fully_connected, activation_fn=nn_ops.relu)
-relu6 = functools.partial(fully_connected, activation_fn=nn_ops.relu6)
+linear = tf_export("contrib.layers.linear")(functools.partial(fully_connected, activation_fn=None))
+relu = tf_export("contrib.layers.relu")(
+    functools.partial(fully_connected, activation_fn=nn_ops.relu)
+)
+relu6 = tf_export("contrib.layers.relu6")(
+    functools.partial(fully_connected, activation_fn=nn_ops.relu6)
+)
 
 _CONVOLUTIONS: dict[int, Any] = {
     3: convolutional.Conv1D, 4: convolutional.Conv2D, 5: convolutional.Conv3D,
 }  # fmt: skip
 
 
+@tf_export("contrib.layers.convolution", "contrib.slim.convolution")
 @add_arg_scope
 def convolution(
     inputs: Any,
@@ -204,11 +211,26 @@ def _convolution_over(dims: int) -> Any:
     return add_arg_scope(convolution_over)
 
 
-conv1d = convolution1d = _convolution_over(1)
-conv2d = convolution2d = _convolution_over(2)
-conv3d = convolution3d = _convolution_over(3)
+conv1d = convolution1d = tf_export(
+    "contrib.layers.conv1d", "contrib.layers.convolution1d", "contrib.slim.conv1d"
+)(_convolution_over(1))
+conv2d = convolution2d = tf_export(
+    "contrib.layers.conv2d",
+    "contrib.layers.convolution2d",
+    "contrib.slim.conv2d",
+    "contrib.slim.convolution2d",
+)(_convolution_over(2))
+conv3d = convolution3d = tf_export(
+    "contrib.layers.conv3d", "contrib.layers.convolution3d", "contrib.slim.conv3d"
+)(_convolution_over(3))
 
 
+@tf_export(
+    "contrib.layers.conv2d_transpose",
+    "contrib.layers.convolution2d_transpose",
+    "contrib.slim.conv2d_transpose",
+    "contrib.slim.convolution2d_transpose",
+)
 @add_arg_scope
 def convolution2d_transpose(
     inputs: Any,
@@ -254,6 +276,12 @@ def convolution2d_transpose(
 conv2d_transpose = convolution2d_transpose
 
 
+@tf_export(
+    "contrib.layers.separable_conv2d",
+    "contrib.layers.separable_convolution2d",
+    "contrib.slim.separable_conv2d",
+    "contrib.slim.separable_convolution2d",
+)
 @add_arg_scope
 def separable_convolution2d(
     inputs: Any,
@@ -318,6 +346,7 @@ separable_conv2d = separable_convolution2d
 # Normalization ------------------------------------------------------------------------------------
 
 
+@tf_export("contrib.layers.batch_norm", "contrib.slim.batch_norm")
 @add_arg_scope
 def batch_norm(
     inputs: Any,
@@ -392,6 +421,7 @@ def batch_norm(
         return _finished(outputs, options["name"], None, None, activation_fn, outputs_collections)
 
 
+@tf_export("contrib.layers.layer_norm", "contrib.slim.layer_norm")
 @add_arg_scope
 def layer_norm(
     inputs: Any,
@@ -472,12 +502,21 @@ def _pool(layer_class: Any, default_name: str, default_format: str, what: str) -
     return add_arg_scope(pool)
 
 
-max_pool2d = _pool(pooling.MaxPooling2D, "MaxPool2D", "NHWC", "max_pool2d")
-max_pool3d = _pool(pooling.MaxPooling3D, "MaxPool3D", "NDHWC", "max_pool3d")
-avg_pool2d = _pool(pooling.AveragePooling2D, "AvgPool2D", "NHWC", "avg_pool2d")
-avg_pool3d = _pool(pooling.AveragePooling3D, "AvgPool3D", "NDHWC", "avg_pool3d")
+max_pool2d = tf_export("contrib.layers.max_pool2d", "contrib.slim.max_pool2d")(
+    _pool(pooling.MaxPooling2D, "MaxPool2D", "NHWC", "max_pool2d")
+)
+max_pool3d = tf_export("contrib.layers.max_pool3d", "contrib.slim.max_pool3d")(
+    _pool(pooling.MaxPooling3D, "MaxPool3D", "NDHWC", "max_pool3d")
+)
+avg_pool2d = tf_export("contrib.layers.avg_pool2d", "contrib.slim.avg_pool2d")(
+    _pool(pooling.AveragePooling2D, "AvgPool2D", "NHWC", "avg_pool2d")
+)
+avg_pool3d = tf_export("contrib.layers.avg_pool3d", "contrib.slim.avg_pool3d")(
+    _pool(pooling.AveragePooling3D, "AvgPool3D", "NDHWC", "avg_pool3d")
+)
 
 
+@tf_export("contrib.layers.flatten", "contrib.slim.flatten")
 @add_arg_scope
 def flatten(inputs: Any, outputs_collections: Any = None, scope: str | None = None) -> Any:
     """``[batch, ...]`` as ``[batch, size]``."""
@@ -486,6 +525,7 @@ def flatten(inputs: Any, outputs_collections: Any = None, scope: str | None = No
         return collect_named_outputs(outputs_collections, opened, outputs)
 
 
+@tf_export("contrib.layers.dropout", "contrib.slim.dropout")
 @add_arg_scope
 def dropout(
     inputs: Any,
@@ -504,6 +544,7 @@ def dropout(
         return collect_named_outputs(outputs_collections, options["name"], outputs)
 
 
+@tf_export("contrib.layers.one_hot_encoding", "contrib.slim.one_hot_encoding")
 @add_arg_scope
 def one_hot_encoding(
     labels: Any,
@@ -522,6 +563,7 @@ def one_hot_encoding(
         return collect_named_outputs(outputs_collections, opened, outputs)
 
 
+@tf_export("contrib.layers.softmax", "contrib.slim.softmax")
 @add_arg_scope
 def softmax(logits: Any, scope: str | None = None) -> Any:
     """``tf.nn.softmax`` along the last dimension."""
@@ -532,6 +574,7 @@ def softmax(logits: Any, scope: str | None = None) -> Any:
 # Several layers -----------------------------------------------------------------------------------
 
 
+@tf_export("contrib.layers.stack", "contrib.slim.stack")
 def stack(inputs: Any, layer: Callable[..., Any], stack_args: Sequence[Any], **kwargs: Any) -> Any:
     """One layer on another, each with one of ``stack_args`` (a tuple or one argument)."""
     scope = kwargs.pop("scope", None)
@@ -543,6 +586,7 @@ def stack(inputs: Any, layer: Callable[..., Any], stack_args: Sequence[Any], **k
         return inputs
 
 
+@tf_export("contrib.layers.repeat", "contrib.slim.repeat")
 @add_arg_scope
 def repeat(
     inputs: Any, repetitions: int, layer: Callable[..., Any], *args: Any, **kwargs: Any

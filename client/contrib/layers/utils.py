@@ -9,8 +9,10 @@ from flowray.client.framework.graph import (
     get_collection,
     get_collection_ref,
 )
+from flowray.client.tf_export import tf_export
 
 
+@tf_export("contrib.layers.utils.collect_named_outputs")
 def collect_named_outputs(collections: Any, alias: str, outputs: Any) -> Any:
     """``outputs``, which join the collections (None: none) under the name ``alias``."""
     if collections:
@@ -19,6 +21,7 @@ def collect_named_outputs(collections: Any, alias: str, outputs: Any) -> Any:
     return outputs
 
 
+@tf_export("contrib.layers.utils.convert_collection_to_dict")
 def convert_collection_to_dict(collection: str, clear_collection: bool = False) -> dict[str, Any]:
     """The tensors of a collection, by their aliases or else their names."""
     tensors = list(get_collection(collection))
@@ -31,11 +34,9 @@ def convert_collection_to_dict(collection: str, clear_collection: bool = False) 
     }
 
 
+@tf_export("contrib.layers.utils.get_variable_collections")
 def get_variable_collections(variables_collections: Any, name: str) -> Any:
     """The collections for variables called ``name``: of a dict the entry, else all."""
     if isinstance(variables_collections, dict):
         return variables_collections.get(name)
     return variables_collections
-
-
-__all__ = ["collect_named_outputs", "convert_collection_to_dict", "get_variable_collections"]

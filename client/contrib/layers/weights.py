@@ -17,6 +17,7 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.ops import math_ops, nn_ops, random_ops, reduction_ops
 from flowray.client.platform import logging
+from flowray.client.tf_export import tf_export
 from flowray.client.variables.initializers import _fans as fans
 from flowray.proto.types import dtypes
 
@@ -30,6 +31,9 @@ Regularizer = Callable[[Any], "Tensor | None"]
 _MODES = ("FAN_IN", "FAN_OUT", "FAN_AVG")
 
 
+@tf_export(
+    "contrib.layers.variance_scaling_initializer", "contrib.slim.variance_scaling_initializer"
+)
 def variance_scaling_initializer(
     factor: float = 2.0,
     mode: str = "FAN_IN",
@@ -70,6 +74,11 @@ def variance_scaling_initializer(
     return initialize
 
 
+@tf_export(
+    "contrib.layers.xavier_initializer",
+    "contrib.layers.xavier_initializer_conv2d",
+    "contrib.slim.xavier_initializer",
+)
 def xavier_initializer(
     uniform: bool = True, seed: int | None = None, dtype: Any = dtypes.float32
 ) -> Initializer:
@@ -83,6 +92,7 @@ xavier_initializer_conv2d = xavier_initializer
 # Regularizers -------------------------------------------------------------------------------------
 
 
+@tf_export("contrib.layers.l1_regularizer", "contrib.slim.l1_regularizer")
 def l1_regularizer(scale: float, scope: str | None = None) -> Regularizer:
     """``scale`` times the sum of the weights' absolute values. A scale of 0.0 is no penalty.
 
@@ -94,6 +104,7 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Regularizer:
     )
 
 
+@tf_export("contrib.layers.l2_regularizer", "contrib.slim.l2_regularizer")
 def l2_regularizer(scale: float, scope: str | None = None) -> Regularizer:
     """``scale`` times half the sum of the weights' squares. A scale of 0.0 is no penalty.
 
@@ -103,6 +114,7 @@ def l2_regularizer(scale: float, scope: str | None = None) -> Regularizer:
     return _scaled(scale, scope, "l2_regularizer", nn_ops.l2_loss)
 
 
+@tf_export("contrib.layers.l1_l2_regularizer", "contrib.slim.l1_l2_regularizer")
 def l1_l2_regularizer(
     scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str | None = None
 ) -> Regularizer:
@@ -115,6 +127,7 @@ def l1_l2_regularizer(
     return _sum([l1_regularizer(scale_l1), l2_regularizer(scale_l2)], scope)
 
 
+@tf_export("contrib.layers.sum_regularizer")
 def sum_regularizer(
     regularizer_list: Sequence[Regularizer | None], scope: str | None = None
 ) -> Regularizer | None:
@@ -123,6 +136,7 @@ def sum_regularizer(
     return _sum(chosen, scope) if chosen else None
 
 
+@tf_export("contrib.layers.apply_regularization")
 def apply_regularization(
     regularizer: Regularizer, weights_list: Sequence[Any] | None = None
 ) -> Tensor:
@@ -178,15 +192,3 @@ def _sum(regularizers: Sequence[Regularizer], scope: str | None) -> Regularizer:
             return math_ops.add_n(penalties, name=name) if penalties else None
 
     return penalty
-
-
-__all__ = [
-    "apply_regularization",
-    "l1_l2_regularizer",
-    "l1_regularizer",
-    "l2_regularizer",
-    "sum_regularizer",
-    "variance_scaling_initializer",
-    "xavier_initializer",
-    "xavier_initializer_conv2d",
-]

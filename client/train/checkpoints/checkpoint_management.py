@@ -14,12 +14,14 @@ from typing import Any
 from google.protobuf import text_format
 
 from flowray.client.platform import logging
+from flowray.client.tf_export import tf_export
 from flowray.proto.files import durable_files
 from flowray.proto.files.checkpoint import commit
 from flowray.proto.files.file_errors import translated
 from flowray.proto.messages.checkpoint_pb2 import CheckpointState, SaverDef
 
 
+@tf_export("train.generate_checkpoint_state_proto")
 def generate_checkpoint_state_proto(
     save_dir: str,
     model_checkpoint_path: str,
@@ -66,6 +68,7 @@ def generate_checkpoint_state_proto(
     )
 
 
+@tf_export("train.update_checkpoint_state")
 def update_checkpoint_state(
     save_dir: str,
     model_checkpoint_path: str,
@@ -115,6 +118,7 @@ def write_checkpoint_state(
         durable_files.replace(path, text_format.MessageToString(state).encode())
 
 
+@tf_export("train.get_checkpoint_state")
 def get_checkpoint_state(
     checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
 ) -> CheckpointState | None:
@@ -147,6 +151,7 @@ def get_checkpoint_state(
     return state
 
 
+@tf_export("train.latest_checkpoint")
 def latest_checkpoint(
     checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
 ) -> str | None:
@@ -160,11 +165,13 @@ def latest_checkpoint(
     return None
 
 
+@tf_export("train.checkpoint_exists")
 def checkpoint_exists(checkpoint_prefix: str) -> bool:
     """Whether there is a checkpoint with this prefix, in the format V2 or V1."""
     return _file_of(checkpoint_prefix) is not None
 
 
+@tf_export("train.get_checkpoint_mtimes")
 def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[str]) -> list[float]:
     """When the checkpoints were written, in seconds since 1970; those that do not exist are left out.
 
@@ -176,6 +183,7 @@ def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[str]) -> list[float]:
         return [os.stat(path).st_mtime_ns / 1e9 for path in files]
 
 
+@tf_export("train.remove_checkpoint")
 def remove_checkpoint(
     checkpoint_prefix: str,
     checkpoint_format_version: Any = SaverDef.V2,

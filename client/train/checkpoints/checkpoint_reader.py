@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flowray.client.tf_export import tf_export
 from flowray.client.train.checkpoints.checkpoint_management import latest_checkpoint
 from flowray.proto.files.checkpoint import BundleReader
 from flowray.proto.files.checkpoint.bundle_reader import HEADER_KEY
@@ -68,6 +69,7 @@ def _line(key: bytes, entry: BundleEntryProto) -> bytes:
     return key + f" ({DataType.Name(entry.dtype)}) {shape}\n".encode()
 
 
+@tf_export("train.NewCheckpointReader")
 def NewCheckpointReader(filepattern: str | os.PathLike[str]) -> CheckpointReader:
     """A reader of the checkpoint with the prefix ``filepattern``."""
     return CheckpointReader(filepattern)
@@ -88,16 +90,19 @@ def checkpoint_prefix(ckpt_dir_or_file: str | os.PathLike[str]) -> str:
     return prefix
 
 
+@tf_export("train.load_checkpoint")
 def load_checkpoint(ckpt_dir_or_file: str | os.PathLike[str]) -> CheckpointReader:
     """A reader of a checkpoint, or of the latest one in a directory."""
     return NewCheckpointReader(checkpoint_prefix(ckpt_dir_or_file))
 
 
+@tf_export("train.load_variable")
 def load_variable(ckpt_dir_or_file: str | os.PathLike[str], name: str) -> Any:
     """The value that the variable ``name`` (or ``name:0``) has in a checkpoint."""
     return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
 
 
+@tf_export("train.list_variables")
 def list_variables(ckpt_dir_or_file: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
     """The names and shapes of all variables in a checkpoint, sorted by name."""
     return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())

@@ -9,6 +9,7 @@ from typing import Any
 from flowray.client.framework.graph import device
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.platform import logging
+from flowray.client.tf_export import tf_export
 from flowray.client.train.checkpoints.checkpoint_reader import (
     CheckpointReader,
     checkpoint_prefix,
@@ -21,6 +22,7 @@ from flowray.client.variables.variables import Variable
 from flowray.proto.types.shapes import TensorShape
 
 
+@tf_export("train.init_from_checkpoint")
 def init_from_checkpoint(
     ckpt_dir_or_file: str | os.PathLike[str], assignment_map: Mapping[str, Any]
 ) -> None:

@@ -13,6 +13,7 @@ from flowray.client.framework.collection_protos import register_proto_function
 from flowray.client.framework.graph import Graph, GraphKeys, get_default_graph
 from flowray.client.platform import logging
 from flowray.client.session.session import Session
+from flowray.client.tf_export import tf_export
 from flowray.client.train.checkpoints import checkpoint_management
 from flowray.client.train.checkpoints.restore_errors import check_resources, explained
 from flowray.client.train.checkpoints.saveable import all_saveable_objects
@@ -23,6 +24,7 @@ from flowray.proto.messages.checkpoint_pb2 import SaverDef
 from flowray.proto.messages.meta_graph_pb2 import MetaGraphDef
 
 
+@tf_export("train.Saver")
 class Saver:
     """Saves variables and restores them; adds the ops for it to the graph.
 
@@ -389,6 +391,7 @@ def get_saver_or_default() -> Saver:
     return saver
 
 
+@tf_export("train.export_meta_graph")
 def export_meta_graph(
     filename: str | None = None,
     meta_info_def: MetaGraphDef.MetaInfoDef | None = None,
@@ -429,6 +432,7 @@ def export_meta_graph(
     return exported
 
 
+@tf_export("train.import_meta_graph")
 def import_meta_graph(
     meta_graph_or_file: Any,
     clear_devices: bool = False,

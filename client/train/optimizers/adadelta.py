@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 
 
+@tf_export("train.AdadeltaOptimizer")
 class AdadeltaOptimizer(SingleOpOptimizer):
     """Adadelta (Zeiler, 2012): steps in proportion to the earlier steps.
 

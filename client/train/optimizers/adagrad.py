@@ -8,10 +8,12 @@ from typing import Any
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.array_ops import shape as shape_of
 from flowray.client.ops.math_ops import cast
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 from flowray.client.variables import initializers
 
 
+@tf_export("train.AdagradOptimizer")
 class AdagradOptimizer(SingleOpOptimizer):
     """Adagrad (Duchi et al., 2011): ``accum += grad**2; var -= learning_rate * grad / sqrt(accum)``.
 

@@ -9,9 +9,11 @@ from flowray.client.framework.conversion import constant
 from flowray.client.framework.graph import colocate_with, device
 from flowray.client.ops.array_ops import identity
 from flowray.client.ops.math_ops import cast
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 
 
+@tf_export("train.AdagradDAOptimizer")
 class AdagradDAOptimizer(SingleOpOptimizer):
     """Adagrad by dual averaging (Duchi et al., 2011), for large sparse models.
 

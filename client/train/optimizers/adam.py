@@ -10,9 +10,11 @@ from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.control_flow_ops import group
 from flowray.client.ops.math_ops import sqrt
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 
 
+@tf_export("train.AdamOptimizer")
 class AdamOptimizer(SingleOpOptimizer):
     """Adam (Kingma and Ba, 2014): steps by the mean of the gradients over the root of their square's.
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowray.client.ops.array_ops import ones
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 from flowray.proto.types import dtypes
 
 
+@tf_export("train.FtrlOptimizer")
 class FtrlOptimizer(SingleOpOptimizer):
     """FTRL-Proximal (McMahan et al., 2013), which makes sparse models.
 

@@ -7,9 +7,11 @@ from typing import Any
 from flowray.client.framework.graph import Tensor
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 
 
+@tf_export("train.GradientDescentOptimizer")
 class GradientDescentOptimizer(SingleOpOptimizer):
     """Gradient descent: ``var -= learning_rate * grad``.
 

@@ -30,6 +30,7 @@ from flowray.client.ops.math_ops import (
 )
 from flowray.client.ops.random_ops import random_normal
 from flowray.client.ops.slice_ops import where, where_v2
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
@@ -37,6 +38,7 @@ def _rate(learning_rate: Any) -> Any:
     return convert_to_tensor(learning_rate, name="initial_learning_rate")
 
 
+@tf_export("train.exponential_decay")
 def exponential_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any,
     staircase: bool = False, name: str | None = None,
@@ -59,6 +61,7 @@ def exponential_decay(
         return multiply(rate, pow(decay_rate, exponent), name=scope)
 
 
+@tf_export("train.natural_exp_decay")
 def natural_exp_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any,
     staircase: bool = False, name: str | None = None,
@@ -68,6 +71,7 @@ def natural_exp_decay(
     return exponential_decay(learning_rate, global_step, decay_steps, rate_of_step, staircase, name)
 
 
+@tf_export("train.inverse_time_decay")
 def inverse_time_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any,
     staircase: bool = False, name: str | None = None,
@@ -83,6 +87,7 @@ def inverse_time_decay(
         return divide(rate, add(one, multiply(decay_rate, time)), name=scope)
 
 
+@tf_export("train.piecewise_constant", "train.piecewise_constant_decay")
 def piecewise_constant(
     x: Any, boundaries: Sequence[Any], values: Sequence[Any], name: str | None = None
 ) -> Tensor:
@@ -125,6 +130,7 @@ def piecewise_constant(
         return chosen
 
 
+@tf_export("train.polynomial_decay")
 def polynomial_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, end_learning_rate: Any = 0.0001,
     power: Any = 1.0, cycle: bool = False, name: str | None = None,
@@ -162,6 +168,7 @@ def _half_cosine(fraction: Any) -> Any:
     return 0.5 * (1.0 + cosine)
 
 
+@tf_export("train.cosine_decay")
 def cosine_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, alpha: Any = 0.0,
     name: str | None = None,
@@ -184,6 +191,7 @@ def cosine_decay(
         return multiply(rate, (1 - alpha) * _half_cosine(step / steps) + alpha)
 
 
+@tf_export("train.cosine_decay_restarts")
 def cosine_decay_restarts(
     learning_rate: Any, global_step: Any, first_decay_steps: Any, t_mul: Any = 2.0,
     m_mul: Any = 1.0, alpha: Any = 0.0, name: str | None = None,
@@ -217,6 +225,7 @@ def cosine_decay_restarts(
         return multiply(rate, decayed, name=scope)
 
 
+@tf_export("train.linear_cosine_decay")
 def linear_cosine_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, num_periods: Any = 0.5,
     alpha: Any = 0.0, beta: Any = 0.001, name: str | None = None,
@@ -240,6 +249,7 @@ def linear_cosine_decay(
         return multiply(rate, parts.combined(linear), name=scope)
 
 
+@tf_export("train.noisy_linear_cosine_decay")
 def noisy_linear_cosine_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, initial_variance: Any = 1.0,
     variance_decay: Any = 0.55, num_periods: Any = 0.5, alpha: Any = 0.0, beta: Any = 0.001,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 
 
+@tf_export("train.MomentumOptimizer")
 class MomentumOptimizer(SingleOpOptimizer):
     """Momentum: ``accum = momentum * accum + grad; var -= learning_rate * accum``.
 

@@ -18,6 +18,7 @@ from flowray.client.framework.graph import (
 from flowray.client.ops.control_flow_ops import group
 from flowray.client.ops.math_ops import cast, minimum, pow
 from flowray.client.ops.state_ops import assign
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers import slot_creator
 from flowray.client.variables import initializers
 from flowray.client.variables.resource_variable import is_resource_variable
@@ -93,6 +94,7 @@ def _make_unique(name: str, shape: Any, dtype: Any) -> Any:
     )
 
 
+@tf_export("train.ExponentialMovingAverage")
 class ExponentialMovingAverage:
     """Keeps averages of variables in which older values count less and less.
 

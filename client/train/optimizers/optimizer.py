@@ -33,6 +33,7 @@ from flowray.client.gradients.engine import gradients
 from flowray.client.ops.array_ops import shape as shape_of
 from flowray.client.ops.control_flow_ops import group
 from flowray.client.ops.control_flow_ops import tuple as gated_tuple
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers import slot_creator
 from flowray.client.variables.resource_variable import ResourceVariable, is_resource_variable
 from flowray.client.variables.variables import Variable, trainable_variables
@@ -43,6 +44,7 @@ Gradient = Tensor | IndexedSlices
 GradientsAndVariables = Sequence[tuple[Gradient | None, Any]]
 
 
+@tf_export("train.Optimizer")
 class Optimizer:
     """The base of all optimizers; it cannot be used itself.
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from flowray.client.framework.conversion import constant
 from flowray.client.framework.graph import Tensor, colocate_with
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 
 
+@tf_export("train.ProximalGradientDescentOptimizer")
 class ProximalGradientDescentOptimizer(SingleOpOptimizer):
     """Gradient descent with proximal steps.
 
@@ -39,6 +41,7 @@ class ProximalGradientDescentOptimizer(SingleOpOptimizer):
         super().__init__(use_locking, name, hyper)
 
 
+@tf_export("train.ProximalAdagradOptimizer")
 class ProximalAdagradOptimizer(SingleOpOptimizer):
     """Adagrad with proximal steps.
 

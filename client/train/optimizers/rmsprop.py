@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowray.client.ops.array_ops import ones_like
+from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 from flowray.client.variables import initializers
 
 
+@tf_export("train.RMSPropOptimizer")
 class RMSPropOptimizer(SingleOpOptimizer):
     """RMSProp (Tieleman and Hinton, 2012): gradients over the root of their mean square.
 

@@ -17,8 +17,9 @@ from flowray.client.framework.graph import GraphKeys, Tensor, get_default_graph
 from flowray.client.framework.graph_io import write_graph
 from flowray.client.framework.meta_graph import export_scoped_meta_graph
 from flowray.client.platform import logging
+from flowray.client.platform.file_writer import FileWriter, FileWriterCache
 from flowray.client.session.session import Session
-from flowray.client.summary import FileWriter, FileWriterCache
+from flowray.client.tf_export import tf_export
 from flowray.client.train import training_util
 from flowray.client.train.sessions.coordinator import Coordinator
 from flowray.client.train.sessions.session_run_hook import (
@@ -31,6 +32,7 @@ from flowray.proto.messages import config_pb2, event_pb2
 from flowray.proto.messages.checkpoint_pb2 import SaverDef
 
 
+@tf_export("estimator.SecondOrStepTimer", "train.SecondOrStepTimer")
 class SecondOrStepTimer:
     """Says at which steps something is due: every so many steps, or seconds.
 
@@ -88,6 +90,7 @@ def _global_step_of(graph_what: str) -> Tensor:
 # Stopping -----------------------------------------------------------------------------------------
 
 
+@tf_export("estimator.StopAtStepHook", "train.StopAtStepHook")
 class StopAtStepHook(SessionRunHook):
     """Stops after ``num_steps`` more steps, or at the global step ``last_step``.
 
@@ -123,6 +126,7 @@ class StopAtStepHook(SessionRunHook):
                 run_context.request_stop()
 
 
+@tf_export("estimator.GlobalStepWaiterHook", "train.GlobalStepWaiterHook")
 class GlobalStepWaiterHook(SessionRunHook):
     """Delays a worker until the global step has come to ``wait_until_step``."""
 
@@ -149,6 +153,7 @@ class GlobalStepWaiterHook(SessionRunHook):
             time.sleep(0.5)  # another process trains; only its steps end the waiting
 
 
+@tf_export("estimator.NanLossDuringTrainingError", "train.NanLossDuringTrainingError")
 class NanLossDuringTrainingError(RuntimeError):
     """The loss became NaN."""
 
@@ -156,6 +161,7 @@ class NanLossDuringTrainingError(RuntimeError):
         return "NaN loss during training."
 
 
+@tf_export("estimator.NanTensorHook", "train.NanTensorHook")
 class NanTensorHook(SessionRunHook):
     """Stops when ``loss_tensor`` is NaN; with ``fail_on_nan_loss``, by an exception."""
 
@@ -180,6 +186,7 @@ class NanTensorHook(SessionRunHook):
 # Telling ------------------------------------------------------------------------------------------
 
 
+@tf_export("estimator.LoggingTensorHook", "train.LoggingTensorHook")
 class LoggingTensorHook(SessionRunHook):
     """Logs values every N runs, every N seconds, or at the end.
 
@@ -244,6 +251,7 @@ class LoggingTensorHook(SessionRunHook):
         logging.info(text if elapsed is None else f"{text} ({elapsed:.3f} sec)")
 
 
+@tf_export("estimator.StepCounterHook", "train.StepCounterHook")
 class StepCounterHook(SessionRunHook):
     """Logs and summarizes how many steps are done per second."""
 
@@ -286,6 +294,7 @@ class StepCounterHook(SessionRunHook):
         logging.info("%s: %g", self._summary_tag, rate)
 
 
+@tf_export("estimator.SummarySaverHook", "train.SummarySaverHook")
 class SummarySaverHook(SessionRunHook):
     """Writes summaries every N steps or seconds.
 
@@ -353,6 +362,7 @@ class SummarySaverHook(SessionRunHook):
         return list(summary) if isinstance(summary, list | tuple) else [summary]
 
 
+@tf_export("estimator.ProfilerHook", "train.ProfilerHook")
 class ProfilerHook(SessionRunHook):
     """Writes a Chrome trace of one step every N steps or seconds: ``timeline-<step>.json``."""
 
@@ -410,6 +420,7 @@ class ProfilerHook(SessionRunHook):
 # Checkpoints --------------------------------------------------------------------------------------
 
 
+@tf_export("estimator.CheckpointSaverListener", "train.CheckpointSaverListener")
 class CheckpointSaverListener:
     """What may be called around each save of a ``CheckpointSaverHook``."""
 
@@ -426,6 +437,7 @@ class CheckpointSaverListener:
         """Called at the end of training, after the last save."""
 
 
+@tf_export("estimator.CheckpointSaverHook", "train.CheckpointSaverHook")
 class CheckpointSaverHook(SessionRunHook):
     """Saves at the beginning, every N steps or seconds, and at the end.
 
@@ -545,6 +557,7 @@ class CheckpointSaverHook(SessionRunHook):
 # Small ones ---------------------------------------------------------------------------------------
 
 
+@tf_export("estimator.FinalOpsHook", "train.FinalOpsHook")
 class FinalOpsHook(SessionRunHook):
     """Runs ``final_ops`` at the end; ``final_ops_values`` then has what they gave."""
 
@@ -562,6 +575,7 @@ class FinalOpsHook(SessionRunHook):
             self._values = session.run(self._final_ops, feed_dict=self._feed_dict)
 
 
+@tf_export("estimator.FeedFnHook", "train.FeedFnHook")
 class FeedFnHook(SessionRunHook):
     """Feeds each run what ``feed_fn()`` returns: a dict from tensors to values."""
 
@@ -570,10 +584,3 @@ class FeedFnHook(SessionRunHook):
 
     def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
         return SessionRunArgs(None, feed_dict=self._feed_fn())
-
-
-__all__ = [
-    "CheckpointSaverHook", "CheckpointSaverListener", "FeedFnHook", "FinalOpsHook",
-    "GlobalStepWaiterHook", "LoggingTensorHook", "NanLossDuringTrainingError", "NanTensorHook",
-    "ProfilerHook", "SecondOrStepTimer", "StepCounterHook", "StopAtStepHook", "SummarySaverHook",
-]  # fmt: skip

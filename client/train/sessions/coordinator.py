@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from flowray.client.platform import logging
+from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 
 
+@tf_export("train.Coordinator")
 class Coordinator:
     """Lets any of several threads ask all to stop, and collects the first exception.
 
@@ -119,6 +121,7 @@ class Coordinator:
                 raise self._exception
 
 
+@tf_export("train.LooperThread")
 class LooperThread(threading.Thread):
     """Calls a function again and again until its coordinator stops.
 

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flowray.client import summary
 from flowray.client.framework.graph import Graph, GraphKeys, get_default_graph
+from flowray.client.ops import summary_ops
 from flowray.client.ops.array_ops import concat
 from flowray.client.ops.control_flow_ops import group
 from flowray.client.platform import logging
 from flowray.client.session.session import Session
+from flowray.client.tf_export import tf_export
 from flowray.client.train.checkpoints.saver import get_saver_or_default
 from flowray.client.train.sessions import queue_runner
 from flowray.client.train.sessions.basic_session_run_hooks import (
@@ -43,6 +44,7 @@ _LOST = (errors.AbortedError, errors.UnavailableError)
 """A task was lost, with its state: the session cannot go on, a new one can."""
 
 
+@tf_export("train.Scaffold")
 class Scaffold:
     """The ops that a training program needs besides its own: initialization, saving, summaries.
 
@@ -123,7 +125,7 @@ class Scaffold:
                 "local_init_op", GraphKeys.LOCAL_INIT_OP, Scaffold.default_local_init_op
             )
         if self.summary_op is None:
-            self.summary_op = get("summary_op", GraphKeys.SUMMARY_OP, summary.merge_all)
+            self.summary_op = get("summary_op", GraphKeys.SUMMARY_OP, summary_ops.merge_all)
         if self.saver is None:
             self.saver = get_saver_or_default()
         self.saver.build()
@@ -171,6 +173,7 @@ def _initializers(collection: str) -> list[Any]:
 # Making sessions ----------------------------------------------------------------------------------
 
 
+@tf_export("train.SessionCreator")
 class SessionCreator(abc.ABC):
     """Makes sessions: the first one, and those that replace lost ones."""
 
@@ -178,6 +181,7 @@ class SessionCreator(abc.ABC):
     def create_session(self) -> Session: ...
 
 
+@tf_export("train.ChiefSessionCreator")
 class ChiefSessionCreator(SessionCreator):
     """For the process that restores or initializes the model."""
 
@@ -210,6 +214,7 @@ class ChiefSessionCreator(SessionCreator):
         )
 
 
+@tf_export("train.WorkerSessionCreator")
 class WorkerSessionCreator(SessionCreator):
     """For processes that wait until the chief has made the model ready."""
 
@@ -488,6 +493,7 @@ def _merge_options(merged: config_pb2.RunOptions, added: config_pb2.RunOptions) 
     merged.output_partition_graphs |= added.output_partition_graphs
 
 
+@tf_export("train.MonitoredSession")
 class MonitoredSession(_MonitoredSession):
     """A session that is ready to train, calls hooks, and recovers from lost tasks.
 
@@ -528,6 +534,7 @@ class MonitoredSession(_MonitoredSession):
             raise StopIteration("step_fn has requested the iterations to stop.")
 
 
+@tf_export("train.SingularMonitoredSession")
 class SingularMonitoredSession(_MonitoredSession):
     """As ``MonitoredSession``, but a lost task is the program's end; it has a raw session."""
 
@@ -551,6 +558,7 @@ class SingularMonitoredSession(_MonitoredSession):
         return self._session
 
 
+@tf_export("train.MonitoredTrainingSession")
 def MonitoredTrainingSession(
     master: str = "",
     is_chief: bool = True,

@@ -11,11 +11,13 @@ import numpy as np
 from flowray.client.framework.graph import Graph, Operation, get_default_graph
 from flowray.client.platform import logging
 from flowray.client.session.session import Session
+from flowray.client.tf_export import tf_export
 from flowray.client.train.checkpoints.checkpoint_management import get_checkpoint_state
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2
 
 
+@tf_export("train.SessionManager")
 class SessionManager:
     """Makes sessions that are ready to train.
 

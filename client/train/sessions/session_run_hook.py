@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flowray.client.tf_export import tf_export
+
 if TYPE_CHECKING:
     from flowray.client.session.session import Session
     from flowray.client.train.sessions.coordinator import Coordinator
     from flowray.proto.messages import config_pb2
 
 
+@tf_export("estimator.SessionRunArgs", "train.SessionRunArgs")
 class SessionRunArgs(NamedTuple):
     """What a hook adds to a run: fetches (in any structure), feeds, options."""
 
@@ -18,6 +21,7 @@ class SessionRunArgs(NamedTuple):
     options: config_pb2.RunOptions | None = None
 
 
+@tf_export("estimator.SessionRunValues", "train.SessionRunValues")
 class SessionRunValues(NamedTuple):
     """What a run gave a hook: the values of its fetches, in their structure."""
 
@@ -26,6 +30,7 @@ class SessionRunValues(NamedTuple):
     run_metadata: config_pb2.RunMetadata | None = None
 
 
+@tf_export("estimator.SessionRunContext", "train.SessionRunContext")
 class SessionRunContext:
     """The run that a hook is called for."""
 
@@ -53,6 +58,7 @@ class SessionRunContext:
         self._stop_requested = True
 
 
+@tf_export("estimator.SessionRunHook", "train.SessionRunHook")
 class SessionRunHook:
     """What may be overridden; every method here does nothing."""
 

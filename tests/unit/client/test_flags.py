@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowray.client.platform import flags
+from flowray.client.api import flags
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ import importlib
 import flowray
 import tensorflow.train
 assert flowray.__spec__.name == flowray.__name__ == "flowray"
-assert flowray.train.__spec__.name == "flowray.client.train"
+assert flowray.train.__spec__.name == "flowray.client.api.train"
 tensorflow_alias.install()
 assert sum(type(f).__name__ == "_Finder" for f in __import__("sys").meta_path) == 1
 """)

@@ -50,30 +50,12 @@ from flowray.client.ops.nn_ops import (
 )
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
 from flowray.client.ops.slice_ops import where
-from flowray.client.weights import assert_broadcastable, broadcast_weights
+from flowray.client.ops.weights_broadcast_ops import assert_broadcastable, broadcast_weights
+from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
-__all__ = [
-    "Reduction",
-    "absolute_difference",
-    "add_loss",
-    "compute_weighted_loss",
-    "cosine_distance",
-    "get_losses",
-    "get_regularization_loss",
-    "get_regularization_losses",
-    "get_total_loss",
-    "hinge_loss",
-    "huber_loss",
-    "log_loss",
-    "mean_pairwise_squared_error",
-    "mean_squared_error",
-    "sigmoid_cross_entropy",
-    "softmax_cross_entropy",
-    "sparse_softmax_cross_entropy",
-]
 
-
+@tf_export("losses.Reduction")
 class Reduction:
     """How weighted losses become one number (``NONE``: they stay as they are)."""
 
@@ -101,22 +83,26 @@ class Reduction:
 # The collection -----------------------------------------------------------------------------------
 
 
+@tf_export("losses.add_loss")
 def add_loss(loss: Any, loss_collection: str | None = GraphKeys.LOSSES) -> None:
     """Adds ``loss`` to the collection, unless that is None."""
     if loss_collection:
         add_to_collection(loss_collection, loss)
 
 
+@tf_export("losses.get_losses")
 def get_losses(scope: str | None = None, loss_collection: str = GraphKeys.LOSSES) -> list[Any]:
     """The collected losses whose names begin with ``scope``."""
     return get_collection(loss_collection, scope)
 
 
+@tf_export("losses.get_regularization_losses")
 def get_regularization_losses(scope: str | None = None) -> list[Any]:
     """The collected regularization losses whose names begin with ``scope``."""
     return get_collection(GraphKeys.REGULARIZATION_LOSSES, scope)
 
 
+@tf_export("losses.get_regularization_loss")
 def get_regularization_loss(
     scope: str | None = None, name: str = "total_regularization_loss"
 ) -> Tensor:
@@ -125,6 +111,7 @@ def get_regularization_loss(
     return add_n(losses, name=name) if losses else constant(0.0)
 
 
+@tf_export("losses.get_total_loss")
 def get_total_loss(
     add_regularization_losses: bool = True, name: str = "total_loss", scope: str | None = None
 ) -> Tensor:
@@ -162,6 +149,7 @@ def _safe_mean(losses: Any, count: Any) -> Any:
     return div_no_nan(reduce_sum(losses), count, name="value")
 
 
+@tf_export("losses.compute_weighted_loss")
 def compute_weighted_loss(
     losses: Any,
     weights: Any = 1.0,
@@ -217,6 +205,7 @@ def _operands(**named: Any) -> tuple[Tensor, Tensor]:
     return labels, predictions
 
 
+@tf_export("losses.absolute_difference")
 def absolute_difference(
     labels: Any,
     predictions: Any,
@@ -232,6 +221,7 @@ def absolute_difference(
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
+@tf_export("losses.cosine_distance")
 def cosine_distance(
     labels: Any,
     predictions: Any,
@@ -253,6 +243,7 @@ def cosine_distance(
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
+@tf_export("losses.hinge_loss")
 def hinge_loss(
     labels: Any,
     logits: Any,
@@ -270,6 +261,7 @@ def hinge_loss(
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
+@tf_export("losses.huber_loss")
 def huber_loss(
     labels: Any,
     predictions: Any,
@@ -290,6 +282,7 @@ def huber_loss(
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
+@tf_export("losses.log_loss")
 def log_loss(
     labels: Any,
     predictions: Any,
@@ -308,6 +301,7 @@ def log_loss(
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
+@tf_export("losses.mean_squared_error")
 def mean_squared_error(
     labels: Any,
     predictions: Any,
@@ -323,6 +317,7 @@ def mean_squared_error(
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
+@tf_export("losses.mean_pairwise_squared_error")
 def mean_pairwise_squared_error(
     labels: Any,
     predictions: Any,
@@ -353,6 +348,7 @@ def mean_pairwise_squared_error(
             return mean
 
 
+@tf_export("losses.sigmoid_cross_entropy")
 def sigmoid_cross_entropy(
     multi_class_labels: Any,
     logits: Any,
@@ -376,6 +372,7 @@ def sigmoid_cross_entropy(
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
+@tf_export("losses.softmax_cross_entropy")
 def softmax_cross_entropy(
     onehot_labels: Any,
     logits: Any,
@@ -400,6 +397,7 @@ def softmax_cross_entropy(
         return compute_weighted_loss(losses, weights, scope, loss_collection, reduction)
 
 
+@tf_export("losses.sparse_softmax_cross_entropy")
 def sparse_softmax_cross_entropy(
     labels: Any,
     logits: Any,

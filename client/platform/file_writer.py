@@ -1,4 +1,4 @@
-"""``tf.summary``: values for TensorBoard, as operations and in event files.
+"""``tf.summary.FileWriter``: writes summaries and events into files for TensorBoard.
 
 Event files are written by the ``tensorboard`` package, which is imported when a writer is made.
 """
@@ -11,31 +11,17 @@ import warnings
 from typing import Any
 
 from flowray.client.framework.graph import Graph, get_default_graph
-from flowray.client.ops.summary_ops import (
-    audio,
-    histogram,
-    image,
-    merge,
-    merge_all,
-    scalar,
-    tensor_summary,
-    text,
-)
 from flowray.client.platform.event_writers import (
     EventWriter,
     LocalEventWriter,
     SessionEventWriter,
 )
 from flowray.client.session.session import Session
+from flowray.client.tf_export import tf_export
 from flowray.proto.messages import config_pb2, event_pb2, graph_pb2, meta_graph_pb2
 
-Summary = event_pb2.Summary
-SummaryDescription = event_pb2.SummaryDescription
-Event = event_pb2.Event
-SessionLog = event_pb2.SessionLog
-TaggedRunMetadata = event_pb2.TaggedRunMetadata
 
-
+@tf_export("summary.FileWriter")
 class FileWriter:
     """Writes events into a file of ``logdir``.
 
@@ -175,6 +161,7 @@ class FileWriter:
         self.close()
 
 
+@tf_export("summary.FileWriterCache")
 class FileWriterCache:
     """The writers that parts of a program share: one for each folder."""
 
@@ -200,6 +187,7 @@ class FileWriterCache:
             return writer
 
 
+@tf_export("summary.get_summary_description")
 def get_summary_description(node_def: graph_pb2.NodeDef) -> event_pb2.SummaryDescription:
     """What the node of a ``TensorSummary`` op says about itself; ValueError for other ops."""
     if node_def.op != "TensorSummary":
@@ -208,23 +196,3 @@ def get_summary_description(node_def: graph_pb2.NodeDef) -> event_pb2.SummaryDes
 
     text = node_def.attr["description"].s.decode()
     return json_format.Parse(text, event_pb2.SummaryDescription())
-
-
-__all__ = [
-    "Event",
-    "FileWriter",
-    "FileWriterCache",
-    "SessionLog",
-    "Summary",
-    "SummaryDescription",
-    "TaggedRunMetadata",
-    "audio",
-    "get_summary_description",
-    "histogram",
-    "image",
-    "merge",
-    "merge_all",
-    "scalar",
-    "tensor_summary",
-    "text",
-]
