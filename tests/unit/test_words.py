@@ -39,7 +39,7 @@ def found(text: str, path: str = "worker/some.py") -> list[tuple[int, str]]:
         ("bad_pictures(PICTURE)", [(1, "pictures"), (1, "PICTURE")]),
         ("two parts run\ntogether", [(1, "run together")]),
         ("a value that is none of these", [(1, "is none")]),
-        ("class _Piece:", [(1, "Piece")]),
+        ("class _Piece:", [(1, "_Piece")]),
     ],
 )
 def test_denied_words_are_found_in_texts_and_identifiers(

@@ -29,11 +29,11 @@ class FileIterator(DatasetIterator):
 
     __slots__ = ("_at", "_open", "_paths", "_piece", "_reader")
 
-    def __init__(self, paths: Sequence[str], open_: Callable[[str], PieceReader]) -> None:
+    def __init__(self, paths: Sequence[str], open_: Callable[[str], FileReader]) -> None:
         self._paths = paths
         self._open = open_
         self._at = 0
-        self._reader: PieceReader | None = None
+        self._reader: FileReader | None = None
 
     def get_next(self) -> Element | None:
         while self._at < len(self._paths):
@@ -68,7 +68,7 @@ class FileIterator(DatasetIterator):
             self._reader.close()
 
 
-class PieceReader:
+class FileReader:
     """Reads a file piece by piece."""
 
     def read(self) -> bytes | None:
@@ -86,7 +86,7 @@ class PieceReader:
         raise NotImplementedError
 
 
-class Records(PieceReader):
+class Records(FileReader):
     """The records of a TFRecord file."""
 
     def __init__(self, path: str, compression: str, buffer: int) -> None:
@@ -105,7 +105,7 @@ class Records(PieceReader):
         self._reader.close()
 
 
-class Lines(PieceReader):
+class Lines(FileReader):
     """The lines of a file, without their ends and (as in TensorFlow) without any "\\r"."""
 
     def __init__(self, path: str, compression: str, buffer: int) -> None:
@@ -131,7 +131,7 @@ class Lines(PieceReader):
         self._file.close()
 
 
-class FixedLength(PieceReader):
+class FixedLength(FileReader):
     """Pieces of one length between a header and a footer.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Constants, identities, shapes, and reshaping, joining, splitting and padding: kernels."""
+"""Kernels of constants, identities, shapes, and of reshaping, joining, splitting and padding."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Array = np.ndarray[Any, Any]
 
 
 def zero(dtype: np.dtype[Any]) -> Any:
-    """The scalar zero of a numpy dtype; for strings the empty one."""
+    """Returns the scalar zero of a numpy dtype; the empty string for strings."""
     return b"" if dtype.kind == "O" else np.zeros((), dtype)
 
 
 def as_array(value: Any, dtype: Any) -> Any:
-    """``value`` itself, or a 0-d array of a scalar that numpy made of one (bytes, too)."""
+    """Returns ``value``, or a 0-d array if numpy made a scalar of one (strings become bytes)."""
     if hasattr(value, "shape"):
         return value
     result = np.empty((), dtype)
@@ -34,9 +34,13 @@ def as_array(value: Any, dtype: Any) -> Any:
 
 
 def normalized_axis(axis: int, rank: int, message: str) -> int:
-    """``axis`` counted from the front; InvalidArgumentError with ``message`` if out of range.
+    """Returns ``axis`` counted from the front.
 
-    The message may have the fields {axis}, {rank} and {lowest}, the least axis that there is.
+    Args:
+        message: may have the fields {axis}, {rank} and {lowest}, the lowest valid axis.
+
+    Raises:
+        InvalidArgumentError: ``axis`` is not in ``[-rank, rank)``; the text is ``message``.
     """
     if not -rank <= axis < rank:
         raise errors.invalid_argument(message.format(axis=axis, rank=rank, lowest=-rank))
@@ -44,7 +48,7 @@ def normalized_axis(axis: int, rank: int, message: str) -> int:
 
 
 def along(rank: int, axis: int, selection: slice) -> tuple[slice, ...]:
-    """The index that applies ``selection`` to one axis and keeps the others whole."""
+    """Returns the index that applies ``selection`` to one axis and keeps the others whole."""
     whole = slice(None)
     return (whole,) * axis + (selection,) + (whole,) * (rank - axis - 1)
 
@@ -54,11 +58,13 @@ def along(rank: int, axis: int, selection: slice) -> tuple[slice, ...]:
 
 @kernel("Const")
 def const(xp: Any, *, value: Any, dtype: DType) -> Any:
+    """Returns the constant."""
     return value
 
 
 @kernel("Placeholder", "PlaceholderV2")
 def placeholder(xp: Any, *, dtype: DType, shape: Shape, context: KernelContext) -> Any:
+    """Raises TensorFlow's error: a placeholder that is not fed has no value."""
     known = "" if shape is None else f" and shape {format_shape(shape)}"
     name = {"float16": "half", "float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
     raise errors.invalid_argument(
@@ -68,6 +74,7 @@ def placeholder(xp: Any, *, dtype: DType, shape: Shape, context: KernelContext) 
 
 @kernel("PlaceholderWithDefault")
 def placeholder_with_default(xp: Any, x: Any, *, shape: Shape) -> Any:
+    """Returns the default, whose shape must be compatible with ``shape``."""
     if not is_compatible(shape, x.shape):
         raise errors.invalid_argument(
             f"The default value has shape {format_shape(x.shape)}, which is not compatible with "
@@ -80,6 +87,7 @@ def placeholder_with_default(xp: Any, x: Any, *, shape: Shape) -> Any:
 
 
 def identity(xp: Any, x: Any) -> Any:
+    """Returns the input itself, without a copy."""
     return x
 
 
@@ -91,6 +99,8 @@ for _name in (
 
 @kernel("CheckNumerics")
 def check_numerics(xp: Any, x: Any, *, message: bytes) -> Any:
+    """Returns ``x``; InvalidArgumentError with ``message`` if an element is infinite or NaN."""
+
     def bad(has_inf: Any, has_nan: Any) -> errors.OpError:
         found = " and ".join(name for name, has in (("Inf", has_inf), ("NaN", has_nan)) if has)
         return errors.invalid_argument(f"{message.decode()} : Tensor had {found} values")
@@ -101,6 +111,7 @@ def check_numerics(xp: Any, x: Any, *, message: bytes) -> Any:
 
 @kernel("EnsureShape")
 def ensure_shape(xp: Any, x: Any, *, shape: Shape) -> Any:
+    """Returns ``x``; InvalidArgumentError if its shape is not compatible with ``shape``."""
     if not is_compatible(shape, x.shape):
         raise errors.invalid_argument(
             f"Shape of tensor {format_shape(x.shape)} is not compatible with expected shape "
@@ -114,16 +125,19 @@ def ensure_shape(xp: Any, x: Any, *, shape: Shape) -> Any:
 
 @kernel("Shape")
 def shape(xp: Any, x: Any, *, out_type: DType) -> Any:
+    """Returns the shape as a vector of ``out_type``. It is a numpy array also in a trace."""
     return np.array(x.shape, out_type.as_numpy_dtype)
 
 
 @kernel("ShapeN")
 def shape_n(xp: Any, xs: list[Any], *, out_type: DType) -> Any:
+    """Returns the shape of each input as a vector of ``out_type``."""
     return [np.array(x.shape, out_type.as_numpy_dtype) for x in xs]
 
 
 @kernel("Size")
 def size(xp: Any, x: Any, *, out_type: DType) -> Any:
+    """Returns the number of elements; InvalidArgumentError if ``out_type`` cannot hold it."""
     count = math.prod(x.shape)
     if count > out_type.max:
         raise errors.invalid_argument(
@@ -135,11 +149,17 @@ def size(xp: Any, x: Any, *, out_type: DType) -> Any:
 
 @kernel("Rank")
 def rank(xp: Any, x: Any) -> Any:
+    """Returns the number of dimensions as an int32 scalar."""
     return np.array(len(x.shape), np.int32)
 
 
 @kernel("BroadcastArgs")
 def broadcast_args(xp: Any, s0: Any, s1: Any) -> Any:
+    """Returns the shape to which shapes ``s0`` and ``s1``, vectors, broadcast.
+
+    Raises:
+        InvalidArgumentError: they do not broadcast.
+    """
     length = max(len(s0), len(s1))
     a, b = (xp.concatenate([np.ones(length - len(s), s.dtype), s]) for s in (s0, s1))
     check(
@@ -155,6 +175,11 @@ def broadcast_args(xp: Any, s0: Any, s1: Any) -> Any:
 
 @kernel("ConcatOffset")
 def concat_offset(xp: Any, concat_dim: Array, shapes: list[Any]) -> Any:
+    """Returns, for each of ``shapes``, the offset at which a concatenation puts that input.
+
+    Raises:
+        InvalidArgumentError: the axis is out of range, or sizes differ along other axes.
+    """
     first = shapes[0]
     length = len(first)
     axis = normalized_axis(
@@ -183,6 +208,11 @@ def concat_offset(xp: Any, concat_dim: Array, shapes: list[Any]) -> Any:
 
 @kernel("InvertPermutation")
 def invert_permutation(xp: Any, x: Any) -> Any:
+    """Returns ``y`` with ``y[x[i]] == i``.
+
+    Raises:
+        InvalidArgumentError: ``x`` is not a vector, or has a value out of range or twice.
+    """
     if x.ndim != 1:
         raise errors.invalid_argument("invert_permutation expects a 1D vector.")
     count = len(x)
@@ -206,16 +236,24 @@ def invert_permutation(xp: Any, x: Any) -> Any:
 
 @kernel("ZerosLike")
 def zeros_like(xp: Any, x: Any) -> Any:
+    """Returns zeros of the shape and dtype of ``x``; empty strings for strings."""
     return np.full(x.shape, b"", object) if x.dtype == object else xp.zeros(x.shape, x.dtype)
 
 
 @kernel("OnesLike")
 def ones_like(xp: Any, x: Any) -> Any:
+    """Returns ones of the shape and dtype of ``x``."""
     return xp.ones(x.shape, x.dtype)
 
 
 @kernel("Fill")
 def fill(xp: Any, dims: Array, value: Any) -> Any:
+    """Returns an array of shape ``dims`` filled with the scalar ``value``.
+
+    Raises:
+        InvalidArgumentError: ``dims`` is not a vector or has a negative size, or ``value`` is not a
+            scalar.
+    """
     if dims.ndim != 1:
         raise errors.invalid_argument(
             f"dims must be a vector, got shape {format_shape(dims.shape)}"
@@ -233,6 +271,10 @@ def fill(xp: Any, dims: Array, value: Any) -> Any:
 
 @kernel("OneHot")
 def one_hot(xp: Any, indices: Any, depth: Array, on: Any, off: Any, *, axis: int) -> Any:
+    """Puts ``on`` at the place of each index along a new axis of size ``depth``, ``off`` elsewhere.
+
+    An index outside ``[0, depth)`` gives only ``off``.
+    """
     if depth.shape:
         raise errors.invalid_argument(
             f"depth must be a scalar, but got: {format_shape(depth.shape)}"
@@ -253,6 +295,14 @@ def one_hot(xp: Any, indices: Any, depth: Array, on: Any, off: Any, *, axis: int
 
 @kernel("Reshape")
 def reshape(xp: Any, x: Any, shape: Array) -> Any:
+    """Reshapes ``x``; one size of ``shape`` may be -1 and is then inferred.
+
+    Differs from numpy for empty arrays: a -1 beside a size of 0 gives 0.
+
+    Raises:
+        InvalidArgumentError: several sizes are -1, one is below -1, or the number of elements does
+            not fit.
+    """
     if shape.ndim != 1:
         raise errors.invalid_argument(f"sizes input must be 1-D, not {format_shape(shape.shape)}")
     target = shape.tolist()
@@ -289,6 +339,7 @@ def reshape(xp: Any, x: Any, shape: Array) -> Any:
 
 @kernel("ExpandDims")
 def expand_dims(xp: Any, x: Any, dim: Array) -> Any:
+    """Inserts a dimension of size 1 at ``dim``, a tensor with one element; -1 inserts it last."""
     if dim.size != 1:
         raise errors.invalid_argument("'dim' input must be a tensor with a single value")
     axis = int(dim.item())
@@ -302,6 +353,11 @@ def expand_dims(xp: Any, x: Any, dim: Array) -> Any:
 
 @kernel("Squeeze")
 def squeeze(xp: Any, x: Any, *, squeeze_dims: Sequence[int]) -> Any:
+    """Removes the dimensions ``squeeze_dims``, or all of size 1 if there are none.
+
+    Raises:
+        InvalidArgumentError: an axis is out of range, or its size is not 1.
+    """
     shape, ndim = x.shape, x.ndim
     if not squeeze_dims:
         return x.reshape([dim for dim in shape if dim != 1])
@@ -320,6 +376,11 @@ def squeeze(xp: Any, x: Any, *, squeeze_dims: Sequence[int]) -> Any:
 
 @kernel("Transpose")
 def transpose(xp: Any, x: Any, perm: Array) -> Any:
+    """Permutes the dimensions by ``perm``, a vector.
+
+    Raises:
+        InvalidArgumentError: ``perm`` is not a permutation of ``range(rank)``.
+    """
     if perm.ndim != 1 or len(perm) != x.ndim:
         raise errors.invalid_argument(
             f"transpose expects a vector of size {x.ndim}. But input(1) is a vector of size "
@@ -336,12 +397,14 @@ def transpose(xp: Any, x: Any, perm: Array) -> Any:
 
 @kernel("ConjugateTranspose")
 def conjugate_transpose(xp: Any, x: Any, perm: Array) -> Any:
+    """Permutes the dimensions by ``perm`` and conjugates complex numbers."""
     result = transpose(xp, x, perm)
     return xp.conj(result) if result.dtype.kind == "c" else result
 
 
 @kernel("BroadcastTo")
 def broadcast_to(xp: Any, x: Any, shape: Array) -> Any:
+    """Broadcasts ``x`` to ``shape``; InvalidArgumentError if it does not broadcast."""
     target = tuple(shape.tolist())
     fits = len(target) >= x.ndim and all(
         a in (1, b) for a, b in zip(reversed(x.shape), reversed(target), strict=False)
@@ -355,6 +418,11 @@ def broadcast_to(xp: Any, x: Any, shape: Array) -> Any:
 
 @kernel("Bitcast")
 def bitcast(xp: Any, x: Any, *, type: DType) -> Any:
+    """Reinterprets the bytes of ``x`` as ``type``, without conversion.
+
+    A smaller type adds a last dimension; for a larger one the last dimension must have the ratio of
+    the sizes, and goes. numpy's ``view`` scales the last dimension instead.
+    """
     target = np.dtype(type.as_numpy_dtype)
     before, after = x.dtype.itemsize, target.itemsize
     ratio = after // before
@@ -372,7 +440,10 @@ def bitcast(xp: Any, x: Any, *, type: DType) -> Any:
 
 
 def _bitcast_traced(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
-    """XLA bitcasts no complex numbers: they go by way of the bytes of their two parts."""
+    """Bitcasts under XLA.
+
+    XLA has no bitcast of complex numbers: they go by the bytes of their parts.
+    """
     convert = xla.jax().lax.bitcast_convert_type
     if "c" not in (x.dtype.kind, target.kind):
         return convert(x, target)
@@ -399,6 +470,7 @@ _NO_SUCH_AXIS = "axis = {axis} not in [{lowest}, {rank})"
 
 @kernel("Pack")
 def pack(xp: Any, values: list[Any], *, axis: int) -> Any:
+    """Stacks arrays of one shape along a new axis; strings, too."""
     first = values[0]
     for i, value in enumerate(values):
         if value.shape != first.shape:
@@ -424,6 +496,7 @@ def _vector(scalars: list[Array]) -> Array:
 
 @kernel("Unpack")
 def unpack(xp: Any, value: Any, *, num: int, axis: int) -> Any:
+    """Splits an array along ``axis`` into ``num`` arrays without that axis."""
     ndim = value.ndim
     axis = normalized_axis(axis, ndim, _NO_SUCH_AXIS)
     if value.shape[axis] != num:
@@ -466,11 +539,17 @@ def _concatenate(xp: Any, values: list[Any], axis: Array) -> Any:
 
 @kernel("ConcatV2")
 def concat_v2(xp: Any, values: list[Any], axis: Array) -> Any:
+    """Concatenates along ``axis``, a tensor with one element.
+
+    Raises:
+        InvalidArgumentError: the axis is out of range, or ranks or other sizes differ.
+    """
     return _concatenate(xp, values, axis)
 
 
 @kernel("Concat")
 def concat(xp: Any, concat_dim: Array, values: list[Any]) -> Any:
+    """Concatenates along ``concat_dim``: ConcatV2 with the axis in front."""
     return _concatenate(xp, values, concat_dim)
 
 
@@ -483,6 +562,11 @@ def _split_axis(value: Any, split_dim: Array) -> int:
 
 @kernel("Split")
 def split(xp: Any, split_dim: Array, value: Any, *, num_split: int) -> Any:
+    """Splits along an axis into ``num_split`` parts of the same size.
+
+    Raises:
+        InvalidArgumentError: ``num_split`` does not divide the axis.
+    """
     axis = _split_axis(value, split_dim)
     size = value.shape[axis]
     if size % num_split:
@@ -498,6 +582,7 @@ def split(xp: Any, split_dim: Array, value: Any, *, num_split: int) -> Any:
 
 @kernel("SplitV")
 def split_v(xp: Any, value: Any, size_splits: Array, split_dim: Array, *, num_split: int) -> Any:
+    """Splits along an axis into parts of ``size_splits``, one of which may be -1: the rest."""
     axis = _split_axis(value, split_dim)
     size = value.shape[axis]
     sizes = size_splits.tolist()

@@ -1,4 +1,4 @@
-"""Batches, and windows of elements: kernels."""
+"""Kernels of datasets that batch elements or make windows of them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def batch_dataset(
     xp: Any, input_dataset: Array, batch_size: Array, *, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Batches ``batch_size`` elements each; the last batch may be smaller."""
     return batched(dataset_of(input_dataset), batch_size, False, output_types, output_shapes)
 
 
@@ -39,6 +40,10 @@ def batch_dataset_v2(
     xp: Any, input_dataset: Array, batch_size: Array, drop_remainder: Array, *,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Batches ``batch_size`` elements each.
+
+    A smaller last batch is dropped if ``drop_remainder``.
+    """
     return batched(
         dataset_of(input_dataset), batch_size, bool(drop_remainder), output_types, output_shapes
     )
@@ -50,6 +55,12 @@ def padded_batch_dataset_v2(
     padding_values: list[Array], drop_remainder: Array, *, Toutput_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Batches elements padded to a common shape.
+
+    Args:
+        padded_shapes: a vector for each component; -1 pads to the largest size in the batch.
+        padding_values: a scalar for each component.
+    """
     source, rows, drop = dataset_of(input_dataset), int(batch_size), bool(drop_remainder)
     if rows <= 0:
         raise errors.invalid_argument("Batch size must be greater than zero.")
@@ -71,6 +82,7 @@ def padded_batch_dataset(
     xp: Any, input_dataset: Array, batch_size: Array, padded_shapes: list[Array],
     padding_values: list[Array], *, Toutput_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Batches elements padded to a common shape; the last batch may be smaller."""
     return padded_batch_dataset_v2(
         xp, input_dataset, batch_size, padded_shapes, padding_values, np.array(False),
         Toutput_types=Toutput_types, output_shapes=output_shapes,
@@ -81,6 +93,7 @@ def padded_batch_dataset(
 def unbatch_dataset(
     xp: Any, input_dataset: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Splits each element along its first axis into elements."""
     source = dataset_of(input_dataset)
     return Dataset(output_types, output_shapes, lambda: batching.UnbatchIterator(source.iterator()))
 
@@ -90,8 +103,9 @@ def window_dataset(
     xp: Any, input_dataset: Array, size: Array, shift: Array, stride: Array,
     drop_remainder: Array, *, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Makes windows of elements; each component of a window is a dataset."""
     source, drop = dataset_of(input_dataset), bool(drop_remainder)
-    numbers = _window_numbers(size, shift, stride)
+    sizes = _window_sizes(size, shift, stride)
 
     def window(elements: Sequence[Element]) -> Element:
         """A dataset for each component."""
@@ -110,11 +124,11 @@ def window_dataset(
     return Dataset(
         output_types,
         output_shapes,
-        lambda: sequences.WindowIterator(source.iterator(), *numbers, drop, window),
+        lambda: sequences.WindowIterator(source.iterator(), *sizes, drop, window),
     )
 
 
-def _window_numbers(size: Any, shift: Any, stride: Any) -> tuple[int, int, int]:
+def _window_sizes(size: Any, shift: Any, stride: Any) -> tuple[int, int, int]:
     for name, value in (("size", size), ("shift", shift), ("stride", stride)):
         if value <= 0:
             raise errors.invalid_argument(f"Window {name} must be greater than zero.")
@@ -126,7 +140,7 @@ def _sliding(
     types: Types, shapes: Shapes,
 ) -> Dataset:  # fmt: skip
     source = dataset_of(input_dataset)
-    numbers = _window_numbers(size, shift, stride)
+    sizes = _window_sizes(size, shift, stride)
 
     def window(elements: Sequence[Element]) -> Element:
         columns = zip(*elements, strict=True)
@@ -136,7 +150,7 @@ def _sliding(
     return Dataset(
         types,
         shapes,
-        lambda: sequences.WindowIterator(source.iterator(), *numbers, drop_remainder, window),
+        lambda: sequences.WindowIterator(source.iterator(), *sizes, drop_remainder, window),
     )
 
 
@@ -145,6 +159,7 @@ def sliding_window_dataset(
     xp: Any, input_dataset: Array, window_size: Array, window_shift: Array, window_stride: Array,
     *, drop_remainder: bool, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Makes windows of elements, each stacked to a batch."""
     return _sliding(
         input_dataset, window_size, window_shift, window_stride, drop_remainder, output_types,
         output_shapes,
@@ -156,6 +171,7 @@ def experimental_sliding_window_dataset(
     xp: Any, input_dataset: Array, window_size: Array, window_shift: Array, window_stride: Array,
     *, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Makes windows of elements, each stacked to a batch; a smaller last window is dropped."""
     return _sliding(
         input_dataset, window_size, window_shift, window_stride, True, output_types, output_shapes
     )

@@ -1,4 +1,7 @@
-"""Boxes in images: kernels, on the host."""
+"""Kernels of boxes in images, on the host.
+
+A box is (top, left, bottom, right) in parts of the image, unless said otherwise.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +30,23 @@ _COLORS = np.array(
 
 @kernel("DrawBoundingBoxes")
 def draw_bounding_boxes(xp: Any, images: Array, boxes: Array) -> Array:
+    """Draws boxes into a copy of the images, in ten colors by turns.
+
+    Args:
+        images: ``[batch, height, width, depth]`` with a depth of 1, 3 or 4.
+        boxes: ``[batch, boxes, 4]``.
+    """
     return _draw(images, boxes, None)
 
 
 @kernel("DrawBoundingBoxesV2")
 def draw_bounding_boxes_v2(xp: Any, images: Array, boxes: Array, colors: Array) -> Array:
+    """Draws boxes into a copy of the images, in the rows of ``colors`` by turns."""
     return _draw(images, boxes, colors)
 
 
 def _draw(images: Array, boxes: Array, colors: Array | None) -> Array:
-    """A copy of the images with frames one pixel wide; colors take turns."""
+    """Returns a copy of the images with frames one pixel wide; the colors take turns."""
     if images.ndim != 4:
         raise errors.invalid_argument("The rank of the images should be 4")
     if boxes.ndim != 3:
@@ -105,7 +115,11 @@ def _check_rank(x: Array, rank: int, name: str) -> None:
 def _suppress(
     boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Any, score_threshold: Any
 ) -> Array:
-    """The best boxes, best first, without those that overlap with a better one too much."""
+    """Selects the best boxes, best first, and drops those that overlap too much with a better one.
+
+    Boxes with equal scores are taken in the order of their indices; a box without an area overlaps
+    with no other. Returns int32 indices, at most ``max_output_size``.
+    """
     _check_rank(max_output_size, 0, "max_output_size")
     for name, threshold in (("iou", iou_threshold), ("score", score_threshold)):
         _check_rank(np.asarray(threshold), 0, f"{name}_threshold")
@@ -143,6 +157,7 @@ def _suppress(
 def non_max_suppression(
     xp: Any, boxes: Array, scores: Array, max_output_size: Array, *, iou_threshold: float
 ) -> Array:
+    """Returns the indices of the selected boxes, best first; the threshold is an attribute."""
     return _suppress(boxes, scores, max_output_size, np.float32(iou_threshold), -np.inf)
 
 
@@ -150,6 +165,7 @@ def non_max_suppression(
 def non_max_suppression_v2(
     xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array
 ) -> Array:
+    """Returns the indices of the selected boxes, best first."""
     return _suppress(boxes, scores, max_output_size, iou_threshold, -np.inf)
 
 
@@ -158,6 +174,10 @@ def non_max_suppression_v3(
     xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array,
     score_threshold: Array,
 ) -> Array:  # fmt: skip
+    """Returns the indices of the selected boxes, best first.
+
+    Boxes whose score is not above ``score_threshold`` are left out.
+    """
     return _suppress(boxes, scores, max_output_size, iou_threshold, score_threshold)
 
 
@@ -166,7 +186,7 @@ def non_max_suppression_v4(
     xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array,
     score_threshold: Array, *, pad_to_max_output_size: bool,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """The indices, padded with zeros if so wished, and how many they are."""
+    """Returns the indices, padded with zeros if ``pad_to_max_output_size``, and their number."""
     selected = _suppress(boxes, scores, max_output_size, iou_threshold, score_threshold)
     count = np.array(len(selected), np.int32)
     if pad_to_max_output_size:
@@ -187,6 +207,7 @@ def sample_distorted_bounding_box(
     min_object_covered: float, aspect_ratio_range: Sequence[float], area_range: Sequence[float],
     max_attempts: int, use_image_if_no_bounding_boxes: bool, state: Variable,
 ) -> Any:  # fmt: skip
+    """Draws a random box; ``min_object_covered`` is an attribute. See ``_Sampler.sample``."""
     sampler = _Sampler(aspect_ratio_range, area_range, max_attempts, use_image_if_no_bounding_boxes)
     return sampler.sample(image_size, bounding_boxes, np.float32(min_object_covered), state)
 
@@ -197,6 +218,7 @@ def sample_distorted_bounding_box_v2(
     seed2: int, aspect_ratio_range: Sequence[float], area_range: Sequence[float],
     max_attempts: int, use_image_if_no_bounding_boxes: bool, state: Variable,
 ) -> Any:  # fmt: skip
+    """Draws a random box; see ``_Sampler.sample``."""
     if min_object_covered.ndim:
         raise errors.invalid_argument(
             f"min_object_covered must be 0-D, got shape {format_shape(min_object_covered.shape)}"
@@ -206,7 +228,7 @@ def sample_distorted_bounding_box_v2(
 
 
 class _Words:
-    """Random words of a stream one by one, as TensorFlow's SimplePhilox gives them."""
+    """The random words of a stream one by one, as TensorFlow's SimplePhilox gives them."""
 
     def __init__(self, stream: philox.Stream) -> None:
         self._stream = stream
@@ -215,18 +237,18 @@ class _Words:
 
     def word(self) -> int:
         if not self._words:
-            numbers = np.arange(self._blocks, self._blocks + 16, dtype=np.uint64)
-            self._words = philox.blocks(np, self._stream, numbers).reshape(-1).tolist()[::-1]
+            indices = np.arange(self._blocks, self._blocks + 16, dtype=np.uint64)
+            self._words = philox.blocks(np, self._stream, indices).reshape(-1).tolist()[::-1]
             self._blocks += 16
         return self._words.pop()
 
     def unit(self) -> np.float32:
-        """A float32 in [0, 1)."""
+        """Draws a float32 in [0, 1)."""
         bits = np.uint32((self.word() & 0x7FFFFF) | 0x3F800000)
         return bits.view(np.float32) - np.float32(1)
 
     def below(self, n: int) -> int:
-        """An integer in [0, n), each with the same probability."""
+        """Draws an integer in [0, n), each with the same probability."""
         if n & (n - 1) == 0:
             return self.word() & (n - 1)
         least = 0xFFFFFFFF % n + 1
@@ -236,7 +258,7 @@ class _Words:
 
 
 def _rounded(x: Any) -> int:
-    """C's lrintf: halves to even."""
+    """Rounds as C's lrintf: halves to even."""
     return int(np.rint(np.float32(x)))
 
 
@@ -269,7 +291,14 @@ class _Sampler:
     def sample(
         self, image_size: Array, boxes: Array, min_covered: np.float32, state: Variable
     ) -> tuple[Array, Array, Array]:
-        """Begin and size of the box for ``tf.slice``, and the box in parts of the image."""
+        """Draws a box that covers at least ``min_covered`` of the area of one of ``boxes``.
+
+        If no attempt succeeds, the box is the whole image.
+
+        Returns:
+            Begin and size of the box for ``tf.slice``, and the box in parts of the image, ``[1, 1,
+                4]``.
+        """
         height, width = self._check(image_size, boxes, min_covered)
         given = boxes.reshape(-1, 4)
         if not len(given):
@@ -328,7 +357,10 @@ class _Sampler:
     def _crop(
         self, height: int, width: int, ratio: np.float32, words: _Words
     ) -> tuple[int, int, int, int] | None:
-        """A box with that ratio of width to height; None if none with an allowed area turns up."""
+        """Draws a box with this ratio of width to height.
+
+        None if it cannot have an allowed area.
+        """
         if height <= 0 or width <= 0:
             return None
         least, most = (area * np.float32(width) * np.float32(height) for area in self._areas)
@@ -356,7 +388,7 @@ class _Sampler:
 
 
 def _covers(box: tuple[int, int, int, int], objects: Array, least: np.float32) -> bool:
-    """Whether the box has at least that part of some object (that has an area)."""
+    """Tells whether the box has at least ``least`` of the area of some object that has an area."""
     area = (objects[:, 2:] - objects[:, :2]).clip(0).prod(axis=1)
     low = np.maximum(objects[:, :2], box[:2])
     high = np.minimum(objects[:, 2:], box[2:])

@@ -1,7 +1,7 @@
-"""Sampling of classes for losses over very many of them, equal to TensorFlow's for equal seeds.
+"""Kernels that sample classes, for losses over very many of them; equal to TensorFlow's by seed.
 
-A sampler turns the words of a random stream into classes one by one. Unique samples are the first
-ones of their class; how many draws it took to find them tells how often a class is expected.
+A sampler turns the words of a random stream into classes one by one. A unique sample keeps the
+first draw of each class; the number of draws that this took tells how often a class is expected.
 """
 
 from __future__ import annotations
@@ -21,26 +21,28 @@ Array = np.ndarray[Any, Any]
 
 _BLOCKS_PER_SAMPLE = 2048 // 4
 _SEED_WORDS = 6
-"""The words of a stream's state; those of a learned sampler's weights come after."""
+"""The words of a stream's state; a learned sampler's weights come after them."""
 
 
 # Classes of words ---------------------------------------------------------------------------------
 
 
 def _below(words: Array, n: int) -> Array:
-    """Integers in [0, n), uniformly distributed; words that would favor some are passed over."""
+    """Draws integers in [0, n) with equal probability; words that would favor some are skipped."""
     rest = (1 << 32) % n
     return (words[words >= rest] % np.uint32(n)).astype(np.int64)
 
 
 class _Uniform:
+    """All classes with the same probability."""
+
     words = 2
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
 
     def sample(self, words: Array) -> Array:
-        """As many classes as the words are good for."""
+        """Draws as many classes as the words suffice for."""
         pairs = words[: len(words) // 2 * 2].astype(np.uint64)
         drawn = pairs[::2] | pairs[1::2] << np.uint64(32)
         rest = (1 << 64) % self.classes
@@ -69,7 +71,7 @@ class _LogUniform:
 
 
 class _Learned:
-    """The probability of a class goes by how often it has been a true class, and once more."""
+    """The probability of a class is proportional to 1 plus how often it has been a true class."""
 
     words = 1
 
@@ -100,7 +102,7 @@ class _Fixed:
     def sample(self, words: Array) -> Array:
         n = len(self._weights)
         rest = (1 << 32) % n
-        # Pairs of a fraction and a bucket; a word that favors some buckets is passed over.
+        # Pairs of a fraction and a bucket; a word that favors some buckets is skipped.
         while len(bad := np.flatnonzero(words[1::2] < rest)):
             words = np.delete(words, 2 * bad[0] + 1)
         words = words[: len(words) // 2 * 2]
@@ -112,7 +114,7 @@ class _Fixed:
 
 
 def _buckets(weights: Array) -> tuple[Array, Array]:
-    """For each bucket, how much of it is its own class's, and whose the rest is."""
+    """Returns, for each bucket, the share of its own class, and the class that has the rest."""
     n = len(weights)
     part = weights.astype(np.float64) * n / weights.sum(dtype=np.float64)
     keep, other = part.copy(), np.arange(n)
@@ -123,7 +125,7 @@ def _buckets(weights: Array) -> tuple[Array, Array]:
         keep[small], other[small] = part[small], large
         part[large] -= 1.0 - part[small]
         (low if part[large] < 1.0 else high).append(large)
-    keep[high] = keep[low] = 1.0  # but for rounding they are
+    keep[high] = keep[low] = 1.0  # they differ from 1 by rounding only
     return keep.astype(np.float32), other
 
 
@@ -131,7 +133,7 @@ def _buckets(weights: Array) -> tuple[Array, Array]:
 
 
 def _pick(sampler: Any, stream: philox.Stream, count: int, unique: bool) -> tuple[Array, int]:
-    """``count`` classes, and how many draws it took."""
+    """Draws ``count`` classes and returns them with the number of draws."""
     draws = count
     while True:
         drawn = sampler.sample(philox.words(np, stream, (draws + 1) * sampler.words))
@@ -145,7 +147,7 @@ def _pick(sampler: Any, stream: philox.Stream, count: int, unique: bool) -> tupl
 
 
 def _expected(probability: Array, count: int, draws: int) -> Array:
-    """How often a class is expected in the sample."""
+    """Computes how often a class is expected in the sample."""
     if draws == count:
         return probability * np.float32(count)
     return -np.expm1(np.float32(draws) * np.log1p(-probability))
@@ -203,7 +205,7 @@ add_kernel("LogUniformCandidateSampler", _of_a_range(_LogUniform), _initial_stat
 
 
 class _Seeds:
-    """The part of a learned sampler's state that is its stream's."""
+    """The random stream's part of a learned sampler's state."""
 
     def __init__(self, state: Variable) -> None:
         self._state = state
@@ -226,6 +228,14 @@ def learned_unigram(
     xp: Any, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool,
     range_max: int, seed: int, seed2: int, state: Variable,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Samples in proportion to how often each class has been a true class in earlier runs.
+
+    The counts are private state, kept for each session and node.
+
+    Returns:
+        Sampled classes int64 [num_sampled], and the expected counts of the true and of the sampled
+            classes, float32.
+    """
     _check_true(true_classes, num_true, range_max)
     if true_classes.size and not (true_classes.min() >= 0 and true_classes.max() < range_max):
         raise errors.invalid_argument(f"true_classes must be in [0, {range_max})")
@@ -245,6 +255,11 @@ def fixed_unigram(
     num_shards: int, shard: int, unigrams: Sequence[float], seed: int, seed2: int,
     state: Variable,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Samples with the probabilities of ``unigrams`` or of the last column of ``vocab_file``.
+
+    Raises:
+        InvalidArgumentError: there are no weights, or not ``range_max`` of them.
+    """
     if not vocab_file and not unigrams:
         raise errors.invalid_argument("Must provide either vocab_file or unigrams.")
     _check_true(true_classes, num_true, range_max)
@@ -259,7 +274,7 @@ def fixed_unigram(
 
 
 def _counts_of_lines(text: bytes) -> list[float]:
-    """The last column of each line."""
+    """Reads the last column of each line."""
     try:
         return [float(line.split(b",")[-1]) for line in text.splitlines() if line]
     except ValueError as error:
@@ -269,7 +284,7 @@ def _counts_of_lines(text: bytes) -> list[float]:
 def _weights(
     counts: Iterable[float], distortion: float, reserved: int, shards: int, shard: int
 ) -> Array:
-    """0 for reserved ids; then the counts of those classes that belong to the shard."""
+    """Returns 0 for reserved ids, then the counts of the classes that belong to the shard."""
     chosen = [c for i, c in enumerate(counts, reserved) if i % shards == shard]
     powers = np.array(chosen, np.float32) ** np.float32(distortion)
     return np.concatenate([np.zeros(reserved, np.float32), powers])
@@ -280,7 +295,7 @@ def all_candidates(
     xp: Any, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool, seed: int,
     seed2: int, state: Variable,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """All classes, each of which is expected once."""
+    """Returns all classes, each of which is expected once."""
     _check_true(true_classes, num_true, num_sampled)
     return (
         np.arange(num_sampled), np.ones(true_classes.shape, np.float32),
@@ -292,7 +307,12 @@ def all_candidates(
 def compute_accidental_hits(
     xp: Any, true_classes: Array, sampled_candidates: Array, *, num_true: int, seed: int, seed2: int
 ) -> tuple[Array, Array, Array]:
-    """The row of each true class that has been sampled, and where; of equal samples, the last."""
+    """Finds the true classes that have been sampled.
+
+    Returns:
+        The row of each hit (int32), its index in the sample (int64; the last one of equal samples),
+            and the lowest float32 as its weight.
+    """
     if true_classes.ndim != 2 or true_classes.shape[1] != num_true:
         raise errors.invalid_argument("true_candidates must be a batch_size * num_true matrix")
     if sampled_candidates.ndim != 1:

@@ -1,6 +1,6 @@
-"""Ops that save tensors to checkpoints and restore them: kernels.
+"""Kernels that save tensors to checkpoints and restore them (``proto/files/checkpoint``).
 
-Paths are those of the machine that the op runs on.
+Paths are those of the machine that runs the op.
 """
 
 from __future__ import annotations
@@ -22,13 +22,19 @@ from flowray.worker.kernel_registry import kernel
 Array = np.ndarray[Any, Any]
 
 _TYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
-"""How TensorFlow's runtime calls some types, unlike its Python API."""
+"""The names of some types in TensorFlow's runtime, where they differ from its Python API."""
 
 
 @kernel("SaveV2")
 def save(
     xp: Any, prefix: Array, tensor_names: Array, shape_and_slices: Array, tensors: list[Array]
 ) -> None:
+    """Writes tensors to the bundle ``prefix``, whole or as slices.
+
+    Args:
+        shape_and_slices: for each tensor "" or the full shape and the slice, such as ``"4 3
+            0,2:-"``.
+    """
     _check_inputs(prefix, tensor_names, shape_and_slices, len(tensors))
     with BundleWriter(_path(prefix)) as writer:
         for name, spec, tensor in zip(tensor_names, shape_and_slices, tensors, strict=True):
@@ -36,19 +42,25 @@ def save(
             if not spec:
                 writer.add(name, value)
                 continue
-            full, piece = parse_shape_and_slice(spec.decode())
-            if piece.shape(full) != value.shape:
+            full, part = parse_shape_and_slice(spec.decode())
+            if part.shape(full) != value.shape:
                 raise errors.invalid_argument(
                     "Slice in shape_and_slice specification does not match the shape of the "
                     f"tensor to  save: {spec.decode()}, tensor: {format_shape(value.shape)}"
                 )
-            writer.add_slice(name, full, piece, value)
+            writer.add_slice(name, full, part, value)
 
 
 @kernel("RestoreV2")
 def restore(
     xp: Any, prefix: Array, tensor_names: Array, shape_and_slices: Array, *, dtypes: list[DType]
 ) -> list[Array]:
+    """Reads tensors from the bundle ``prefix``.
+
+    Raises:
+        InvalidArgumentError: a stored dtype is not the one in ``dtypes``; nothing is converted.
+        NotFoundError: the bundle or a tensor does not exist.
+    """
     _check_inputs(prefix, tensor_names, shape_and_slices, len(dtypes))
     values = []
     with BundleReader(_path(prefix)) as reader:
@@ -71,6 +83,7 @@ def merge(
     xp: Any, checkpoint_prefixes: Array, destination_prefix: Array, *, delete_old_dirs: bool,
     allow_missing_files: bool,
 ) -> None:  # fmt: skip
+    """Merges the bundles of several tasks into one by moving their data files."""
     if checkpoint_prefixes.ndim != 1:
         raise errors.invalid_argument(
             "Input checkpoint_prefixes should be an 1-D tensor, got "
@@ -85,6 +98,7 @@ def merge(
 
 @kernel("ShardedFilename")
 def sharded_filename(xp: Any, basename: Array, shard: Array, num_shards: Array) -> Array:
+    """Returns ``basename-00001-of-00004`` as a string scalar."""
     for name, value in (("basename", basename), ("shard", shard), ("num_shards", num_shards)):
         if value.shape:
             raise errors.invalid_argument(

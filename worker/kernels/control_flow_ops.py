@@ -1,4 +1,4 @@
-"""Ops that order and check others, or let them run under a condition: kernels."""
+"""Kernels of ops that order others, check them, or run them under a condition."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ Array = np.ndarray[Any, Any]
 
 @kernel("NoOp", "ControlTrigger")
 def no_op(xp: Any) -> None:
-    return None
+    """Does nothing; its control inputs and outputs order other ops."""
 
 
 @kernel("Assert")
 def assert_(xp: Any, condition: Array, data: list[Array], *, summarize: int) -> None:
+    """Raises InvalidArgumentError with parts of ``data`` if ``condition``, a scalar, is False."""
     if condition.shape:
         raise errors.invalid_argument(f"In[0] should be a scalar: {format_shape(condition.shape)}")
     if not condition:
@@ -31,7 +32,11 @@ def assert_(xp: Any, condition: Array, data: list[Array], *, summarize: int) -> 
 
 @kernel("Switch", "RefSwitch")
 def switch(xp: Any, data: Any, pred: Any) -> tuple[Any, Any]:
-    """Traced, where the predicate has no value yet, both outputs are live (``xla_segment.py``)."""
+    """Returns (data, dead) or (dead, data) as ``pred`` is False or True.
+
+    In a trace, where the predicate has no value yet, both outputs are live, and the segment selects
+    between the branches at the Merge.
+    """
     if pred.shape:
         raise errors.invalid_argument(
             f"The second input must be a scalar, but it has shape {format_shape(pred.shape)}"
@@ -43,7 +48,11 @@ def switch(xp: Any, data: Any, pred: Any) -> tuple[Any, Any]:
 
 @kernel("Merge", "RefMerge")
 def merge(xp: Any, inputs: list[Any]) -> tuple[Any, Any]:
-    """The first input that is live. (Where a trace does not know which, it selects itself.)"""
+    """Returns the first live input and its index (int32).
+
+    In a trace that does not know which input is live, the segment selects the value instead of
+    calling this.
+    """
     for index, value in enumerate(inputs):
         if value is not DEAD:
             return value, np.int32(index)

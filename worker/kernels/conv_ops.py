@@ -1,4 +1,8 @@
-"""Convolutions and pools: kernels. They check, bring channels last and leave the rest to a backend."""  # noqa: E501
+"""Kernels of convolutions and pools: they check, put channels last and call a backend.
+
+The backends are ``support/convolution_numpy.py`` and ``support/convolution_xla.py``. 16-bit floats
+are added up in 32 bits by both.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ def _backend(xp: Any) -> Any:
 
 
 def _wide(xp: Any, *arrays: Any) -> tuple[Any, ...]:
-    """Numpy would add up 16-bit floats in 16 bits; XLA does not."""
+    """Converts 16-bit floats to float32 for numpy, which would add them up in 16 bits."""
     return tuple(map(widened, arrays)) if xp is np else arrays
 
 
@@ -42,7 +46,10 @@ def _channels_last(array: Any, data_format: bytes) -> Any:
 
 
 def _restored(xp: Any, array: Any, data_format: bytes, dtype: Any) -> Any:
-    """A result in the order of ``data_format``; contiguous, since numpy's transposes are views."""
+    """Brings a result into the order of ``data_format``.
+
+    It is made contiguous, since numpy's transposes are views.
+    """
     if data_format.startswith(b"NC"):
         array = array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
     result = array.astype(dtype)
@@ -50,7 +57,7 @@ def _restored(xp: Any, array: Any, data_format: bytes, dtype: Any) -> Any:
 
 
 def _last(shape: Sequence[int], data_format: bytes) -> Shape:
-    """A shape of ``data_format`` with the channels last."""
+    """Reorders a shape of ``data_format`` to channels last."""
     if data_format.startswith(b"NC"):
         return (shape[0], *shape[2:], shape[1])
     return tuple(shape)
@@ -108,7 +115,7 @@ def _check_rank(name: str, shape: Sequence[int], rank: int) -> None:
 
 
 def _check_depths(source: Shape, weights: Shape) -> None:
-    """Both with channels last; groups are allowed."""
+    """Checks the channels of shapes with channels last; groups are allowed."""
     if 0 in weights:
         raise errors.invalid_argument(
             "filter must not have zero elements (i.e. all dimensions must be non-zero)"
@@ -134,7 +141,7 @@ def _check_depthwise(source: Shape, weights: Shape) -> None:
 def _check_backprop(
     label: str, source: Shape, weights: Shape, depth: int, g: Shape, windows: Sequence[Window]
 ) -> None:
-    """That the gradient ``g`` has the shape of the convolution's output."""
+    """Checks that the gradient ``g`` has the shape of the convolution's output."""
     if source[0] != g[0]:
         raise errors.invalid_argument(
             f"{label}: input and out_backprop must have the same batch size. Input batch: "
@@ -179,6 +186,7 @@ class _Convolution:
         return weights[-1]
 
     def forward(self, xp: Any, x: Any, weights: Any, layout: _Layout, data_format: bytes) -> Any:
+        """Convolves ``x`` with ``weights``; an empty input gives zeros."""
         _check_rank("input", x.shape, self.rank)
         _check_rank("filter", weights.shape, self.rank)
         wide, filters = _wide(xp, _channels_last(x, data_format), weights)
@@ -194,6 +202,11 @@ class _Convolution:
     def backprop_input(
         self, xp: Any, input_sizes: Any, weights: Any, g: Any, layout: _Layout, data_format: bytes
     ) -> Any:
+        """Computes the gradient with respect to the input.
+
+        Args:
+            input_sizes: the input's shape; in two dimensions also height and width alone.
+        """
         label = f"{self.name}BackpropInput"
         sizes = _vector(input_sizes, "input_sizes")
         _check_rank("filter", weights.shape, self.rank)
@@ -221,6 +234,7 @@ class _Convolution:
     def backprop_filter(
         self, xp: Any, x: Any, filter_sizes: Any, g: Any, layout: _Layout, data_format: bytes
     ) -> Any:
+        """Computes the gradient with respect to a filter of shape ``filter_sizes``."""
         label = f"{self.name}BackpropFilter"
         weights = _vector(filter_sizes, "filter_sizes")
         _check_rank("input", x.shape, self.rank)
@@ -281,6 +295,10 @@ def conv_3d(
     xp: Any, input: Any, filter: Any, *, strides: list[int], padding: bytes, data_format: bytes,
     dilations: list[int],
 ) -> Any:  # fmt: skip
+    """Convolves ``[batch, depth, height, width, channels]`` (NDHWC) or NCDHW with a 5-D filter.
+
+    Strides and dilations of the batch and the channels must be 1.
+    """
     layout = _Layout(5, data_format, padding, strides, dilations)
     return _conv_3d.forward(xp, input, filter, layout, data_format)
 
@@ -290,6 +308,7 @@ def conv_3d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any, *, strides: list[int],
     padding: bytes, data_format: bytes, dilations: list[int],
 ) -> Any:  # fmt: skip
+    """Computes the gradient of Conv3D with respect to its input."""
     layout = _Layout(5, data_format, padding, strides, dilations)
     return _conv_3d.backprop_input(xp, input_sizes, filter, out_backprop, layout, data_format)
 
@@ -299,6 +318,7 @@ def conv_3d_backprop_filter(
     xp: Any, input: Any, filter_sizes: Any, out_backprop: Any, *, strides: list[int],
     padding: bytes, data_format: bytes, dilations: list[int],
 ) -> Any:  # fmt: skip
+    """Computes the gradient of Conv3D with respect to its filter."""
     layout = _Layout(5, data_format, padding, strides, dilations)
     return _conv_3d.backprop_filter(xp, input, filter_sizes, out_backprop, layout, data_format)
 
@@ -310,7 +330,7 @@ def _pool(
     what: str, shape: Sequence[int], ksize: Sequence[int], strides: Sequence[int], padding: bytes,
     data_format: bytes, explicit_paddings: Sequence[int] = (),
 ) -> tuple[Shape, list[Window]]:  # fmt: skip
-    """The shape with channels last, and the windows; checks what a pool cannot do."""
+    """Checks the attributes of a pool; returns the shape with channels last and the windows."""
     rank = len(ksize)
     if len(shape) != rank:
         raise errors.invalid_argument(f"{what} must be {rank}-dimensional")
@@ -362,7 +382,7 @@ def _max_pool(
 def _max_pool_depth(
     xp: Any, x: Any, ksize: Sequence[int], strides: Sequence[int], depth: int
 ) -> Any:
-    """The maximum over groups of neighboring channels."""
+    """Takes the maximum over groups of neighboring channels."""
     size = ksize[depth]
     if x.ndim == 5:
         raise errors.unimplemented("Pooling is not yet supported on the depth dimension.")
@@ -388,6 +408,11 @@ def max_pool(
     xp: Any, input: Any, *, ksize: list[int], strides: list[int], padding: bytes,
     explicit_paddings: list[int], data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Takes the maximum of windows over height and width, or over groups of channels.
+
+    NHWC and NCHW; NaN wins over every value. A window over channels must divide them, and must have
+    a stride equal to its size and a size of 1 along all other axes, as in TensorFlow.
+    """
     return _max_pool(xp, input, ksize, strides, padding, data_format, explicit_paddings)
 
 
@@ -395,6 +420,7 @@ def max_pool(
 def max_pool_v2(
     xp: Any, input: Any, ksize: Any, strides: Any, *, padding: bytes, data_format: bytes
 ) -> Any:
+    """Takes the maximum of windows whose sizes and strides are inputs, vectors of 4."""
     return _max_pool(xp, input, *_window_inputs(ksize, strides), padding, data_format)
 
 
@@ -410,7 +436,11 @@ def _max_pool_gradient(
     strides: Sequence[int], padding: bytes, data_format: bytes,
     explicit_paddings: Sequence[int] = (), second: bool = False,
 ) -> Any:  # fmt: skip
-    """``function`` of input, output and gradient; ``second``: the gradient has the input's shape."""  # noqa: E501
+    """Applies ``function`` of ``support`` to input, output and gradient, after checks.
+
+    Args:
+        second: whether the gradient has the input's shape, as for a second derivative.
+    """
     if x.ndim == len(ksize) and ksize[channel_axis(data_format, len(ksize))] != 1:
         raise errors.unimplemented("MaxPoolingGrad is not yet supported on the depth dimension.")
     source, windows = _pool(
@@ -438,6 +468,7 @@ def max_pool_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
     strides: list[int], padding: bytes, explicit_paddings: list[int], data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Gives the gradient of each window to its first maximum (row-major); not over channels."""
     return _max_pool_gradient(
         xp, _backend(xp).max_pool_grad, orig_input, orig_output, grad, ksize, strides, padding,
         data_format, explicit_paddings,
@@ -449,6 +480,7 @@ def max_pool_grad_v2(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *,
     padding: bytes, data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Computes MaxPoolGrad with window sizes and strides as inputs."""
     return _max_pool_gradient(
         xp, _backend(xp).max_pool_grad, orig_input, orig_output, grad,
         *_window_inputs(ksize, strides), padding, data_format,
@@ -460,6 +492,7 @@ def max_pool_grad_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
     strides: list[int], padding: bytes, data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Takes from each window the element of ``grad`` at the place of the first maximum."""
     return _max_pool_gradient(
         xp, _backend(xp).max_pool_grad_grad, orig_input, orig_output, grad, ksize, strides,
         padding, data_format, second=True,
@@ -471,6 +504,7 @@ def max_pool_grad_grad_v2(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *,
     padding: bytes, data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Computes MaxPoolGradGrad with window sizes and strides as inputs."""
     return _max_pool_gradient(
         xp, _backend(xp).max_pool_grad_grad, orig_input, orig_output, grad,
         *_window_inputs(ksize, strides), padding, data_format, second=True,
@@ -524,6 +558,7 @@ def avg_pool(
     xp: Any, value: Any, *, ksize: list[int], strides: list[int], padding: bytes,
     data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Takes the mean of windows over height and width; padding does not count."""
     return _avg_pool(xp, value, ksize, strides, padding, data_format)
 
 
@@ -532,6 +567,7 @@ def avg_pool_grad(
     xp: Any, orig_input_shape: Any, grad: Any, *, ksize: list[int], strides: list[int],
     padding: bytes, data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Computes the gradient of AvgPool or AvgPool3D for an input of shape ``orig_input_shape``."""
     return _avg_pool_gradient(xp, orig_input_shape, grad, ksize, strides, padding, data_format)
 
 
@@ -543,6 +579,7 @@ def max_pool_3d(
     xp: Any, input: Any, *, ksize: list[int], strides: list[int], padding: bytes,
     data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Takes the maximum of windows over depth, height and width."""
     return _max_pool(xp, input, ksize, strides, padding, data_format)
 
 
@@ -551,7 +588,10 @@ def max_pool_3d_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
     strides: list[int], padding: bytes, data_format: bytes,
 ) -> Any:  # fmt: skip
-    """Unlike in two dimensions, TensorFlow gives every maximum of a window its gradient."""
+    """Gives the gradient of each window to every maximum.
+
+    Unlike in two dimensions, where the first one gets all of it; so does TensorFlow.
+    """
     function = functools.partial(_backend(xp).max_pool_grad, to_all=True)
     return _max_pool_gradient(
         xp, function, orig_input, orig_output, grad, ksize, strides, padding, data_format
@@ -563,6 +603,7 @@ def max_pool_3d_grad_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
     strides: list[int], padding: bytes, data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Takes from each window the element of ``grad`` at the place of the first maximum."""
     return _max_pool_gradient(
         xp, _backend(xp).max_pool_grad_grad, orig_input, orig_output, grad, ksize, strides,
         padding, data_format, second=True,
@@ -574,4 +615,5 @@ def avg_pool_3d(
     xp: Any, input: Any, *, ksize: list[int], strides: list[int], padding: bytes,
     data_format: bytes,
 ) -> Any:  # fmt: skip
+    """Takes the mean of windows over depth, height and width; padding does not count."""
     return _avg_pool(xp, input, ksize, strides, padding, data_format)

@@ -1,4 +1,4 @@
-"""Datasets: kernels. Each makes a ``Dataset``; how that is gone through is in ``worker.data``."""
+"""Kernels that make datasets. Each returns a ``Dataset``; its iterators are in ``worker/data``."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ _AUTOTUNED_PREFETCH: Final = 4
 def tensor_dataset(
     xp: Any, components: list[Any], *, Toutput_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Makes a dataset of one element."""
     element = as_element(components)
     return Dataset(
         Toutput_types, output_shapes, lambda: sequences.ListIterator([element]), cardinality=1
@@ -50,6 +51,7 @@ def tensor_dataset(
 def tensor_slice_dataset(
     xp: Any, components: list[Any], *, Toutput_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Makes an element of each row of the components, which must have equally many."""
     element = as_element(components)
     rows = batching.row_count(element)
     return Dataset(Toutput_types, output_shapes, lambda: SliceIterator(element), rows)
@@ -59,13 +61,18 @@ def tensor_slice_dataset(
 def range_dataset(
     xp: Any, start: Array, stop: Array, step: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
-    numbers = range(int(start), int(stop), _nonzero(int(step)))
+    """Makes the integers ``range(start, stop, step)`` as scalars of the output type.
+
+    Raises:
+        InvalidArgumentError: ``step`` is 0.
+    """
+    values = range(int(start), int(stop), _nonzero(int(step)))
     dtype = output_types[0].as_numpy_dtype
     return Dataset(
         output_types,
         output_shapes,
-        lambda: RangeIterator(numbers.start, numbers.stop, numbers.step, dtype),
-        len(numbers),
+        lambda: RangeIterator(values.start, values.stop, values.step, dtype),
+        len(values),
     )
 
 
@@ -79,6 +86,7 @@ def _nonzero(step: int) -> int:
 def random_dataset(
     xp: Any, seed: Array, seed2: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Makes an endless sequence of random int64 scalars; both seeds 0 give a random seed."""
     first = Seeds(int(seed), int(seed2), fresh=False)
     return Dataset(output_types, output_shapes, lambda: RandomIterator(first.next()), INFINITE)
 
@@ -89,6 +97,11 @@ def generator_dataset(
     finalize_func_other_args: list[Any], *, init_func: Function, next_func: Function,
     finalize_func: Function, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Makes elements with ``next_func`` until it raises OutOfRangeError.
+
+    ``init_func`` runs at the first element and gives the state that the other functions get;
+    ``finalize_func`` runs once at the end.
+    """
     return Dataset(
         output_types,
         output_shapes,
@@ -107,6 +120,7 @@ def generator_dataset(
 def repeat_dataset(
     xp: Any, input_dataset: Array, count: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Repeats the input ``count`` times; for ever if it is negative."""
     source, times = dataset_of(input_dataset), int(count)
     return Dataset(
         output_types,
@@ -128,6 +142,7 @@ def _repeated(count: int, times: int) -> int:
 def take_dataset(
     xp: Any, input_dataset: Array, count: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Takes the first ``count`` elements; all if it is negative."""
     source, limit = dataset_of(input_dataset), int(count)
     size = source.cardinality
     if limit >= 0 and size != UNKNOWN:
@@ -141,6 +156,7 @@ def take_dataset(
 def skip_dataset(
     xp: Any, input_dataset: Array, count: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Skips the first ``count`` elements; all if it is negative."""
     source, skipped = dataset_of(input_dataset), int(count)
     size = source.cardinality
     if skipped < 0:
@@ -160,6 +176,7 @@ def concatenate_dataset(
     xp: Any, input_dataset: Array, another_dataset: Array, *, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Makes the elements of one dataset, then those of another."""
     parts = [dataset_of(input_dataset), dataset_of(another_dataset)]
     sizes = [part.cardinality for part in parts]
     size = sum(sizes) if min(sizes) >= 0 else INFINITE if INFINITE in sizes else UNKNOWN
@@ -170,6 +187,7 @@ def concatenate_dataset(
 def zip_dataset(
     xp: Any, input_datasets: list[Array], *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Makes elements of the components of one element of each input; ends with the shortest."""
     parts = [dataset_of(part) for part in input_datasets]
     sizes = [part.cardinality for part in parts]
     known = [size for size in sizes if size != INFINITE]
@@ -187,6 +205,12 @@ def directed_interleave_dataset(
     xp: Any, selector_input_dataset: Array, data_input_datasets: list[Array], *,
     stop_on_empty_dataset: bool, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Takes each element from the input whose index the selector gives.
+
+    Args:
+        stop_on_empty_dataset: whether it ends with the first input that ends; otherwise such an
+            input is skipped.
+    """
     selector = dataset_of(selector_input_dataset)
     parts = [dataset_of(part) for part in data_input_datasets]
     return Dataset(
@@ -203,6 +227,10 @@ def experimental_directed_interleave_dataset(
     xp: Any, selector_input_dataset: Array, data_input_datasets: list[Array], *,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Takes each element from the input whose index the selector gives.
+
+    Ended inputs are skipped.
+    """
     return directed_interleave_dataset(
         xp, selector_input_dataset, data_input_datasets, stop_on_empty_dataset=False,
         output_types=output_types, output_shapes=output_shapes,
@@ -214,6 +242,7 @@ def shard_dataset(
     xp: Any, input_dataset: Array, num_shards: Array, index: Array, *, require_non_empty: bool,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Takes the elements ``index``, ``index + num_shards``, and so on."""
     source, count, mine = dataset_of(input_dataset), int(num_shards), int(index)
     if count < 1:
         raise errors.invalid_argument(
@@ -253,6 +282,10 @@ def shuffle_dataset(
     xp: Any, input_dataset: Array, buffer_size: Array, seed: Array, seed2: Array, *,
     reshuffle_each_iteration: bool, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Shuffles with a buffer of ``buffer_size`` elements.
+
+    The order is TensorFlow's for the same seeds.
+    """
     return _shuffled(
         dataset_of(input_dataset), buffer_size,
         Seeds(int(seed), int(seed2), reshuffle_each_iteration), 1, output_types, output_shapes,
@@ -264,6 +297,7 @@ def shuffle_and_repeat_dataset(
     xp: Any, input_dataset: Array, buffer_size: Array, seed: Array, seed2: Array, count: Array, *,
     reshuffle_each_iteration: bool, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Shuffles and repeats; the buffer also spans the end of a repetition."""
     times = int(count)
     if times == 0 or times < -1:
         raise errors.invalid_argument("count must be greater than zero or equal to -1.")
@@ -279,6 +313,10 @@ def prefetch_dataset(
     xp: Any, input_dataset: Array, buffer_size: Array, *, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Computes up to ``buffer_size`` elements ahead in a thread.
+
+    With 0 it returns the input, and with -1 flowray chooses the size.
+    """
     source, size = dataset_of(input_dataset), int(buffer_size)
     if size < AUTOTUNE:
         raise errors.invalid_argument(
@@ -290,13 +328,14 @@ def prefetch_dataset(
     return prefetched(source, size, output_types, output_shapes)
 
 
-# What changes nothing: how a pipeline runs is flowray's own affair --------------------------------
+# Hints for TensorFlow's runtime, which change no element -----------------------------------------
 
 
 @dataset_kernel("ModelDataset", "OptionsDataset", "FinalizeDataset")
 def same_dataset(
     xp: Any, input_dataset: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Returns the input: the op tunes TensorFlow's runtime, and flowray has its own."""
     return dataset_of(input_dataset)
 
 
@@ -305,6 +344,7 @@ def optimize_dataset(
     xp: Any, input_dataset: Array, optimizations: Array, *, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Returns the input: TensorFlow's optimizations of a pipeline do not change its elements."""
     return dataset_of(input_dataset)
 
 
@@ -313,6 +353,7 @@ def rewrite_dataset(
     xp: Any, input_dataset: Array, rewrite_name: Array, *, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Returns the input: the rewrite does not change its elements."""
     return dataset_of(input_dataset)
 
 
@@ -321,6 +362,7 @@ def optimize_dataset_v2(
     xp: Any, input_dataset: Array, optimizations_enabled: Array, optimizations_disabled: Array,
     optimizations_default: Array, *, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Returns the input: TensorFlow's optimizations of a pipeline do not change its elements."""
     return dataset_of(input_dataset)
 
 
@@ -329,6 +371,7 @@ def max_intra_op_parallelism_dataset(
     xp: Any, input_dataset: Array, max_intra_op_parallelism: Array, *, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Returns the input: flowray chooses the number of threads of a kernel itself."""
     return dataset_of(input_dataset)
 
 
@@ -337,10 +380,11 @@ def private_thread_pool_dataset(
     xp: Any, input_dataset: Array, num_threads: Array, *, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Returns the input: flowray chooses the threads of a pipeline itself."""
     return dataset_of(input_dataset)
 
 
-# What comes out of a dataset in one go ------------------------------------------------------------
+# Values of a whole dataset ------------------------------------------------------------------------
 
 
 @kernel("ReduceDataset")
@@ -348,6 +392,10 @@ def reduce_dataset(
     xp: Any, input_dataset: Array, initial_state: list[Any], other_arguments: list[Any], *,
     f: Function, output_types: Types, output_shapes: Shapes,
 ) -> list[Array]:  # fmt: skip
+    """Folds ``f(*state, *element)`` over all elements and returns the last state.
+
+    It can be cancelled between elements.
+    """
     function, state = bound(f, other_arguments), as_element(initial_state)
     cancellation = current_cancellation()
     iterator = dataset_of(input_dataset).iterator()
@@ -364,6 +412,7 @@ def reduce_dataset(
 def dataset_to_single_element(
     xp: Any, dataset: Array, *, output_types: Types, output_shapes: Shapes
 ) -> list[Array]:
+    """Returns the only element; InvalidArgumentError if there is no element, or more than one."""
     iterator = dataset_of(dataset).iterator()
     try:
         element = iterator.get_next()
@@ -378,4 +427,5 @@ def dataset_to_single_element(
 
 @kernel("DatasetCardinality", "ExperimentalDatasetCardinality")
 def dataset_cardinality(xp: Any, input_dataset: Array) -> Array:
+    """Returns the number of elements as int64: -1 if infinite, -2 if unknown."""
     return np.array(dataset_of(input_dataset).cardinality, np.int64)

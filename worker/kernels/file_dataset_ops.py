@@ -1,4 +1,4 @@
-"""Datasets of what is in files: kernels."""
+"""Kernels of datasets of the content of files. Paths are those of the machine that runs the op."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from flowray.worker.data.cache import Cache, MemoryCacheIterator, file_cache_ite
 from flowray.worker.data.dataset import UNKNOWN, Dataset, dataset_of
 from flowray.worker.data.files import (
     FileIterator,
+    FileReader,
     FixedLength,
     Lines,
-    PieceReader,
     Records,
     string_element,
 )
@@ -38,7 +38,7 @@ def _strings(iterate: Callable[[], Any], cardinality: int = UNKNOWN) -> Dataset:
     return Dataset([dtypes.string], [()], iterate, cardinality)
 
 
-def _pieces(filenames: Array, open_: Callable[[str], PieceReader]) -> Dataset:
+def _file_dataset(filenames: Array, open_: Callable[[str], FileReader]) -> Dataset:
     if filenames.ndim > 1:
         raise errors.invalid_argument("`filenames` must be a scalar or a vector.")
     paths = [os.fsdecode(filesystem.local_path(path)) for path in filenames.reshape(-1)]
@@ -48,7 +48,7 @@ def _pieces(filenames: Array, open_: Callable[[str], PieceReader]) -> Dataset:
 def _buffer(size: Array) -> int:
     if size < -1:
         raise errors.invalid_argument("`buffer_size` must be >= 0 (0 == no buffering)")
-    # 0 asks for none, but what reads record by record needs one; -1 is how TensorFlow 2 says "any".
+    # 0 asks for no buffer, but a reader of single records needs one; -1 is TensorFlow 2's "any".
     return int(size) if size > 0 else _DEFAULT_BUFFER
 
 
@@ -63,16 +63,23 @@ def _compression(value: Array) -> str:
 def text_line_dataset(
     xp: Any, filenames: Array, compression_type: Array, buffer_size: Array
 ) -> Dataset:
+    """Reads the lines of text files, without their ends, as string scalars.
+
+    Args:
+        compression_type: "", "ZLIB" or "GZIP".
+        buffer_size: bytes to read at a time; 0 or -1 for 256 KiB.
+    """
     compression, buffer = _compression(compression_type), _buffer(buffer_size)
-    return _pieces(filenames, lambda path: Lines(path, compression, buffer))
+    return _file_dataset(filenames, lambda path: Lines(path, compression, buffer))
 
 
 @dataset_kernel("TFRecordDataset")
 def tf_record_dataset(
     xp: Any, filenames: Array, compression_type: Array, buffer_size: Array
 ) -> Dataset:
+    """Reads the records of TFRecord files as string scalars; see ``text_line_dataset``."""
     compression, buffer = _compression(compression_type), _buffer(buffer_size)
-    return _pieces(filenames, lambda path: Records(path, compression, buffer))
+    return _file_dataset(filenames, lambda path: Records(path, compression, buffer))
 
 
 @dataset_kernel("FixedLengthRecordDatasetV2")
@@ -80,6 +87,7 @@ def fixed_length_record_dataset_v2(
     xp: Any, filenames: Array, header_bytes: Array, record_bytes: Array, footer_bytes: Array,
     buffer_size: Array, compression_type: Array,
 ) -> Dataset:  # fmt: skip
+    """Reads records of ``record_bytes`` bytes between a header and a footer."""
     header, size, footer = int(header_bytes), int(record_bytes), int(footer_bytes)
     for name, number, minimum in (
         ("header_bytes", header, 0), ("record_bytes", size, 1), ("footer_bytes", footer, 0),
@@ -87,7 +95,7 @@ def fixed_length_record_dataset_v2(
         if number < minimum:
             raise errors.invalid_argument(f"`{name}` must be {'> 0' if minimum else '>= 0'}")
     compression, buffer = _compression(compression_type), _buffer(buffer_size)
-    return _pieces(
+    return _file_dataset(
         filenames, lambda path: FixedLength(path, header, size, footer, compression, buffer)
     )
 
@@ -97,6 +105,7 @@ def fixed_length_record_dataset(
     xp: Any, filenames: Array, header_bytes: Array, record_bytes: Array, footer_bytes: Array,
     buffer_size: Array,
 ) -> Dataset:  # fmt: skip
+    """Reads records of ``record_bytes`` bytes from files without compression."""
     return fixed_length_record_dataset_v2(
         xp, filenames, header_bytes, record_bytes, footer_bytes, buffer_size, np.array(b"", object)
     )
@@ -104,10 +113,11 @@ def fixed_length_record_dataset(
 
 @dataset_kernel("MatchingFilesDataset", "ExperimentalMatchingFilesDataset")
 def matching_files_dataset(xp: Any, patterns: Array) -> Dataset:
+    """Makes the sorted paths that match any of the patterns, looked up when an iterator begins."""
     wanted = patterns.reshape(-1).tolist()
 
     def iterate() -> ListIterator:
-        # Which files there are is looked up when somebody begins to go through them.
+        # The files are looked up when an iteration begins, not when the dataset is made.
         found = sorted(path for pattern in wanted for path in filesystem.matching(pattern))
         return ListIterator([string_element(path) for path in found])
 
@@ -119,6 +129,7 @@ def cache_dataset(
     xp: Any, input_dataset: Array, filename: Array, *, output_types: list[DType],
     output_shapes: list[Shape],
 ) -> Dataset:  # fmt: skip
+    """Keeps the elements of the first complete iteration in memory, or in the file ``filename``."""
     source, path = dataset_of(input_dataset), filename[()]
     cache = Cache()
 
@@ -134,6 +145,7 @@ def cache_dataset(
 def dataset_to_tf_record(
     xp: Any, input_dataset: Array, filename: Array, compression_type: Array
 ) -> None:
+    """Writes the elements, string scalars, as the records of a file. It can be cancelled."""
     path = os.fsdecode(filesystem.local_path(filename[()]))
     cancellation = current_cancellation()
     writer = RecordWriter(path, _compression(compression_type))

@@ -1,4 +1,4 @@
-"""Image files to and from pixels: kernels, over ``flowray.worker.formats.images``."""
+"""Kernels that decode and encode image files, over ``flowray.worker.formats.images``."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _decode(
     dtype: DType,
     jpeg_options: dict[str, Any] | None = None,
 ) -> Array:
-    """An image of any format, [height, width, channels], or the frames of a GIF."""
+    """Decodes an image of any format: ``[height, width, channels]``, or the frames of a GIF."""
     _check_channels(channels)
     data = _contents(contents)
     kind = _format(data)
@@ -151,7 +151,12 @@ def decode_jpeg(
     xp: Any, contents: Array, *, channels: int, ratio: int, fancy_upscaling: bool,
     try_recover_truncated: bool, dct_method: bytes,
 ) -> Array:  # fmt: skip
-    """JPEG, and also PNG and GIF files with one frame."""
+    """Decodes a JPEG, or a PNG or GIF with one frame, to uint8 ``[height, width, channels]``.
+
+    Raises:
+        InvalidArgumentError: the file is damaged or of another format, or an attribute is not
+            allowed.
+    """
     options = _jpeg_options(ratio, fancy_upscaling, try_recover_truncated, dct_method)
     return _one_frame(_decode(contents, "DecodeJpeg", channels, dtypes.uint8, options))
 
@@ -161,6 +166,11 @@ def decode_and_crop_jpeg(
     xp: Any, contents: Array, crop_window: Array, *, channels: int, ratio: int,
     fancy_upscaling: bool, try_recover_truncated: bool, dct_method: bytes,
 ) -> Array:  # fmt: skip
+    """Decodes a part of a JPEG.
+
+    Args:
+        crop_window: y, x, height and width; it must lie in the image.
+    """
     options = _jpeg_options(ratio, fancy_upscaling, try_recover_truncated, dct_method)
     _check_channels(channels)
     data = _contents(contents)
@@ -188,18 +198,22 @@ def decode_and_crop_jpeg(
 
 @kernel("DecodePng")
 def decode_png(xp: Any, contents: Array, *, channels: int, dtype: DType) -> Array:
-    """PNG, and also JPEG and GIF files with one frame."""
+    """Decodes a PNG, or a JPEG or GIF with one frame, to uint8 or uint16."""
     return _one_frame(_decode(contents, "DecodePng", channels, dtype))
 
 
 @kernel("DecodeBmp")
 def decode_bmp(xp: Any, contents: Array, *, channels: int) -> Array:
+    """Decodes a BMP to uint8 ``[height, width, channels]``; other formats are an error."""
     return _decode(contents, "DecodeBmp", channels, dtypes.uint8)
 
 
 @kernel("DecodeGif")
 def decode_gif(xp: Any, contents: Array) -> Array:
-    """The frames; of JPEG and PNG files one."""
+    """Decodes the frames of a GIF to uint8 ``[frames, height, width, 3]``.
+
+    A JPEG or PNG gives one frame.
+    """
     pixels = _decode(contents, "DecodeGif", 3, dtypes.uint8)
     return pixels if pixels.ndim == 4 else pixels[None]
 
@@ -208,12 +222,17 @@ def decode_gif(xp: Any, contents: Array) -> Array:
 def decode_image(
     xp: Any, contents: Array, *, channels: int, dtype: DType, expand_animations: bool
 ) -> Array:
+    """Decodes a JPEG, PNG, GIF or BMP to uint8, uint16 or float32 in [0, 1].
+
+    A GIF gives ``[frames, height, width, 3]``, or its first frame without ``expand_animations``.
+    """
     pixels = _decode(contents, "DecodeImage", channels, dtype)
     return pixels[0] if pixels.ndim == 4 and not expand_animations else pixels
 
 
 @kernel("ExtractJpegShape")
 def extract_jpeg_shape(xp: Any, contents: Array, *, output_type: DType) -> Array:
+    """Reads height, width and channels from a JPEG's header, without decoding."""
     if contents.ndim:
         raise errors.invalid_argument(
             f"contents must be scalar, got shape {format_shape(contents.shape)}"
@@ -253,6 +272,7 @@ def encode_jpeg(
     chroma_downsampling: bool, density_unit: bytes, x_density: int, y_density: int,
     xmp_metadata: bytes,
 ) -> Array:  # fmt: skip
+    """Encodes uint8 ``[height, width, 1 or 3]`` as a JPEG."""
     return _encode_jpeg(
         image, format, quality=quality, progressive=progressive, optimize_size=optimize_size,
         chroma_downsampling=chroma_downsampling, density_unit=density_unit.decode(),
@@ -262,6 +282,7 @@ def encode_jpeg(
 
 @kernel("EncodeJpegVariableQuality")
 def encode_jpeg_variable_quality(xp: Any, images: Array, quality: Array) -> Array:
+    """Encodes uint8 ``[height, width, 1 or 3]`` as a JPEG; the quality is an input."""
     if quality.ndim:
         raise errors.invalid_argument(f"quality must be scalar: {format_shape(quality.shape)}")
     return _encode_jpeg(images, quality=quality.item())
@@ -269,7 +290,7 @@ def encode_jpeg_variable_quality(xp: Any, images: Array, quality: Array) -> Arra
 
 @kernel("EncodePng")
 def encode_png(xp: Any, image: Array, *, compression: int) -> Array:
-    """One file, or one for each index of the dimensions before the last three."""
+    """Encodes an image as a PNG, or one for each index of the dimensions before the last three."""
     if not -1 <= compression <= 9:
         raise errors.invalid_argument(f"compression should be in [-1,9], got {compression}")
     if image.ndim < 3:

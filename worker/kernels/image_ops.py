@@ -1,4 +1,4 @@
-"""Colors of images: kernels."""
+"""Kernels of colors in images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _split(x: Any) -> tuple[Any, Any, Any]:
 
 
 def _to_hsv(xp: Any, rgb: Any) -> tuple[Any, Any, Any]:
-    """Hue (from 0 to 1), saturation and value."""
+    """Returns hue (from 0 to 1), saturation and value."""
     r, g, b = _split(rgb)
     one = rgb.dtype.type
     value = xp.maximum(xp.maximum(r, g), b)
@@ -63,6 +63,10 @@ def _to_rgb(xp: Any, hue: Any, saturation: Any, value: Any) -> Any:
 @kernel("RGBToHSV")
 @in_float32
 def rgb_to_hsv(xp: Any, x: Any) -> Any:
+    """Converts red, green and blue in [0, 1], along the last axis, to hue, saturation and value.
+
+    A color without saturation has hue 0.
+    """
     _check_colors(x)
     return xp.stack(_to_hsv(xp, x), axis=-1)
 
@@ -70,6 +74,7 @@ def rgb_to_hsv(xp: Any, x: Any) -> Any:
 @kernel("HSVToRGB")
 @in_float32
 def hsv_to_rgb(xp: Any, x: Any) -> Any:
+    """Converts hue, saturation and value, along the last axis, to red, green and blue."""
     _check_colors(x)
     return _to_rgb(xp, *_split(x))
 
@@ -93,7 +98,7 @@ def _check_adjustment(x: Any, by: Any, name: str, colored: bool = True) -> None:
 @kernel("AdjustContrastv2")
 @in_float32
 def adjust_contrast(xp: Any, x: Any, factor: Any) -> Any:
-    """Stretches each channel of each image away from its mean."""
+    """Stretches each channel of each image away from its mean by ``factor``."""
     _check_adjustment(x, factor, "contrast_factor", colored=False)
     if 0 in x.shape:
         return x
@@ -104,7 +109,10 @@ def adjust_contrast(xp: Any, x: Any, factor: Any) -> Any:
 @kernel("AdjustHue")
 @in_float32
 def adjust_hue(xp: Any, x: Any, delta: Any) -> Any:
-    """Turns the color wheel by ``delta`` of a round; the largest and the least color stay."""
+    """Adds ``delta``, in turns of the color wheel, to the hue.
+
+    Largest and smallest channel stay.
+    """
     _check_adjustment(x, delta, "delta")
     hue, _, highest = _to_hsv(xp, x)
     lowest = extremum(xp, xp.min, x, (x.ndim - 1,)) if x.size else highest
@@ -121,6 +129,7 @@ def adjust_hue(xp: Any, x: Any, delta: Any) -> Any:
 @kernel("AdjustSaturation")
 @in_float32
 def adjust_saturation(xp: Any, x: Any, scale: Any) -> Any:
+    """Multiplies the saturation by ``scale`` and clips it to [0, 1]."""
     _check_adjustment(x, scale, "scale")
     hue, saturation, value = _to_hsv(xp, x)
     return _to_rgb(xp, hue, xp.clip(saturation * scale, np.float32(0), np.float32(1)), value)

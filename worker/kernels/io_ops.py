@@ -1,4 +1,4 @@
-"""Whole files: kernels. Paths are those of the machine that runs the op."""
+"""Kernels that read and write whole files. Paths are those of the machine that runs the op."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ def _check_scalar(x: Array, name: str) -> None:
 
 @kernel("ReadFile")
 def read_file(xp: Any, filename: Array) -> Array:
+    """Reads a file as a string scalar; NotFoundError if it does not exist."""
     _check_scalar(filename, "Input filename")
     return strings([filesystem.read(filename.item())], ())
 
 
 @kernel("WriteFile")
 def write_file(xp: Any, filename: Array, contents: Array) -> None:
+    """Writes a string scalar to a file; missing directories are created."""
     _check_scalar(filename, "Input filename")
     _check_scalar(contents, "Contents")
     filesystem.write(filename.item(), contents.item())
@@ -37,7 +39,10 @@ def write_file(xp: Any, filename: Array, contents: Array) -> None:
 
 @kernel("MatchingFiles")
 def matching_files(xp: Any, pattern: Array) -> Array:
-    """The paths that fit any of the patterns, sorted; one that fits two is there twice."""
+    """Returns the sorted paths that match any of the patterns.
+
+    One that matches two appears twice.
+    """
     if pattern.ndim > 1:
         raise errors.invalid_argument(
             "Input patterns tensor must be scalar or vector, but had shape: "

@@ -1,4 +1,4 @@
-"""Iterators over datasets, and optionals: kernels."""
+"""Kernels of iterators over datasets, and of optionals."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def iterator(
     xp: Any, *, shared_name: bytes, container: bytes, output_types: list[DType],
     output_shapes: list[Shape], context: KernelContext,
 ) -> IteratorResource:  # fmt: skip
+    """Looks the iterator up in the state store, or makes one there that has no dataset yet.
+
+    Raises:
+        InvalidArgumentError: it exists with other types or shapes.
+    """
     found = context.resource(
         container,
         shared_name,
@@ -42,6 +47,7 @@ def one_shot_iterator(
     xp: Any, *, dataset_factory: Function, output_types: list[DType],
     output_shapes: list[Shape], container: bytes, shared_name: bytes, context: KernelContext,
 ) -> IteratorResource:  # fmt: skip
+    """Looks the iterator up; the first time it starts on the dataset of ``dataset_factory``."""
     found = iterator(
         xp, shared_name=shared_name, container=container, output_types=output_types,
         output_shapes=output_shapes, context=context,
@@ -58,6 +64,7 @@ def one_shot_iterator(
 
 @kernel("MakeIterator")
 def make_iterator(xp: Any, dataset: Array, iterator: Resource) -> None:
+    """Starts the iterator on a dataset, from the beginning."""
     _opened(iterator).begin(dataset_of(dataset))
 
 
@@ -74,6 +81,7 @@ def _opened(resource: Resource) -> IteratorResource:
 def get_next(
     xp: Any, iterator: Resource, *, output_types: list[DType], output_shapes: list[Shape]
 ) -> list[Array]:
+    """Returns the components of the next element; OutOfRangeError at the end. It may block."""
     element = _opened(iterator).get_next(output_types, output_shapes)
     if element is None:
         raise errors.out_of_range("End of sequence")
@@ -84,6 +92,7 @@ def get_next(
 def get_next_as_optional(
     xp: Any, iterator: Resource, *, output_types: list[DType], output_shapes: list[Shape]
 ) -> Array:
+    """Returns the next element as an optional, which has no value at the end."""
     return as_variant(Optional(_opened(iterator).get_next(output_types, output_shapes)))
 
 
@@ -92,6 +101,7 @@ def get_next_as_optional(
 
 @kernel("IteratorToStringHandle")
 def to_string_handle(xp: Any, resource_handle: Resource, *, context: KernelContext) -> Array:
+    """Returns the iterator's ResourceHandleProto, serialized to a string scalar."""
     handle = context.handle(_opened(resource_handle))
     return np.array(handle.SerializeToString(deterministic=True), object)
 
@@ -101,6 +111,12 @@ def from_string_handle(
     xp: Any, string_handle: Array, *, output_types: list[DType], output_shapes: list[Shape],
     context: KernelContext,
 ) -> IteratorResource:  # fmt: skip
+    """Looks up the iterator of a string handle.
+
+    Raises:
+        InvalidArgumentError: the string is not a handle, or names another device, or the iterator
+            has other types or shapes.
+    """
     handle = tensor_pb2.ResourceHandleProto()
     try:
         handle.ParseFromString(string_handle[()])
@@ -124,6 +140,7 @@ def from_string_handle(
 
 @kernel("SerializeIterator")
 def serialize_iterator(xp: Any, resource_handle: Resource) -> Array:
+    """Saves the state of the iterator in a variant scalar that only flowray reads."""
     proto = tensor_pb2.VariantTensorDataProto(type_name="flowray.IteratorState")
     proto.metadata = states.dump(_opened(resource_handle).save())
     return as_variant(proto)
@@ -131,6 +148,7 @@ def serialize_iterator(xp: Any, resource_handle: Resource) -> Array:
 
 @kernel("DeserializeIterator")
 def deserialize_iterator(xp: Any, resource_handle: Resource, serialized: Array) -> None:
+    """Restores a state that ``serialize_iterator`` saved."""
     proto: Any = serialized[()]
     if proto.type_name != "flowray.IteratorState":
         raise errors.invalid_argument("The given variant tensor holds no state of an iterator.")
@@ -141,7 +159,7 @@ def deserialize_iterator(xp: Any, resource_handle: Resource, serialized: Array) 
 
 
 class Optional:
-    """An element, or none: the value of a variant tensor."""
+    """An element, or None: the value of a variant tensor."""
 
     __slots__ = ("element",)
 
@@ -158,16 +176,19 @@ def _optional(variant: Array) -> Optional:
 
 @kernel("OptionalFromValue")
 def optional_from_value(xp: Any, components: list[Array]) -> Array:
+    """Makes an optional of the components of an element."""
     return as_variant(Optional(as_element(components)))
 
 
 @kernel("OptionalNone")
 def optional_none(xp: Any) -> Array:
+    """Makes an optional without a value."""
     return as_variant(Optional(None))
 
 
 @kernel("OptionalHasValue")
 def optional_has_value(xp: Any, optional: Array) -> Array:
+    """Tells whether the optional has a value, as a bool scalar."""
     return np.array(_optional(optional).element is not None)
 
 
@@ -175,6 +196,7 @@ def optional_has_value(xp: Any, optional: Array) -> Array:
 def optional_get_value(
     xp: Any, optional: Array, *, output_types: list[DType], output_shapes: list[Shape]
 ) -> list[Array]:
+    """Returns the components of the value; InvalidArgumentError if there is no value."""
     element = _optional(optional).element
     if element is None:
         raise errors.invalid_argument("The given optional does not have a value.")

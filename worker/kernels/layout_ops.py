@@ -1,4 +1,4 @@
-"""Padding, reversing, diagonals of matrices, blocks moved into depth or batch: kernels."""
+"""Kernels of padding, reversing, diagonals of matrices, and blocks moved into depth or batch."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 
 @kernel("Tile")
 def tile(xp: Any, x: Any, multiples: Array) -> Any:
+    """Repeats ``x`` along each dimension; ``multiples`` has one count for each, unlike numpy's."""
     times = multiples.tolist()
     if len(times) != x.ndim:
         raise errors.invalid_argument(
@@ -51,7 +52,11 @@ def _check_paddings(x: Any, paddings: Array) -> list[list[int]]:
 
 
 def pad_with(xp: Any, x: Any, pairs: Sequence[Sequence[int]], value: Any) -> Any:
-    """``x`` surrounded by ``value``: ``pairs`` holds (before, after) for each dimension."""
+    """Surrounds ``x`` with the scalar ``value``.
+
+    Args:
+        pairs: (before, after) for each dimension.
+    """
     if xp is not np:
         return xla.jax().lax.pad(x, xp.asarray(value, x.dtype), [(b, a, 0) for b, a in pairs])
     result = np.full([d + b + a for d, (b, a) in zip(x.shape, pairs, strict=True)], value, x.dtype)
@@ -61,11 +66,13 @@ def pad_with(xp: Any, x: Any, pairs: Sequence[Sequence[int]], value: Any) -> Any
 
 @kernel("Pad")
 def pad(xp: Any, x: Any, paddings: Array) -> Any:
+    """Pads with zeros (strings: empty ones); ``paddings`` is ``[rank, 2]``."""
     return pad_with(xp, x, _check_paddings(x, paddings), zero(x.dtype))
 
 
 @kernel("PadV2")
 def pad_v2(xp: Any, x: Any, paddings: Array, constant_values: Any) -> Any:
+    """Pads with the scalar ``constant_values``."""
     if constant_values.shape:
         raise errors.invalid_argument(
             f"constant_values must be a scalar. Found: {format_shape(constant_values.shape)}"
@@ -75,6 +82,10 @@ def pad_v2(xp: Any, x: Any, paddings: Array, constant_values: Any) -> Any:
 
 @kernel("MirrorPad")
 def mirror_pad(xp: Any, x: Any, paddings: Array, *, mode: bytes) -> Any:
+    """Pads with mirrored elements: mode REFLECT leaves the edge out, SYMMETRIC repeats it.
+
+    Unlike numpy's, a padding may not exceed the dimension (less one for REFLECT).
+    """
     pairs = _check_paddings(x, paddings)
     for (before, after), dim in zip(pairs, x.shape, strict=True):
         if mode == b"SYMMETRIC" and max(before, after) > dim:
@@ -92,7 +103,7 @@ def mirror_pad(xp: Any, x: Any, paddings: Array, *, mode: bytes) -> Any:
 
 @kernel("MirrorPadGrad")
 def mirror_pad_grad(xp: Any, grad: Any, paddings: Array, *, mode: bytes) -> Any:
-    """Adds what lies in the padding to the elements that it mirrored, one axis after the other."""
+    """Adds the gradients in the padding to the elements that it mirrored, axis by axis."""
     pairs = _check_paddings(grad, paddings)
     edge = 1 if mode == b"REFLECT" else 0
     for axis, (before, after) in enumerate(pairs):
@@ -106,10 +117,10 @@ def mirror_pad_grad(xp: Any, grad: Any, paddings: Array, *, mode: bytes) -> Any:
         def part(start: int, stop: int, grad: Any = grad, axis: int = axis) -> Any:
             return grad[along(grad.ndim, axis, slice(start, stop))]
 
-        def placed(piece: Any, start: int, size: int = size, axis: int = axis) -> Any:
-            margins = [(0, 0)] * piece.ndim
-            margins[axis] = (start, size - start - piece.shape[axis])
-            return pad_with(xp, xp.flip(piece, axis), margins, zero(piece.dtype))
+        def placed(edges: Any, start: int, size: int = size, axis: int = axis) -> Any:
+            margins = [(0, 0)] * edges.ndim
+            margins[axis] = (start, size - start - edges.shape[axis])
+            return pad_with(xp, xp.flip(edges, axis), margins, zero(edges.dtype))
 
         total = part(before, before + size)
         if before:
@@ -122,6 +133,11 @@ def mirror_pad_grad(xp: Any, grad: Any, paddings: Array, *, mode: bytes) -> Any:
 
 @kernel("ReverseV2")
 def reverse_v2(xp: Any, x: Any, axis: Array) -> Any:
+    """Reverses along the axes of the vector ``axis``.
+
+    Raises:
+        InvalidArgumentError: an axis is out of range or named twice.
+    """
     axes = [
         normalized_axis(
             a, x.ndim, f"'axis'[{i}] = {{axis}} is out of valid range [0, {x.ndim - 1}]"
@@ -136,6 +152,7 @@ def reverse_v2(xp: Any, x: Any, axis: Array) -> Any:
 
 @kernel("ReverseSequence")
 def reverse_sequence(xp: Any, x: Any, seq_lengths: Any, *, seq_dim: int, batch_dim: int) -> Any:
+    """Reverses the first ``seq_lengths[i]`` elements along ``seq_dim`` in batch entry ``i``."""
     if seq_dim == batch_dim:
         raise errors.invalid_argument(f"batch_dim == seq_dim == {seq_dim}")
     for name, dim in (("seq_dim", seq_dim), ("batch_dim", batch_dim)):
@@ -161,6 +178,7 @@ def reverse_sequence(xp: Any, x: Any, seq_lengths: Any, *, seq_dim: int, batch_d
 
 @kernel("Roll")
 def roll(xp: Any, x: Any, shift: Any, axis: Array) -> Any:
+    """Rolls along axes, one after the other; an axis that is named twice rolls twice."""
     if x.ndim < 1:
         raise errors.invalid_argument("input must be 1-D or higher")
     if shift.shape != axis.shape or axis.ndim > 1:
@@ -176,6 +194,7 @@ def roll(xp: Any, x: Any, shift: Any, axis: Array) -> Any:
 
 @kernel("Diag")
 def diag(xp: Any, diagonal: Any) -> Any:
+    """Makes the diagonal matrix of a vector; of rank n, an array of rank 2n."""
     if diagonal.ndim < 1:
         raise errors.invalid_argument("Input must be at least rank 1, got 0")
     return xp.diag(diagonal.reshape(-1)).reshape(diagonal.shape * 2)
@@ -183,6 +202,7 @@ def diag(xp: Any, diagonal: Any) -> Any:
 
 @kernel("DiagPart")
 def diag_part(xp: Any, x: Any) -> Any:
+    """Returns the diagonal of an array of rank 2n as one of rank n."""
     half = x.ndim // 2
     if x.ndim % 2 or not half:
         raise errors.invalid_argument(
@@ -200,6 +220,10 @@ def diag_part(xp: Any, x: Any) -> Any:
 
 @kernel("MatrixBandPart")
 def matrix_band_part(xp: Any, x: Any, num_lower: Any, num_upper: Any) -> Any:
+    """Sets all elements outside a band around the diagonal of each matrix to 0.
+
+    A negative ``num_lower`` or ``num_upper`` keeps the whole triangle.
+    """
     if x.ndim < 2:
         raise errors.invalid_argument(
             f"input must be at least 2-dim, received shape: {format_shape(x.shape)}"
@@ -225,6 +249,7 @@ def matrix_band_part(xp: Any, x: Any, num_lower: Any, num_upper: Any) -> Any:
 
 @kernel("MatrixDiag")
 def matrix_diag(xp: Any, diagonal: Any) -> Any:
+    """Makes a diagonal matrix of each vector along the last axis."""
     if diagonal.ndim < 1:
         raise errors.invalid_argument(
             f"diagonal must be at least 1-dim, received shape: {format_shape(diagonal.shape)}"
@@ -235,6 +260,7 @@ def matrix_diag(xp: Any, diagonal: Any) -> Any:
 
 @kernel("MatrixDiagPart")
 def matrix_diag_part(xp: Any, x: Any) -> Any:
+    """Returns the diagonal of each matrix."""
     if x.ndim < 2:
         raise errors.invalid_argument(
             f"input must be at least 2-dim, received shape: {format_shape(x.shape)}"
@@ -244,11 +270,12 @@ def matrix_diag_part(xp: Any, x: Any) -> Any:
 
 @kernel("MatrixSetDiag")
 def matrix_set_diag(xp: Any, x: Any, diagonal: Any) -> Any:
+    """Replaces the diagonal of each matrix."""
     return _set_diagonals(xp, x, diagonal, 0, 0, b"LEFT_LEFT")
 
 
 def _bounds(k: Array, rows: int, cols: int) -> tuple[int, int]:
-    """The lowest and the highest of the diagonals that input ``k`` names."""
+    """Returns the lowest and the highest of the diagonals that input ``k`` names."""
     if k.ndim > 1 or k.size not in (1, 2):
         raise errors.invalid_argument(
             "diag_index must be a scalar or vector, received shape: " + format_shape(k.shape)
@@ -269,11 +296,11 @@ def _bounds(k: Array, rows: int, cols: int) -> tuple[int, int]:
 def _places(
     rows: int, cols: int, lower: int, upper: int, longest: int, align: bytes
 ) -> tuple[Array, Array, Array]:
-    """Where each element of a matrix lies in its packed diagonals.
+    """Computes where each element of a matrix lies in its packed diagonals.
 
     Returns:
         ``on``: whether it lies on one of the diagonals; ``band``, ``offset``: its place there. All
-        are of shape [rows, cols].
+            are of shape [rows, cols].
     """
     i, j = np.arange(rows)[:, None], np.arange(cols)[None, :]
     d = j - i
@@ -312,6 +339,11 @@ def _set_diagonals(xp: Any, x: Any, diagonal: Any, lower: int, upper: int, align
 
 @kernel("MatrixSetDiagV3")
 def matrix_set_diag_v3(xp: Any, x: Any, diagonal: Any, k: Array, *, align: bytes) -> Any:
+    """Replaces the diagonals ``k`` (one, or a lowest and a highest) of each matrix.
+
+    Args:
+        align: how shorter diagonals are aligned in ``diagonal``, such as ``RIGHT_LEFT``.
+    """
     return _set_diagonals(xp, x, diagonal, *_bounds(k, *x.shape[-2:]), align)
 
 
@@ -320,6 +352,10 @@ def matrix_diag_v3(
     xp: Any, diagonal: Any, k: Array, num_rows: Array, num_cols: Array, padding: Any, *,
     align: bytes,
 ) -> Any:  # fmt: skip
+    """Makes matrices of the diagonals ``k``; -1 infers ``num_rows`` or ``num_cols``.
+
+    All other elements are ``padding``.
+    """
     lower, upper = int(k.reshape(-1)[0]), int(k.reshape(-1)[-1])
     if lower > upper:
         raise errors.invalid_argument(
@@ -353,6 +389,7 @@ def matrix_diag_v3(
 
 @kernel("MatrixDiagPartV3")
 def matrix_diag_part_v3(xp: Any, x: Any, k: Array, padding: Any, *, align: bytes) -> Any:
+    """Returns the diagonals ``k`` of each matrix; shorter ones are filled with ``padding``."""
     if x.ndim < 2:
         raise errors.invalid_argument(
             f"input must be at least 2-dim, received shape: {format_shape(x.shape)}"
@@ -361,7 +398,7 @@ def matrix_diag_part_v3(xp: Any, x: Any, k: Array, padding: Any, *, align: bytes
     lower, upper = _bounds(k, rows, cols)
     longest = min(rows + min(upper, 0), cols - max(lower, 0))
     on, band, offset = _places(rows, cols, lower, upper, longest, align)
-    # The inverse of _places: which element of the matrix comes to each place.
+    # The inverse of _places: the element of the matrix for each place.
     source = np.zeros((upper - lower + 1, longest), np.int64)
     filled = np.zeros(source.shape, bool)
     i, j = np.nonzero(on)
@@ -390,6 +427,7 @@ def _in_format(xp: Any, x: Any, data_format: bytes) -> Any:
 
 @kernel("SpaceToDepth")
 def space_to_depth(xp: Any, x: Any, *, block_size: int, data_format: bytes) -> Any:
+    """Moves blocks of ``block_size`` squared pixels into the channels (NHWC or NCHW)."""
     x = _channels_last(xp, x, data_format)
     batch, height, width, depth = x.shape
     if height % block_size or width % block_size:
@@ -405,6 +443,7 @@ def space_to_depth(xp: Any, x: Any, *, block_size: int, data_format: bytes) -> A
 
 @kernel("DepthToSpace")
 def depth_to_space(xp: Any, x: Any, *, block_size: int, data_format: bytes) -> Any:
+    """Moves channels into blocks of pixels: the inverse of SpaceToDepth."""
     x = _channels_last(xp, x, data_format)
     batch, rows, cols, depth = x.shape
     if depth % block_size**2:
@@ -440,6 +479,7 @@ def _blocks(x: Any, block_shape: Array, margins: Array, name: str) -> tuple[list
 
 @kernel("SpaceToBatchND")
 def space_to_batch_nd(xp: Any, x: Any, block_shape: Array, paddings: Array) -> Any:
+    """Pads, then moves blocks of the dimensions after the first into the batch."""
     blocks, pairs = _blocks(x, block_shape, paddings, "paddings")
     count = len(blocks)
     rest = x.ndim - 1 - count
@@ -461,6 +501,7 @@ def space_to_batch_nd(xp: Any, x: Any, block_shape: Array, paddings: Array) -> A
 
 @kernel("BatchToSpaceND")
 def batch_to_space_nd(xp: Any, x: Any, block_shape: Array, crops: Array) -> Any:
+    """Moves the batch into blocks, then crops: the inverse of SpaceToBatchND."""
     blocks, pairs = _blocks(x, block_shape, crops, "crops")
     count = len(blocks)
     total = int(np.prod(blocks, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Printing values and reading the clock: kernels. What they print appears on the worker."""
+"""Kernels that print values and read the clock. They print on the worker, not on the client."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ def print_(
     summarize: int,
     state: Variable,
 ) -> Array:
+    """Prints ``message`` and the values to stderr, at most ``first_n`` times (always if negative).
+
+    The number of prints is private state of the session and node.
+    """
     if first_n >= 0:
         printed = int(state.read())
         if printed >= first_n:
@@ -47,6 +51,7 @@ def print_(
 
 @kernel("PrintV2")
 def print_v2(xp: Any, input: Array, *, output_stream: bytes, end: bytes) -> None:
+    """Prints the string scalar to stdout, stderr, a file (``file://PATH``) or with a log level."""
     if input.shape:
         raise errors.invalid_argument(
             f"Input is expected to be scalar, but got {format_shape(input.shape)}"
@@ -78,6 +83,7 @@ _LOG_LETTER = {"log(info)": "I", "log(warning)": "W", "log(error)": "E"}
 def string_format(
     xp: Any, inputs: list[Array], *, template: bytes, placeholder: bytes, summarize: int
 ) -> Array:
+    """Puts the values into ``template`` at each ``placeholder``, as tf.print formats them."""
     parts = template.split(placeholder)
     if len(parts) != len(inputs) + 1:
         raise errors.invalid_argument(
@@ -92,5 +98,5 @@ def string_format(
 
 @kernel("Timestamp")
 def timestamp(xp: Any) -> Array:
-    """Seconds since the epoch."""
+    """Returns the seconds since the epoch as a float64 scalar."""
     return np.array(time.time())

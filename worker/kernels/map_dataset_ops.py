@@ -1,4 +1,4 @@
-"""Datasets that functions make of the elements of others: kernels."""
+"""Kernels of datasets that apply functions to the elements of others."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ from flowray.worker.program.function import Function
 def mapped(
     source: Dataset, function: ElementFunction, types: Types, shapes: Shapes, keep_count: bool
 ) -> Dataset:
+    """Makes a dataset of ``function`` of each element, called when the element is asked for.
+
+    Args:
+        keep_count: whether an OutOfRangeError of the function is an error instead of the end.
+    """
     return Dataset(
         types,
         shapes,
@@ -53,6 +58,11 @@ def mapped_in_parallel(
     source: Dataset, f: Function, captures: Sequence[Any], types: Types, shapes: Shapes,
     keep_count: bool, calls: int, in_order: bool,
 ) -> Dataset:  # fmt: skip
+    """Makes a dataset of ``f`` of each element, computed ahead in up to ``calls`` parallel calls.
+
+    Args:
+        in_order: whether the results come in the order of the elements.
+    """
     caller = SharedCaller(f, captures)
 
     def make(elements: Sequence[Element]) -> Sequence[Made]:
@@ -74,6 +84,7 @@ def map_dataset(
     xp: Any, input_dataset: Array, other_arguments: list[Any], *, f: Function,
     preserve_cardinality: bool, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Applies ``f`` to each element."""
     return mapped(
         dataset_of(input_dataset), bound(f, other_arguments), output_types, output_shapes,
         preserve_cardinality,
@@ -86,6 +97,7 @@ def parallel_map_dataset(
     f: Function, sloppy: bool, preserve_cardinality: bool, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Applies ``f`` to elements in parallel; ``sloppy`` lets results come in any order."""
     return mapped_in_parallel(
         dataset_of(input_dataset), f, other_arguments, output_types, output_shapes,
         preserve_cardinality, parallelism(num_parallel_calls), not sloppy,
@@ -98,6 +110,7 @@ def parallel_map_dataset_v2(
     f: Function, deterministic: bytes, preserve_cardinality: bool, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Applies ``f`` to elements in parallel; in any order if ``deterministic`` is "false"."""
     return mapped_in_parallel(
         dataset_of(input_dataset), f, other_arguments, output_types, output_shapes,
         preserve_cardinality, parallelism(num_parallel_calls), deterministic != b"false",
@@ -110,7 +123,8 @@ def map_and_batch_dataset(
     num_parallel_calls: Array, drop_remainder: Array, *, f: Function, preserve_cardinality: bool,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
-    # The source of the batches has no types of its own: nobody gets to see its elements.
+    """Applies ``f`` to elements in parallel and batches the results, one batch ahead."""
+    # The source of the batches has no types of its own, since only the batches see its elements.
     rows = mapped_in_parallel(
         dataset_of(input_dataset), f, other_arguments, [], [], preserve_cardinality,
         parallelism(num_parallel_calls), in_order=True,
@@ -126,6 +140,7 @@ def filter_dataset(
     xp: Any, input_dataset: Array, other_arguments: list[Any], *, predicate: Function,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Keeps the elements for which ``predicate`` is True."""
     source, condition = dataset_of(input_dataset), bound(predicate, other_arguments)
     return Dataset(
         output_types,
@@ -138,6 +153,7 @@ def filter_dataset(
 def filter_by_last_component_dataset(
     xp: Any, input_dataset: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Keeps the elements whose last component, a bool scalar, is True, without that component."""
     source = dataset_of(input_dataset)
     return Dataset(
         output_types,
@@ -151,6 +167,7 @@ def take_while_dataset(
     xp: Any, input_dataset: Array, other_arguments: list[Any], *, predicate: Function,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Takes elements until ``predicate`` is False."""
     source, condition = dataset_of(input_dataset), bound(predicate, other_arguments)
     return Dataset(
         output_types,
@@ -164,6 +181,7 @@ def scan_dataset(
     xp: Any, input_dataset: Array, initial_state: list[Any], other_arguments: list[Any], *,
     f: Function, preserve_cardinality: bool, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Applies ``f(state, element) -> (state, output)`` and makes the outputs."""
     source, function = dataset_of(input_dataset), bound(f, other_arguments)
     state = as_element(initial_state)
     return Dataset(
@@ -177,6 +195,7 @@ def scan_dataset(
 def ignore_errors_dataset(
     xp: Any, input_dataset: Array, *, log_warning: bool, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Skips elements whose computation fails; logs them if ``log_warning``."""
     source = dataset_of(input_dataset)
     return Dataset(
         output_types,
@@ -189,6 +208,7 @@ def ignore_errors_dataset(
 def unique_dataset(
     xp: Any, input_dataset: Array, *, output_types: Types, output_shapes: Shapes
 ) -> Dataset:
+    """Skips elements that came before; elements are scalars of an integer type or strings."""
     source = dataset_of(input_dataset)
     return Dataset(
         output_types, output_shapes, lambda: elementwise.UniqueIterator(source.iterator())
@@ -202,6 +222,7 @@ def group_by_window_dataset(
     key_func: Function, reduce_func: Function, window_size_func: Function, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Groups elements by ``key_func`` and makes a dataset of each full window."""
     source = dataset_of(input_dataset)
     return Dataset(
         output_types,
@@ -224,6 +245,7 @@ def flat_map_dataset(
     xp: Any, input_dataset: Array, other_arguments: list[Any], *, f: Function,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Makes the elements of the dataset that ``f`` returns for each element."""
     source = dataset_of(input_dataset)
     open_ = interleave.opener(bound(f, other_arguments), "FlatMapDataset")
     return Dataset(
@@ -237,7 +259,14 @@ def interleaved(
     source: Any, f: Function, captures: list[Any], types: Types, shapes: Shapes,
     cycle_length: Any, block_length: Any, *, ahead: int = 0, buffer: int = 0,
 ) -> Dataset:  # fmt: skip
-    """``buffer`` elements of each inner dataset, ``ahead`` more of which are open, are read on."""
+    """Makes a dataset that takes elements by turns from the datasets that ``f`` returns.
+
+    Args:
+        cycle_length: how many inner datasets take turns; -1 for the number of cores.
+        block_length: how many elements each gives at its turn.
+        ahead: how many inner datasets after those of the cycle are opened in advance.
+        buffer: how many elements of each open one are computed in advance; 0 for none.
+    """
     dataset = dataset_of(source)
     cycle = cpus() if int(cycle_length) == AUTOTUNE else positive("cycle_length", cycle_length)
     block = positive("block_length", block_length)
@@ -256,6 +285,7 @@ def interleave_dataset(
     xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
     block_length: Array, *, f: Function, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Takes elements by turns from the datasets that ``f`` returns; see ``interleaved``."""
     return interleaved(
         input_dataset, f, other_arguments, output_types, output_shapes, cycle_length, block_length
     )
@@ -267,6 +297,7 @@ def parallel_interleave_dataset_v2(
     block_length: Array, num_parallel_calls: Array, *, f: Function, sloppy: bool,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Interleaves datasets whose elements are computed in advance; always in order."""
     parallelism(num_parallel_calls)
     return interleaved(
         input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
@@ -280,6 +311,7 @@ def parallel_interleave_dataset_v3(
     block_length: Array, num_parallel_calls: Array, *, f: Function, deterministic: bytes,
     output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Interleaves datasets whose elements are computed in advance; always in order."""
     parallelism(num_parallel_calls)
     return interleaved(
         input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
@@ -294,6 +326,7 @@ def parallel_interleave_dataset_v4(
     num_parallel_calls: Array, *, f: Function, deterministic: bytes, output_types: Types,
     output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Interleaves datasets with given numbers of elements and inputs to compute in advance."""
     parallelism(num_parallel_calls)
     return interleaved(
         input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
@@ -320,13 +353,14 @@ def _legacy_interleaved(
     )  # fmt: skip
 
 
-# What comes in another order with ``sloppy`` may as well come in this one.
+# With ``sloppy`` any order is right, so the elements come in order here, too.
 @dataset_kernel("ParallelInterleaveDataset", "ExperimentalParallelInterleaveDataset")
 def parallel_interleave_dataset(
     xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
     block_length: Array, sloppy: Array, buffer_output_elements: Array,
     prefetch_input_elements: Array, *, f: Function, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Interleaves datasets whose elements are computed in advance; always in order."""
     return _legacy_interleaved(
         input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
         block_length, buffer_output_elements, prefetch_input_elements,
@@ -339,6 +373,7 @@ def legacy_parallel_interleave_dataset_v2(
     block_length: Array, buffer_output_elements: Array, prefetch_input_elements: Array, *,
     f: Function, deterministic: bytes, output_types: Types, output_shapes: Shapes,
 ) -> Dataset:  # fmt: skip
+    """Interleaves datasets whose elements are computed in advance; always in order."""
     return _legacy_interleaved(
         input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
         block_length, buffer_output_elements, prefetch_input_elements,

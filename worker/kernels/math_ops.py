@@ -1,4 +1,9 @@
-"""Elementwise arithmetic, comparison, casts and matrix products: kernels."""
+"""Kernels of elementwise arithmetic, comparison, casts and matrix products.
+
+Differences from numpy: results keep the dtype of the operands (integer division truncates, and Mean
+and Sum of small integers do not widen), operands have one dtype, and integer division by zero is an
+error.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +70,7 @@ _PARTS = {"ComplexAbs": "abs", "Real": "real", "Imag": "imag", "Angle": "angle"}
 
 
 def _part(name: str) -> Callable[..., Any]:
-    """A kernel that makes a real number of a complex one."""
+    """Returns a kernel that makes a real number of a complex one."""
     function = unary(name)
 
     def compute(xp: Any, x: Any, *, Tout: DType) -> Any:
@@ -76,7 +81,7 @@ def _part(name: str) -> Callable[..., Any]:
 
 @kernel("Round")
 def _round(xp: Any, x: Any) -> Any:
-    """Half to even."""
+    """Rounds half to even."""
     if is_integer(x):
         return x
     return xp.round(x) if is_complex(x) else xp.rint(x)
@@ -99,7 +104,7 @@ def _sigmoid(xp: Any, x: Any) -> Any:
 
 
 def _special(name: str) -> Callable[..., Any]:
-    """A kernel that is one function of scipy.special and of jax.scipy.special."""
+    """Returns a kernel that calls ``name`` of scipy.special and of jax.scipy.special."""
 
     @in_float32
     def compute(xp: Any, x: Any) -> Any:
@@ -159,7 +164,7 @@ def _check_divisor(xp: Any, x: Any, y: Any) -> None:
 
 
 def _truncate_div(xp: Any, x: Any, y: Any) -> Any:
-    """x / y rounded towards zero, as in C++."""
+    """Divides and rounds towards zero, as C++ does."""
     if not is_integer(x):
         return xp.trunc(x / y)
     _check_divisor(xp, x, y)
@@ -243,7 +248,10 @@ def _zeta(xp: Any, x: Any, q: Any) -> Any:
 
 @broadcasting("Polygamma")
 def _polygamma(xp: Any, a: Any, x: Any) -> Any:
-    """The a-th derivative of digamma, through Hurwitz' zeta; NaN for an ``a`` that is no order."""
+    """Computes the a-th derivative of digamma, through Hurwitz' zeta.
+
+    It is NaN unless ``a`` is a natural number or 0.
+    """
     special = _special_module(xp)
     derivative = xp.exp(special.gammaln(a + 1)) * special.zeta(a + 1, x)
     derivative = xp.where(a % 2 == 0, -derivative, derivative)
@@ -295,7 +303,7 @@ def _complex(xp: Any, real: Any, imag: Any, *, Tout: DType) -> Any:
         result = np.empty(np.broadcast_shapes(real.shape, imag.shape), Tout.as_numpy_dtype)
     except ValueError as error:
         raise broadcast_error(error, (real, imag)) from None
-    # real + 1j * imag would turn an infinite part into NaN.
+    # The formula real + 1j * imag would turn an infinite part into NaN.
     result.real, result.imag = real, imag
     return result
 
@@ -304,7 +312,11 @@ def _complex(xp: Any, real: Any, imag: Any, *, Tout: DType) -> Any:
 
 
 def _result_gradient(*op_names: str, conjugate: bool = False) -> Callable[[F], F]:
-    """``@kernel`` for ``f(y, dy)`` with arguments of one shape; y may be wanted conjugated."""
+    """Registers a kernel ``f(y, dy)`` of arguments of one shape.
+
+    Args:
+        conjugate: whether the function gets ``y`` conjugated.
+    """
 
     def register(function: F) -> F:
         def compute(xp: Any, y: Any, dy: Any) -> Any:
@@ -351,7 +363,7 @@ def _sigmoid_grad(y: Any, dy: Any) -> Any:
 
 @kernel("Select")
 def _select(xp: Any, condition: Any, t: Any, e: Any) -> Any:
-    """The condition is a scalar, of the same shape, or a vector that chooses whole rows."""
+    """Selects by a condition: a scalar, one of the same shape, or a vector for whole rows."""
     if t.shape != e.shape:
         raise errors.invalid_argument(
             f"'then' and 'else' must have the same size.  but received: {format_shape(t.shape)} "
@@ -399,10 +411,11 @@ def _clip_by_value(xp: Any, t: Any, low: Any, high: Any) -> Any:
 
 @kernel("Cast")
 def cast(xp: Any, x: Any, *, DstT: DType, Truncate: bool) -> Any:
-    """C++'s conversions: towards zero; complex numbers lose their imaginary part.
+    """Converts as C++ does: towards zero; complex numbers lose their imaginary part.
 
-    A float that an integer type cannot hold becomes what x86 makes of it (int32: -2**31), on XLA,
-    too, which by itself would give the nearest value.
+    A float that an integer type cannot hold becomes what x86 instructions make of it (int32:
+    -2**31). XLA by itself would give the nearest value, so the traced cast selects. Casts from and
+    to strings raise UnimplementedError.
     """
     target = np.dtype(DstT.as_numpy_dtype)
     if object in (x.dtype, target):
@@ -487,7 +500,7 @@ def _cross(xp: Any, a: Any, b: Any) -> Any:
 
 
 def _product(xp: Any, a: Any, b: Any) -> Any:
-    """``matmul`` with the operands' own dtype; halves accumulate in float32."""
+    """Multiplies matrices with the operands' own dtype; 16-bit floats accumulate in float32."""
     if xp is np and is_half(a.dtype):
         return blas.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
     return blas.matmul(a, b) if xp is np else xp.matmul(a, b)
@@ -495,6 +508,7 @@ def _product(xp: Any, a: Any, b: Any) -> Any:
 
 @kernel("MatMul")
 def matmul(xp: Any, a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
+    """Multiplies two matrices. Unlike numpy's, it takes rank 2 only."""
     for i, x in enumerate((a, b)):
         if x.ndim != 2:
             raise errors.invalid_argument(
@@ -602,14 +616,14 @@ def _linspace(xp: Any, start: Any, stop: Any, num: Any) -> Any:
 
 @kernel("BroadcastGradientArgs")
 def _broadcast_gradient_args(xp: Any, s0: Any, s1: Any) -> tuple[Any, Any]:
-    """The axes over which to sum a broadcast result's gradient to get back to each shape.
+    """Returns the axes over which to sum a broadcast result's gradient to get back to each shape.
 
-    Where both sizes are 1 nothing was broadcast, yet the axis counts for both if the shapes
-    differ: TensorFlow says so, and its clients' graphs rely on no more than the sum's shape.
+    Where both sizes are 1 nothing was broadcast, yet the axis counts for both if the shapes differ.
+    TensorFlow does so, and its clients' graphs rely on no more than the sum's shape.
     """
     if s0.shape == s1.shape and (s0 == s1).all():
-        none = np.zeros(0, s0.dtype)
-        return none, none
+        no_axes = np.zeros(0, s0.dtype)
+        return no_axes, no_axes
     rank = max(len(s0), len(s1))
     x = np.concatenate([np.ones(rank - len(s0), s0.dtype), s0])
     y = np.concatenate([np.ones(rank - len(s1), s1.dtype), s1])

@@ -1,4 +1,7 @@
-"""Bias, activations, softmax and its losses, top-k, local response normalization: kernels."""
+"""Kernels of bias, activations, softmax and its losses, top-k, and local response normalization.
+
+16-bit floats are computed in float32 and rounded once.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from flowray.worker.kernels.support.precision import widened
 
 @kernel("BiasAdd")
 def bias_add(xp: Any, value: Any, bias: Any, *, data_format: bytes) -> Any:
+    """Adds a vector along the channels: the last axis, or axis 1 for NCHW."""
     if value.ndim < 2:
         raise errors.invalid_argument(
             f"Input tensor must be at least 2D: {format_shape(value.shape)}"
@@ -36,11 +40,13 @@ def bias_add(xp: Any, value: Any, bias: Any, *, data_format: bytes) -> Any:
 
 @kernel("BiasAddV1")
 def bias_add_v1(xp: Any, value: Any, bias: Any) -> Any:
+    """Adds a vector along the last axis."""
     return bias_add(xp, value, bias, data_format=b"NHWC")
 
 
 @kernel("BiasAddGrad")
 def bias_add_grad(xp: Any, out_backprop: Any, *, data_format: bytes) -> Any:
+    """Sums the gradient over all axes but the channels."""
     if out_backprop.ndim < 2:
         raise errors.invalid_argument(
             f"Input tensor must be at least 2D: {format_shape(out_backprop.shape)}"
@@ -58,55 +64,67 @@ _SELU_SCALE_ALPHA = 1.7580993408473768599402175208123
 
 
 def relu(xp: Any, x: Any) -> Any:
+    """Computes ``max(x, 0)``; NaN stays NaN."""
     return xp.maximum(x, xp.zeros((), x.dtype))
 
 
 def relu6(xp: Any, x: Any) -> Any:
+    """Computes ``min(max(x, 0), 6)``."""
     return xp.minimum(relu(xp, x), xp.full((), 6, x.dtype))
 
 
 def elu(xp: Any, x: Any) -> Any:
+    """Computes ``x`` where it is positive, else ``exp(x) - 1``."""
     return xp.where(x < 0, xp.expm1(x), x)
 
 
 def selu(xp: Any, x: Any) -> Any:
+    """Computes the scaled exponential linear function (Klambauer et al. 2017)."""
     return xp.where(x < 0, xp.expm1(x) * _SELU_SCALE_ALPHA, x * _SELU_SCALE)
 
 
 def softplus(xp: Any, x: Any) -> Any:
+    """Computes ``log(1 + exp(x))`` without overflow."""
     return xp.logaddexp(x, xp.zeros((), x.dtype))
 
 
 def softsign(xp: Any, x: Any) -> Any:
+    """Computes ``x / (1 + |x|)``."""
     return x / (abs(x) + 1)
 
 
-# The gradients get the op's input x or, where that is cheaper, its output y. Where a unit is off,
-# its gradient is 0 even for an incoming NaN: so it is on TensorFlow's GPUs (its CPU multiplies with
-# 0), and XLA turns such products into selections anyway.
+# The gradients get the op's input x or, where that is cheaper, its output y. Where an activation is
+# flat, its gradient is 0 even if the incoming one is NaN. TensorFlow's GPU kernels do the same (its
+# CPU kernels multiply by 0), and XLA turns such products into selections anyway.
 
 
 def relu_grad(xp: Any, g: Any, x: Any) -> Any:
+    """Passes the gradient where the input ``x`` is positive."""
     return xp.where(x > 0, g, xp.zeros((), g.dtype))
 
 
 def relu6_grad(xp: Any, g: Any, x: Any) -> Any:
+    """Passes the gradient where the input ``x`` is in (0, 6)."""
     return xp.where((x > 0) & (x < 6), g, xp.zeros((), g.dtype))
 
 
 def elu_grad(xp: Any, g: Any, y: Any) -> Any:
+    """Computes the gradient of elu from its output ``y``."""
     return xp.where(y < 0, (y + 1) * g, g)
 
 
 def selu_grad(xp: Any, g: Any, y: Any) -> Any:
+    """Computes the gradient of selu from its output ``y``."""
     return xp.where(y < 0, g * (y + _SELU_SCALE_ALPHA), g * _SELU_SCALE)
 
 
 def softplus_grad(xp: Any, g: Any, x: Any) -> Any:
+    """Computes the gradient of softplus from its input ``x``."""
     return g / (xp.exp(-x) + 1)
 
 
 def softsign_grad(xp: Any, g: Any, x: Any) -> Any:
+    """Computes the gradient of softsign from its input ``x``."""
     divisor = abs(x) + 1
     return g / (divisor * divisor)
 
@@ -120,7 +138,10 @@ def _check_same_shape(op_type: str, g: Any, x: Any) -> None:
 
 
 def _add_activation(op_type: str, function: Any, gradient: Any) -> None:
-    """Registers both for all dtypes; the functions see no 16-bit floats."""
+    """Registers an activation and its gradient for all dtypes.
+
+    The functions see no 16-bit floats.
+    """
 
     def activation(xp: Any, x: Any) -> Any:
         return function(xp, widened(x)).astype(x.dtype)
@@ -143,12 +164,14 @@ _add_activation("Softsign", softsign, softsign_grad)
 
 @kernel("LeakyRelu")
 def leaky_relu(xp: Any, features: Any, *, alpha: float) -> Any:
+    """Computes ``x`` where it is positive, else ``alpha * x``."""
     x = widened(features)
     return xp.where(x > 0, x, x * alpha).astype(features.dtype)
 
 
 @kernel("LeakyReluGrad")
 def leaky_relu_grad(xp: Any, gradients: Any, features: Any, *, alpha: float) -> Any:
+    """Multiplies the gradient by ``alpha`` where the input is not positive."""
     _check_same_shape("LeakyReluGrad", gradients, features)
     g = widened(gradients)
     return xp.where(features > 0, g, g * alpha).astype(gradients.dtype)
@@ -158,7 +181,7 @@ def leaky_relu_grad(xp: Any, gradients: Any, features: Any, *, alpha: float) -> 
 
 
 def _shifted(xp: Any, logits: Any) -> Any:
-    """Logits less the maximum of their row, so that no exponential overflows."""
+    """Subtracts the maximum of each row from the logits, so that no exponential overflows."""
     z = widened(logits)
     return z - z.max(-1, keepdims=True)
 
@@ -170,6 +193,7 @@ def _check_logits(logits: Any) -> None:
 
 @kernel("Softmax")
 def softmax(xp: Any, logits: Any) -> Any:
+    """Computes softmax along the last axis."""
     _check_logits(logits)
     if logits.size == 0:
         return logits
@@ -179,6 +203,7 @@ def softmax(xp: Any, logits: Any) -> Any:
 
 @kernel("LogSoftmax")
 def log_softmax(xp: Any, logits: Any) -> Any:
+    """Computes the logarithm of softmax along the last axis, without overflow."""
     _check_logits(logits)
     if logits.size == 0:
         return logits
@@ -188,6 +213,15 @@ def log_softmax(xp: Any, logits: Any) -> Any:
 
 @kernel("SoftmaxCrossEntropyWithLogits")
 def softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any) -> Any:
+    """Computes the cross entropy of each row and its gradient.
+
+    Args:
+        features: logits ``[batch, classes]``; they broadcast against ``labels``.
+        labels: a distribution in each row. A label of 0 adds nothing, even where the logit is -inf.
+
+    Returns:
+        The loss ``[batch]`` and ``softmax - labels``.
+    """
     try:
         shape = broadcast(features.shape, labels.shape)
     except ValueError:
@@ -214,6 +248,11 @@ def softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any) -> An
 
 @kernel("SparseSoftmaxCrossEntropyWithLogits")
 def sparse_softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any) -> Any:
+    """Computes the cross entropy of each row against the class ``labels[i]``, and its gradient.
+
+    Raises:
+        InvalidArgumentError: a label is out of range, or shapes do not match.
+    """
     if features.ndim != 2:
         raise errors.invalid_argument(
             f"logits must be 2-D, but got shape {format_shape(features.shape)}"
@@ -255,6 +294,7 @@ def sparse_softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any
 
 @kernel("L2Loss")
 def l2_loss(xp: Any, t: Any) -> Any:
+    """Computes half the sum of squares, as a scalar."""
     wide = widened(t)
     return (reduced(xp, xp.sum, wide * wide, tuple(range(t.ndim))) / 2).astype(t.dtype)
 
@@ -264,11 +304,17 @@ def l2_loss(xp: Any, t: Any) -> Any:
 
 @kernel("InTopK")
 def in_top_k(xp: Any, predictions: Any, targets: Any, *, k: int) -> Any:
+    """Tells for each row whether the target class is among the ``k`` highest predictions.
+
+    Classes that tie with the target do not push it out. A row with an infinity or a NaN, or a
+    target out of range, gives False.
+    """
     return _in_top_k(xp, predictions, targets, k)
 
 
 @kernel("InTopKV2")
 def in_top_k_v2(xp: Any, predictions: Any, targets: Any, k: Any) -> Any:
+    """Computes InTopK with ``k`` as an input."""
     if k.ndim != 0:
         raise errors.invalid_argument(f"k must be 0-D, got shape {format_shape(k.shape)}")
     return _in_top_k(xp, predictions, targets, k)
@@ -288,18 +334,23 @@ def _in_top_k(xp: Any, predictions: Any, targets: Any, k: Any) -> Any:
     chosen = targets[:, None] == xp.arange(count, dtype=targets.dtype)
     target = xp.where(chosen, predictions, 0).sum(-1, keepdims=True)
     in_range = (targets >= 0) & (targets < count)
-    # A row with a NaN or an infinity cannot say.
+    # A row with a NaN or an infinity has no order.
     decided = in_range & xp.isfinite(predictions).all(-1)
     return decided & ((predictions > target).sum(-1) < k)
 
 
 @kernel("TopK")
 def top_k(xp: Any, input: Any, *, k: int) -> Any:
+    """Returns the ``k`` largest values along the last axis, largest first, and their int32 indices.
+
+    Of equal values the one with the lower index comes first.
+    """
     return _top_k(xp, input, k, np.int32)
 
 
 @kernel("TopKV2")
 def top_k_v2(xp: Any, input: Any, k: Any, *, index_type: Any) -> Any:
+    """Computes TopK with ``k`` as an input and indices of ``index_type``."""
     if k.ndim != 0:
         raise errors.invalid_argument(f"k must be scalar, got shape {format_shape(k.shape)}")
     return _top_k(xp, input, int(k), index_type.as_numpy_dtype)
@@ -334,7 +385,7 @@ def _product(xp: Any, a: Any, b: Any) -> Any:
 
 
 def _lrn_norm(xp: Any, x: Any, depth_radius: int, bias: float, alpha: float) -> tuple[Any, Any]:
-    """``bias + alpha *`` the sum of squares over neighboring channels, and who is a neighbor."""
+    """Returns ``bias + alpha *`` the sum of squares over neighboring channels, and their mask."""
     depth = x.shape[-1]
     distance = np.subtract.outer(np.arange(depth), np.arange(depth))
     band = xp.asarray((abs(distance) <= depth_radius).astype(np.float32))
@@ -349,6 +400,7 @@ def _check_lrn(**images: Any) -> None:
 
 @kernel("LRN")
 def lrn(xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, beta: float) -> Any:
+    """Divides by a power of the sum of squares over the channels within ``depth_radius``."""
     _check_lrn(**{"in": input})
     x = widened(input)
     norm, _ = _lrn_norm(xp, x, depth_radius, bias, alpha)
@@ -360,6 +412,7 @@ def lrn_grad(
     xp: Any, input_grads: Any, input_image: Any, output_image: Any, *, depth_radius: int,
     bias: float, alpha: float, beta: float,
 ) -> Any:  # fmt: skip
+    """Computes the gradient of LRN from its input and its output."""
     _check_lrn(in_grads=input_grads, in_image=input_image, out_image=output_image)
     if not input_grads.shape == input_image.shape == output_image.shape:
         raise errors.invalid_argument(

@@ -1,4 +1,4 @@
-"""Batch normalization: kernels."""
+"""Kernels of batch normalization."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _check_x(x: Any, data_format: bytes) -> int:
 
 
 def _others(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """All axes but ``axis``, and the shape that puts a vector on it."""
+    """Returns all axes but ``axis``, and the shape that puts a vector on it."""
     axes = tuple(a for a in range(rank) if a != axis)
     return axes, tuple(-1 if a == axis else 1 for a in range(rank))
 
@@ -41,7 +41,11 @@ def _fused_batch_norm(
     xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, epsilon: float,
     factor: float, data_format: bytes, is_training: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """y, running mean, running variance, and the mean and variance that y was made with."""
+    """Normalizes ``x``; see ``fused_batch_norm``.
+
+    Returns:
+        y, the running mean and variance, and the mean and variance that y was made with.
+    """
     axis = _check_x(x, data_format)
     channels = x.shape[axis]
     _check_vector("scale", scale, channels)
@@ -56,14 +60,14 @@ def _fused_batch_norm(
     wide, dtype = widened(x), scale.dtype
     count = x.size // channels if channels else 0
     if is_training:
-        if count == 0:  # TensorFlow's empty batch: no statistics, zeros to go on with
+        if count == 0:  # as TensorFlow: NaN as running statistics, and zeros for the gradient
             nothing = xp.full((channels,), xp.nan, dtype)
             zeros = xp.zeros((channels,), dtype)
             return x, nothing, nothing, zeros, zeros
         used_mean = reduced(xp, xp.sum, wide, axes) / count
         centered = wide - used_mean.reshape(on_axis)
         used_variance = reduced(xp, xp.sum, centered * centered, axes) / count
-        # Running variances are unbiased (Bessel's correction), the one that y is made with is not.
+        # The running variance is unbiased (Bessel's correction); the one that makes y is not.
         new_mean, new_variance = used_mean, used_variance * (count / max(count - 1, 1))
         if factor != 1.0:
             new_mean = widened(mean) * (1 - factor) + new_mean * factor
@@ -83,6 +87,12 @@ def fused_batch_norm(
     xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, *, epsilon: float,
     exponential_avg_factor: float, data_format: bytes, is_training: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
+    """Normalizes 4-D ``x`` over all axes but the channels, then scales and offsets it.
+
+    Training uses the batch's own statistics, and the running ones move by
+    ``exponential_avg_factor``. The running variance is unbiased (divided by n - 1); the one that
+    normalizes is not. An empty batch gives running statistics of NaN.
+    """
     return _fused_batch_norm(
         xp, x, scale, offset, mean, variance, epsilon, exponential_avg_factor, data_format,
         is_training,
@@ -94,11 +104,15 @@ def fused_batch_norm_v3(
     xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, *, epsilon: float,
     exponential_avg_factor: float, data_format: bytes, is_training: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
+    """Normalizes 4-D or 5-D ``x``.
+
+    The sixth output is empty, as that of TensorFlow's CPU kernel.
+    """
     outputs = _fused_batch_norm(
         xp, x, scale, offset, mean, variance, epsilon, exponential_avg_factor, data_format,
         is_training,
     )  # fmt: skip
-    # The third reserve is scratch of TensorFlow's cuDNN kernels; its CPU kernel leaves it empty.
+    # TensorFlow's cuDNN kernels keep scratch data in the third reserve, its CPU kernel nothing.
     reserve = xp.zeros((0,) if len(data_format) == 4 else (), scale.dtype)
     return (*outputs, reserve)
 
@@ -107,7 +121,11 @@ def _fused_batch_norm_grad(
     xp: Any, dy: Any, x: Any, scale: Any, mean: Any, variance: Any, epsilon: float,
     data_format: bytes, is_training: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """``mean`` and ``variance``: of the batch in training, else the ones that were given."""
+    """Computes the gradients of x, scale and offset; the last two outputs are empty.
+
+    Args:
+        mean: of the batch in training, else the one that was given; likewise ``variance``.
+    """
     axis = _check_x(dy, data_format)
     _check_x(x, data_format)
     if x.shape != dy.shape:
@@ -147,6 +165,7 @@ def fused_batch_norm_grad(
     xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any, *,
     epsilon: float, data_format: bytes, is_training: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
+    """Computes the gradients of x, scale and offset of FusedBatchNorm and FusedBatchNormV2."""
     return _fused_batch_norm_grad(
         xp, y_backprop, x, scale, reserve_space_1, reserve_space_2, epsilon, data_format,
         is_training,
@@ -158,6 +177,10 @@ def fused_batch_norm_grad_v3(
     xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any,
     reserve_space_3: Any, *, epsilon: float, data_format: bytes, is_training: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
+    """Computes the gradients of x, scale and offset of FusedBatchNormV3.
+
+    ``reserve_space_3`` is unused.
+    """
     return _fused_batch_norm_grad(
         xp, y_backprop, x, scale, reserve_space_1, reserve_space_2, epsilon, data_format,
         is_training,

@@ -1,4 +1,4 @@
-"""Records to tensors: kernels."""
+"""Kernels that turn records (raw bytes, CSV, protos, tf.train.Example) into tensors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Array = np.ndarray[Any, Any]
 
 @kernel("DecodeRaw")
 def decode_raw(xp: Any, contents: Array, *, out_type: DType, little_endian: bool) -> Array:
-    """The strings as numbers in memory, along a new last dimension."""
+    """Reads the bytes of each string as numbers of ``out_type``, along a new last dimension.
+
+    All strings must have the same length, a multiple of the type's size.
+    """
     values = contents.reshape(-1).tolist()
     dtype = np.dtype(out_type.as_numpy_dtype)
     if not values:
@@ -55,7 +58,10 @@ def decode_csv(
     xp: Any, records: Array, record_defaults: list[Array], *, field_delim: bytes,
     use_quote_delim: bool, na_value: bytes, select_cols: Sequence[int],
 ) -> list[Array]:  # fmt: skip
-    """A tensor for each field; fields that are empty or ``na_value`` get the default."""
+    """Splits records of CSV; returns a tensor for each field.
+
+    Fields that are empty or ``na_value`` get the default; a field without a default is required.
+    """
     _check_csv_options(record_defaults, field_delim, select_cols)
     split = csv.splitter(field_delim, use_quote_delim)
     rows = []
@@ -96,7 +102,7 @@ def _check_csv_options(
 
 
 def _column(column: Sequence[bytes], default: Array, number: int, na_value: bytes) -> Array:
-    """The values of one field in all records."""
+    """Converts one field of all records to an array."""
     dtype = dtypes.as_dtype(default.dtype)
     result = np.empty(len(column), default.dtype)
     for record, field in enumerate(column):
@@ -119,7 +125,7 @@ def _column(column: Sequence[bytes], default: Array, number: int, na_value: byte
 
 @kernel("ParseTensor")
 def parse_tensor(xp: Any, serialized: Array, *, out_type: DType) -> Array:
-    """The tensor of a TensorProto."""
+    """Decodes a serialized TensorProto, a string scalar, whose dtype must be ``out_type``."""
     if serialized.ndim:
         raise errors.invalid_argument(
             f"Expected `serialized` to be a scalar, got shape: {format_shape(serialized.shape)}"
@@ -140,7 +146,7 @@ def parse_tensor(xp: Any, serialized: Array, *, out_type: DType) -> Array:
 
 @kernel("SerializeTensor")
 def serialize_tensor(xp: Any, tensor: Array) -> Array:
-    """The TensorProto of a tensor, serialized to TensorFlow's bytes."""
+    """Serializes a tensor to a TensorProto with TensorFlow's bytes, a string scalar."""
     proto = tensors.encode(tensor)
     if tensor.dtype == object:
         proto.ClearField("tensor_content")
@@ -182,7 +188,7 @@ def _records(serialized: Array, names: Array) -> list[Record]:
 
 
 def _transposed(triples: Sequence[tuple[Array, ...]], count: int) -> tuple[list[Array], ...]:
-    """``count`` lists: the first arrays of all the tuples, the second ones, and so on."""
+    """Returns ``count`` lists: the first arrays of all tuples, the second ones, and so on."""
     return tuple([t[i] for t in triples] for i in range(count))
 
 
@@ -191,6 +197,11 @@ def parse_example(
     xp: Any, serialized: Array, names: Array, sparse_keys: list[Array], dense_keys: list[Array],
     dense_defaults: list[Array], *, sparse_types: Sequence[DType], dense_shapes: Sequence[Shape],
 ) -> Any:  # fmt: skip
+    """Parses a vector of serialized tf.train.Examples.
+
+    Returns:
+        Indices, values and shapes of the sparse features, then the dense ones ``[batch, *shape]``.
+    """
     if serialized.ndim != 1:
         raise errors.invalid_argument(
             f"Expected serialized to be a vector, got shape: {format_shape(serialized.shape)}"
@@ -208,6 +219,7 @@ def parse_single_example(
     sparse_keys: Sequence[bytes], dense_keys: Sequence[bytes], sparse_types: Sequence[DType],
     dense_shapes: Sequence[Shape],
 ) -> Any:  # fmt: skip
+    """Parses one serialized tf.train.Example, a string scalar."""
     if serialized.ndim:
         raise errors.invalid_argument(
             f"Expected serialized to be a scalar, got shape: {format_shape(serialized.shape)}"
@@ -230,7 +242,7 @@ def parse_example_v2(
     sparse_types: Sequence[DType], ragged_value_types: Sequence[DType],
     ragged_split_types: Sequence[DType], dense_shapes: Sequence[Shape],
 ) -> Any:  # fmt: skip
-    """What a TensorFlow 2 client sends: a vector of records, or one."""
+    """Parses one Example or a vector of them, also to ragged features (TensorFlow 2's op)."""
     if serialized.ndim > 1:
         raise errors.invalid_argument(
             "Expected serialized to be a scalar or vector, got shape: "
@@ -268,7 +280,7 @@ def parse_single_sequence_example(
     context_dense_shapes: Sequence[Shape], feature_list_sparse_types: Sequence[DType],
     feature_list_dense_shapes: Sequence[Shape],
 ) -> Any:  # fmt: skip
-    """The context's features and, for each step, those of the lists."""
+    """Parses one SequenceExample: the features of its context and, for each step, of its lists."""
     if serialized.ndim:
         raise errors.invalid_argument(
             f"Expected serialized to be a scalar, got shape: {format_shape(serialized.shape)}"

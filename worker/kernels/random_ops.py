@@ -1,8 +1,8 @@
-"""Random numbers, equal to TensorFlow's for equal seeds: kernels.
+"""Kernels of random values, equal to TensorFlow's for equal seeds.
 
-Normal numbers of float32 may differ from TensorFlow's in the last bit: libraries round sine and
-logarithm differently. All else is equal bit for bit. (Multinomial over so large a batch that
-TensorFlow splits it among threads depends there on their number; here it never does.)
+Normal values of float32 may differ from TensorFlow's in the last bit, since libraries round sine
+and logarithm differently. All else is equal bit for bit. (TensorFlow splits Multinomial over very
+large batches among threads, and its result depends on their number; here it never does.)
 """
 
 from __future__ import annotations
@@ -66,6 +66,11 @@ for _name, _draw in {
 def random_uniform_int(
     xp: Any, shape: Array, minval: Array, maxval: Array, *, seed: int, seed2: int, state: Variable
 ) -> Array:
+    """Draws integers in ``[minval, maxval)``, scalars of int32 or int64.
+
+    Raises:
+        InvalidArgumentError: ``minval >= maxval`` and the result is not empty.
+    """
     for name, bound in (("minval", minval), ("maxval", maxval)):
         if bound.ndim != 0:
             raise errors.invalid_argument(
@@ -86,6 +91,7 @@ def random_uniform_int(
 
 @kernel("RandomShuffle", state=_initial_state)
 def random_shuffle(xp: Any, value: Array, *, seed: int, seed2: int, state: Variable) -> Array:
+    """Shuffles along the first axis."""
     if value.ndim == 0 or value.shape[0] <= 1:
         return value
     count = value.shape[0]
@@ -104,6 +110,10 @@ def multinomial(
     seed2: int,
     state: Variable,
 ) -> Array:
+    """Draws ``num_samples`` classes for each row of unnormalized log probabilities.
+
+    Logits that are not finite have probability 0.
+    """
     if logits.ndim != 2:
         raise errors.invalid_argument(
             f"logits should be a matrix, got shape {format_shape(logits.shape)}"
@@ -128,7 +138,7 @@ def multinomial(
     largest = xp.max(xp.where(finite, wide, -np.inf), 1, keepdims=True)
     cumulative = xp.cumsum(xp.where(finite, xp.exp(wide - largest), 0), 1)
     wanted = philox.unit_double(xp, pairs).reshape(rows, samples) * cumulative[:, -1:]
-    # The first class whose cumulative weight exceeds what is wanted, by bisection of all rows.
+    # Finds the first class whose cumulative weight exceeds the target, by bisection in all rows.
     low, high = xp.zeros((rows, samples), xp.int64), xp.full((rows, samples), classes)
     for _ in range(classes.bit_length()):
         middle = (low + high) // 2
@@ -142,10 +152,10 @@ def multinomial(
 
 
 class _Draws:
-    """A generator of its own for each output: 256 blocks, from which it draws what it needs.
+    """A generator for each output: 256 blocks, from which it draws what it needs.
 
-    ``uniform`` and ``normal`` draw one number for each of the outputs ``which`` (indices). Both
-    make two of a block and, as TensorFlow's, hand out the second one first.
+    ``uniform`` and ``normal`` draw one value for each of the outputs ``which`` (indices). Both make
+    two values of a block and, as TensorFlow's, return the second one first.
     """
 
     def __init__(self, stream: Stream, count: int) -> None:
@@ -178,10 +188,11 @@ class _Draws:
 def _per_parameter(
     shape: Array, parameter: Array, state: Variable, sample: Callable[[_Draws, Array], Array]
 ) -> Array:
-    """float64 samples of shape ``shape + parameter.shape``.
+    """Draws float64 samples of shape ``shape + parameter.shape``.
 
-    ``sample`` gets the parameter of each output. TensorFlow numbers the outputs such that all of
-    one parameter follow one another, while in the result they are apart.
+    Args:
+        sample: gets the parameter of each output. TensorFlow orders the outputs so that all of one
+            parameter follow one another, while in the result they are apart.
     """
     dims = _dims(shape)
     each = prod(dims)
@@ -195,11 +206,19 @@ def _per_parameter(
 def random_gamma(
     xp: Any, shape: Array, alpha: Array, *, seed: int, seed2: int, state: Variable
 ) -> Array:
+    """Draws from the gamma distribution with shape parameters ``alpha``.
+
+    Returns:
+        Samples of shape ``shape + alpha.shape``.
+    """
     return _per_parameter(shape, alpha, state, _gamma).astype(alpha.dtype)
 
 
 def _gamma(draws: _Draws, alpha: Array) -> Array:
-    """Marsaglia and Tsang, "A simple method for generating gamma variables"; alpha 1 by log."""
+    """Draws by Marsaglia and Tsang, "A simple method for generating gamma variables".
+
+    Alpha 1 by log.
+    """
     result = np.empty(len(alpha))
     exponential = np.flatnonzero(alpha == 1)
     result[exponential] = -np.log1p(-draws.uniform(exponential))
@@ -215,7 +234,7 @@ def _gamma(draws: _Draws, alpha: Array) -> Array:
         accepted = (u < 1 - 0.0331 * (x * x) * (x * x)) | (
             np.log(u) < 0.5 * x * x + d[which] * (1 - v + np.log(v))
         )
-        # A NaN is never accepted; TensorFlow would try for ever.
+        # The test never accepts a NaN, and TensorFlow would try for ever.
         accepted |= np.isnan(d[which])
         done = which[accepted]
         result[done] = d[done] * v[accepted]
@@ -227,6 +246,7 @@ def _gamma(draws: _Draws, alpha: Array) -> Array:
 
 @kernel("RandomGammaGrad")
 def random_gamma_grad(xp: Any, alpha: Array, sample: Array) -> Array:
+    """Computes the derivative of a gamma sample with respect to ``alpha``."""
     result = xla.jax().lax.random_gamma_grad(*xp.broadcast_arrays(alpha, sample))
     return xp.asarray(result)
 
@@ -242,6 +262,10 @@ def random_poisson(
     seed2: int,
     state: Variable,
 ) -> Array:
+    """Draws from the Poisson distribution with these rates: ``shape + rate.shape``.
+
+    A NaN rate gives NaN; an infinite one gives infinity, or 0 for integer types.
+    """
     largest = float(dtype.max)
 
     def sample(draws: _Draws, rates: Array) -> Array:
@@ -256,7 +280,7 @@ def random_poisson(
 
 
 def _poisson_small(draws: _Draws, rates: Array, left: Array, largest: float, result: Array) -> None:
-    """Knuth: how many uniform numbers it takes until their product is below exp(-rate)."""
+    """Draws by Knuth: counts the uniform values until their product is below exp(-rate)."""
     bound, product = np.exp(-rates), np.ones(len(rates))
     events = 0
     while len(left):
@@ -268,7 +292,10 @@ def _poisson_small(draws: _Draws, rates: Array, left: Array, largest: float, res
 
 
 def _poisson_large(draws: _Draws, rates: Array, left: Array, largest: float, result: Array) -> None:
-    """Hörmann, "The transformed rejection method for generating Poisson random variables"."""
+    """Draws by the transformed rejection method.
+
+    Hörmann, "The transformed rejection method for generating Poisson random variables".
+    """
     from scipy.special import gammaln  # comes with JAX; loading it takes a while
 
     while len(left):

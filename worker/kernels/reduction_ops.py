@@ -1,4 +1,7 @@
-"""Reductions, scans, segment reductions and counting: kernels."""
+"""Kernels of reductions, scans, segment reductions and counting.
+
+Results keep the dtype of the input; numpy's own functions widen small integers.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from flowray.worker.kernels.support.precision import is_half, widened
 
 
 def _axes(x: Any, indices: Any) -> tuple[int, ...]:
-    """The reduced axes, none of them negative."""
+    """Returns the axes to reduce, none of them negative."""
     rank = x.ndim
     axes = []
     for index in indices.reshape(-1).tolist():
@@ -38,7 +41,7 @@ def _axes(x: Any, indices: Any) -> tuple[int, ...]:
 
 
 def _bounds(dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """The least and the greatest value of ``dtype``: infinities where it has them."""
+    """Returns the least and the greatest value of ``dtype``: infinities if it has them."""
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         return dtype.type(info.min), dtype.type(info.max)
@@ -46,7 +49,7 @@ def _bounds(dtype: np.dtype[Any]) -> tuple[Any, Any]:
 
 
 def _sum(xp: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
-    """The sum in the dtype of ``x`` (numpy's own widens small integers)."""
+    """Sums in the dtype of ``x`` (numpy's own sum widens small integers)."""
     if xp is not np:
         return _accumulated(xp, xp.sum, x, axes, keep)
     if is_half(x.dtype):
@@ -55,7 +58,7 @@ def _sum(xp: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
 
 
 def _accumulated(xp: Any, function: Any, x: Any, axes: tuple[int, ...], keep: bool) -> Any:
-    """XLA's sum or product in the dtype of ``x``, rounded to 16 bits only once."""
+    """Computes XLA's sum or product in the dtype of ``x``, rounded to 16 bits only once."""
     wide = widened(x)
     return reduced(xp, function, wide, axes, keep, dtype=wide.dtype).astype(x.dtype)
 
@@ -68,7 +71,7 @@ def _sum_kernel(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
 @kernel("Mean")
 @in_float32
 def _mean(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
-    """Integers: the sum, which may overflow, divided towards zero."""
+    """Computes the mean; for integers the sum, which may overflow, divided towards zero."""
     axes = _axes(x, indices)
     total = _sum(xp, x, axes, keep_dims)
     count = 1
@@ -119,7 +122,7 @@ def _any(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
 @kernel("EuclideanNorm")
 @in_float32
 def _euclidean_norm(xp: Any, x: Any, indices: Any, *, keep_dims: bool) -> Any:
-    """The root of the sum of squares; integers: both in ``x``'s own dtype, rounded down."""
+    """Computes the root of the sum of squares; integers in their own dtype, rounded down."""
     square = x * xp.conj(x) if is_complex(x) else x * x
     total = _sum(xp, square, _axes(x, indices), keep_dims)
     return xp.sqrt(total).astype(x.dtype, copy=False)
@@ -138,7 +141,10 @@ def _axis(x: Any, dimension: Any, what: str, scalar: str) -> int:
 
 
 def _arg_kernel(name: str, worst: float) -> Callable[..., Any]:
-    """ArgMax and ArgMin: the first of equals; NaN never wins, so it counts as ``worst``."""
+    """Returns the kernel of ArgMax or ArgMin: the first of equals.
+
+    NaN never wins, so it counts as ``worst``. (numpy's functions return the index of a NaN.)
+    """
 
     def compute(xp: Any, x: Any, dimension: Any, *, output_type: DType) -> Any:
         scalar = "dim must be a scalar, but received tensor of shape: "
@@ -161,7 +167,7 @@ add_kernel("ArgMin", _arg_kernel("argmin", np.inf))
 
 
 def _scan_kernel(name: str, neutral: int) -> Callable[..., Any]:
-    """Cumsum and Cumprod; an exclusive scan starts with ``neutral``."""
+    """Returns the kernel of Cumsum or Cumprod; an exclusive scan starts with ``neutral``."""
 
     def compute(xp: Any, x: Any, axis: Any, *, exclusive: bool, reverse: bool) -> Any:
         at = _axis(x, axis, "ScanOp: Expected scan axis", "ScanOp: axis must be a scalar, not ")
@@ -197,7 +203,10 @@ def _float_info(dtype: np.dtype[Any]) -> Any:
 
 
 def _neutral(kind: str, dtype: np.dtype[Any]) -> Any:
-    """What an unsorted segment without elements gets; the largest finite values for Max and Min."""
+    """Returns the value of an unsorted segment without elements.
+
+    For Max and Min it is the lowest and the highest finite value.
+    """
     if kind in ("Sum", "Prod"):
         return dtype.type(kind == "Prod")
     info: Any = np.iinfo(dtype) if dtype.kind in "iu" else _float_info(dtype)
@@ -205,7 +214,7 @@ def _neutral(kind: str, dtype: np.dtype[Any]) -> Any:
 
 
 def _reduce_segments(kind: str, data: Any, ids: Any, count: int, empty: Any) -> Any:
-    """``count`` rows, each reduced from the run of rows with its id; ids ascend in [0, count)."""
+    """Reduces each run of rows with the same id; ids ascend in [0, count)."""
     result = np.full((count, *data.shape[1:]), empty, data.dtype)
     if len(ids):
         starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
@@ -263,17 +272,17 @@ def _check_sorted(ids: Any) -> None:
 
 
 def _segment_counts(ids: Any, count: int, dtype: np.dtype[Any]) -> Any:
-    """How many elements each segment has, at least 1."""
+    """Counts the elements of each segment, at least 1."""
     return np.maximum(np.bincount(ids, minlength=count), 1).astype(dtype)
 
 
 def _column(vector: Any, rank: int) -> Any:
-    """``vector`` so that it broadcasts against the rows of a tensor."""
+    """Reshapes ``vector`` so that it broadcasts against the rows of a tensor."""
     return vector.reshape((-1,) + (1,) * (rank - 1))
 
 
 def _segment_kernel(kind: str) -> Callable[..., Any]:
-    """The result has as many rows as the last id says; ids left out give 0 (Prod: 1)."""
+    """Returns a kernel whose result has ``last id + 1`` rows; missing ids give 0 (Prod: 1)."""
 
     def compute(xp: Any, data: Any, segment_ids: Any) -> Any:
         if segment_ids.ndim != 1:
@@ -318,13 +327,13 @@ def _check_chosen(xp: Any, data: Any, indices: Any, segment_ids: Any) -> None:
 
 
 def _segment_scale(xp: Any, kind: str, ids: Any, count: int, dtype: np.dtype[Any]) -> Any:
-    """What a segment's sum is divided by: its number of elements or that one's root."""
+    """Returns the divisors of the segments' sums: the number of elements, or its root."""
     sizes = xp.maximum(xp.bincount(ids, minlength=count, **_length(xp, count)), 1)
     return sizes.astype(dtype) if kind == "Mean" else xp.sqrt(sizes.astype(dtype))
 
 
 def _length(xp: Any, count: int) -> dict[str, int]:
-    """jax.numpy must be told how long the result of ``bincount`` is."""
+    """Returns the argument that tells jax.numpy how long the result of ``bincount`` is."""
     return {} if xp is np else {"length": count}
 
 
@@ -374,7 +383,7 @@ for _kind in ("Sum", "Mean", "SqrtN"):
 
 
 def _sparse_segment_grad_kernel(kind: str) -> Callable[..., Any]:
-    """Spreads each segment's gradient over the rows that it was made of."""
+    """Returns a kernel that spreads each segment's gradient over the rows that it was made of."""
 
     def compute(xp: Any, grad: Any, indices: Any, segment_ids: Any, output_dim0: Any) -> Any:
         rows, segments = int(output_dim0), len(grad)
@@ -402,7 +411,7 @@ for _kind in ("Mean", "SqrtN"):
 
 
 def _count(xp: Any, values: Any, size: int, weights: Any, dtype: np.dtype[Any]) -> Any:
-    """The sum of the weights (1, if there are none) of each value in ``[0, size)``."""
+    """Sums the weights (1, if there are none) of each value in ``[0, size)``."""
     inside = values < size
     ones = weights.size == 0
     if xp is np:
@@ -441,14 +450,14 @@ def _bincount(xp: Any, arr: Any, size: Any, weights: Any) -> Any:
 
 @kernel("DenseBincount")
 def _dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_output: bool) -> Any:
-    """Counts a vector, or each row of a matrix; ``binary_output`` tells only what occurs."""
+    """Counts a vector, or each row of a matrix; with ``binary_output`` each value counts once."""
     if values.ndim > 2:
         raise errors.invalid_argument("Shape must be at most rank 2 but is rank 3")
     _check_countable(xp, values, size, weights)
     bins = int(size)
     flat = values.reshape(-1)
     if values.ndim == 2:
-        # Row r counts in its own range of bins; what is too large goes past the last one.
+        # Row r counts in its own range of bins; too large values go past the last one.
         rows = np.repeat(np.arange(len(values), dtype=values.dtype), values.shape[1])
         total = bins * len(values)
         flat = xp.where(flat < bins, flat + rows * bins, total)
@@ -465,7 +474,7 @@ def _dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_out
 def _histogram_fixed_width(
     xp: Any, values: Any, value_range: Any, nbins: Any, *, dtype: DType
 ) -> Any:
-    """Counts in equal bins; what is outside of the range counts in the first or last one."""
+    """Counts in equal bins; values out of range count in the first or the last one."""
     if value_range.shape != (2,):
         raise errors.invalid_argument(
             f"value_range should be a vector of 2 elements, but got {value_range.size}"

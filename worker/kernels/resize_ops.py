@@ -1,9 +1,9 @@
-"""Resizing images: kernels.
+"""Kernels that resize images.
 
-Each axis is resized by itself. Where output pixels lie between input pixels is computed in float32
-with TensorFlow's operations in TensorFlow's order, so that the same pixels are chosen; it depends
-on static sizes only, so that XLA sees constants. The gradients, and the averaging of areas, are
-products with one matrix for each axis.
+Each axis is resized by itself. The positions of output pixels among input pixels are computed in
+float32 with TensorFlow's operations in TensorFlow's order, so that the same pixels are chosen; they
+depend on static sizes only, so that XLA sees constants. The gradients, and the averaging of areas,
+are products with one matrix for each axis.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def _output_size(x: Any, size: Array) -> tuple[int, int]:
 
 
 def _scale(in_size: int, out_size: int, align_corners: bool) -> np.float32:
-    """How many input pixels an output pixel stands for."""
+    """Returns the number of input pixels that an output pixel stands for."""
     if align_corners and out_size > 1:
         return _F32(in_size - 1) / _F32(out_size - 1)
     return _F32(in_size) / _F32(out_size)
 
 
 def _places(in_size: int, out_size: int, align_corners: bool, half_pixel_centers: bool) -> Array:
-    """Where the output pixels lie among the input pixels."""
+    """Returns the positions of the output pixels among the input pixels."""
     scale = _scale(in_size, out_size, align_corners)
     pixels = np.arange(out_size, dtype=np.float32)
     if half_pixel_centers:
@@ -74,7 +74,7 @@ def _places(in_size: int, out_size: int, align_corners: bool, half_pixel_centers
 
 
 def _matrix(taps: list[tuple[Array, Array]], in_size: int, dtype: Any) -> Array:
-    """[out, in]: the weights with which input pixels make output pixels."""
+    """Returns [out, in]: the weights with which input pixels make output pixels."""
     rows = np.arange(len(taps[0][0]))
     matrix = np.zeros((len(rows), in_size), dtype)
     for indices, weights in taps:
@@ -83,7 +83,7 @@ def _matrix(taps: list[tuple[Array, Array]], in_size: int, dtype: Any) -> Array:
 
 
 def _apply(xp: Any, x: Any, rows: Array, columns: Array) -> Any:
-    """``x`` with its rows and its columns combined by the matrices, [out, in] each."""
+    """Combines the rows and the columns of ``x`` by the matrices, [out, in] each."""
     batch, height, width, channels = x.shape
     x = _product(xp, rows, x.reshape(batch, height, width * channels))
     x = x.reshape(batch * len(rows), width, channels)
@@ -91,7 +91,7 @@ def _apply(xp: Any, x: Any, rows: Array, columns: Array) -> Any:
 
 
 def _product(xp: Any, a: Any, b: Any) -> Any:
-    # Weights with ten bits, which a GPU may take for float32, would show in the pictures.
+    # A GPU may multiply float32 with mantissas of ten bits, which would be visible in images.
     return blas.matmul(a, b) if xp is np else xp.matmul(a, b, precision="highest")
 
 
@@ -100,7 +100,7 @@ def _product(xp: Any, a: Any, b: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class _Between:
-    """For each output pixel of an axis: its two neighbours, and its distance from the lower one."""
+    """The two neighbors of each output pixel of an axis, and its distance from the lower one."""
 
     lower: Array
     upper: Array
@@ -122,7 +122,7 @@ class _Between:
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 (these live as long as the cache of ``of``)
     def of_channels(self, channels: int) -> _Between:
-        """The same for an axis on which the channels of each pixel lie one after the other."""
+        """Returns the same for an axis on which the channels of a pixel lie one after the other."""
         offsets = np.arange(channels, dtype=np.uint32)
         lower, upper = (
             (places[:, None] * np.uint32(channels) + offsets).ravel()
@@ -139,6 +139,13 @@ class _Between:
 def resize_bilinear(
     xp: Any, x: Any, size: Array, *, align_corners: bool, half_pixel_centers: bool
 ) -> Any:
+    """Resizes ``[batch, height, width, channels]`` by bilinear interpolation.
+
+    The result is float32.
+
+    If rows get fewer, they are interpolated before columns, which saves work; TensorFlow takes
+    columns first, so the last bit may differ.
+    """
     _check_centers(align_corners, half_pixel_centers)
     height, width = _output_size(x, size)
     if (height, width) == x.shape[1:3]:
@@ -151,7 +158,7 @@ def resize_bilinear(
 
 
 def _rows_first(in_height: int, out_height: int) -> bool:
-    """Whether rows are interpolated before columns: the axis that gets shorter saves work.
+    """Tells whether rows are interpolated before columns: the axis that gets shorter saves work.
 
     TensorFlow takes columns first; the results differ in the last bit.
     """
@@ -168,7 +175,7 @@ def _interpolate(xp: Any, x: Any, rows: _Between, columns: _Between) -> Any:
 def _interpolate_on_host(x: Array, rows: _Between, columns: _Between) -> Array:
     if x.dtype not in loops.TYPES:
         x = x.astype(np.float32)
-    if not (x.flags.c_contiguous and x.flags.aligned):  # arrays that came in a message may not be
+    if not (x.flags.c_contiguous and x.flags.aligned):  # an array that came in a message
         x = np.require(x, requirements="CA")
     batch, height, width, channels = x.shape
     lines = x.reshape(batch, height, width * channels)
@@ -182,7 +189,7 @@ def _interpolate_on_host(x: Array, rows: _Between, columns: _Between) -> Array:
     interpolate = loop.compiled(*arrays)
     if interpolate is not None:
         interpolate(*arrays)
-    else:  # channels as columns: numpy picks single numbers ten times as fast as groups of them
+    else:  # channels as columns: numpy takes scalars ten times as fast as groups of them
         result = _interpolate(np, lines[..., None], rows, columns.of_channels(channels))
     return result.reshape(batch, len(rows.lower), len(columns.lower), channels)
 
@@ -191,8 +198,8 @@ def _interpolate_on_host(x: Array, rows: _Between, columns: _Between) -> Array:
 def _resize_line(
     line: Array, lower: Array, upper: Array, distance: Array, channels: int, result: Array
 ) -> None:
-    """Interpolates the columns of a row, [columns x channels]."""
-    # A number that the compiler knows is twice as fast; handed to a common function, less so.
+    """Interpolates the columns of one row of an image, [columns x channels]."""
+    # A constant number of channels is twice as fast, and less so as an argument of a function.
     if channels == 3:
         for column in range(len(lower)):
             for channel in range(3):
@@ -212,7 +219,7 @@ def _interpolate_rows_first(
     lines: Array, row_lower: Array, row_upper: Array, row_distance: Array,
     lower: Array, upper: Array, distance: Array, result: Array,
 ) -> None:  # fmt: skip
-    """``_interpolate`` of [batch, rows, columns x channels], row by row of the result."""
+    """Computes ``_interpolate`` of [batch, rows, columns x channels], row by row of the result."""
     channels = result.shape[2] // len(lower)
     line = np.empty(lines.shape[2], np.float32)
     for image in range(len(lines)):
@@ -229,9 +236,10 @@ def _interpolate_columns_first(
     lines: Array, row_lower: Array, row_upper: Array, row_distance: Array,
     lower: Array, upper: Array, distance: Array, result: Array,
 ) -> None:  # fmt: skip
+    """Computes ``_interpolate`` and keeps the two last resized rows, as results share them."""
     channels = result.shape[2] // len(lower)
     line = np.empty(lines.shape[2], np.float32)
-    # The two rows that the last row of the result lies between, resized: the even one, the odd one.
+    # The resized input rows around the last row of the result: the even one and the odd one.
     resized = np.empty((2, result.shape[2]), np.float32)
     for image in range(len(lines)):
         held = [-1, -1]
@@ -251,6 +259,8 @@ def _interpolate_columns_first(
 def resize_bilinear_grad(
     xp: Any, grads: Any, original: Any, *, align_corners: bool, half_pixel_centers: bool
 ) -> Any:
+    """Computes the gradient of ResizeBilinear for an input like ``original``."""
+
     def matrix(in_size: int, out_size: int, dtype: Any) -> Array:
         between = _Between.of(in_size, out_size, align_corners, half_pixel_centers)
         return between.matrix(in_size, dtype)
@@ -261,7 +271,11 @@ def resize_bilinear_grad(
 def _resize_grad(
     xp: Any, grads: Any, original: Any, align_corners: bool, half_pixel_centers: bool, matrix: Any
 ) -> Any:
-    """The gradient as the product with the transposed matrices; ``matrix(in, out, dtype)``."""
+    """Multiplies the gradient by the transposed matrices.
+
+    Args:
+        matrix: a function of (in size, out size, dtype) that returns [out, in].
+    """
     _check_centers(align_corners, half_pixel_centers)
     _check_image(grads, "input_grad")
     _check_image(original, "original_image")
@@ -275,7 +289,7 @@ def _resize_grad(
 
 
 def _nearest(in_size: int, out_size: int, align_corners: bool, half_pixel_centers: bool) -> Array:
-    """The input pixel of each output pixel."""
+    """Returns the input pixel of each output pixel."""
     scale = _scale(in_size, out_size, align_corners)
     pixels = np.arange(out_size, dtype=np.float32)
     places = (pixels + _F32(0.5) if half_pixel_centers else pixels) * scale
@@ -288,6 +302,7 @@ def _nearest(in_size: int, out_size: int, align_corners: bool, half_pixel_center
 def resize_nearest_neighbor(
     xp: Any, x: Any, size: Array, *, align_corners: bool, half_pixel_centers: bool
 ) -> Any:
+    """Resizes by choosing the nearest pixel; the dtype stays."""
     _check_centers(align_corners, half_pixel_centers)
     height, width = _output_size(x, size)
     rows = _nearest(x.shape[1], height, align_corners, half_pixel_centers)
@@ -299,6 +314,7 @@ def resize_nearest_neighbor(
 def resize_nearest_neighbor_grad(
     xp: Any, grads: Any, size: Array, *, align_corners: bool, half_pixel_centers: bool
 ) -> Any:
+    """Sums the gradients of the output pixels that took each input pixel."""
     _check_centers(align_corners, half_pixel_centers)
     _check_image(grads)
     height, width = _check_size(size)
@@ -320,7 +336,11 @@ _STEPS = 1024
 
 
 def _cubic_table(a: float) -> Array:
-    """Row i: Keys's kernel with parameter ``a``, at distances i / 1024 and 1 + i / 1024."""
+    """Tabulates Keys's kernel: row i has its values at distances i / 1024 and 1 + i / 1024.
+
+    Args:
+        a: the kernel's parameter.
+    """
     x = np.arange(_STEPS + 1) / _STEPS
     y = x + 1
     near = ((a + 2) * x - (a + 3)) * x * x + 1
@@ -330,13 +350,13 @@ def _cubic_table(a: float) -> Array:
 
 _CUBIC = _cubic_table(-0.75)
 _KEYS_CUBIC = _cubic_table(-0.5)
-"""What is used with half pixel centers."""
+"""The table for half pixel centers."""
 
 
 def _cubic_taps(
     in_size: int, out_size: int, align_corners: bool, half_pixel_centers: bool
 ) -> list[tuple[Array, Array]]:
-    """Indices and weights of the four neighbours of each output pixel."""
+    """Returns indices and weights of the four neighbors of each output pixel."""
     places = _places(in_size, out_size, align_corners, half_pixel_centers)
     base = np.floor(places)
     steps = np.rint((places - base) * _F32(_STEPS)).astype(np.int64)
@@ -348,7 +368,7 @@ def _cubic_taps(
     wanted = base + np.arange(-1, 3)[:, None]
     indices = np.clip(wanted, 0, in_size - 1)
     if half_pixel_centers:
-        # Neighbours outside the image do not count, and the others make up for them.
+        # Neighbors outside the image do not count, and the weights of the others are scaled up.
         weights = np.where(indices == wanted, weights, _F32(0))
         total = weights[0] + weights[1] + weights[2] + weights[3]
         large = np.abs(total) >= _F32(1000) * np.finfo(np.float32).tiny
@@ -366,6 +386,10 @@ def _combine(xp: Any, x: Any, axis: int, taps: list[tuple[Array, Array]]) -> Any
 def resize_bicubic(
     xp: Any, x: Any, size: Array, *, align_corners: bool, half_pixel_centers: bool
 ) -> Any:
+    """Resizes by bicubic interpolation with TensorFlow's table of 1,024 steps.
+
+    The result is float32.
+    """
     _check_centers(align_corners, half_pixel_centers)
     height, width = _output_size(x, size)
     rows = _cubic_taps(x.shape[1], height, align_corners, half_pixel_centers)
@@ -377,6 +401,8 @@ def resize_bicubic(
 def resize_bicubic_grad(
     xp: Any, grads: Any, original: Any, *, align_corners: bool, half_pixel_centers: bool
 ) -> Any:
+    """Computes the gradient of ResizeBicubic for an input like ``original``."""
+
     def matrix(in_size: int, out_size: int, dtype: Any) -> Array:
         taps = _cubic_taps(in_size, out_size, align_corners, half_pixel_centers)
         return _matrix(taps, in_size, dtype)
@@ -388,20 +414,21 @@ def resize_bicubic_grad(
 
 
 def _area_matrix(in_size: int, out_size: int, align_corners: bool) -> Array:
-    """[out, in]: which part of each input pixel an output pixel covers."""
+    """Returns [out, in]: the share of each input pixel that an output pixel covers."""
     scale = _scale(in_size, out_size, align_corners)
     start = np.arange(out_size, dtype=np.float32) * scale
     end = np.arange(1, out_size + 1, dtype=np.float32) * scale
     start, end = start[:, None], end[:, None]
     pixels = np.arange(in_size)
     covered = np.maximum(np.minimum(pixels + 1, end) - np.maximum(pixels, start), 0)
-    # With aligned corners the last area reaches over the edge, whose pixel stands for the rest.
+    # With aligned corners the last area reaches beyond the edge; the edge's pixel fills the rest.
     covered[:, -1:] += np.maximum(end - np.maximum(start, in_size), 0)
     return (covered / scale).astype(np.float32)
 
 
 @kernel("ResizeArea")
 def resize_area(xp: Any, x: Any, size: Array, *, align_corners: bool) -> Any:
+    """Resizes by averaging the area that each output pixel covers; the result is float32."""
     height, width = _output_size(x, size)
     rows = _area_matrix(x.shape[1], height, align_corners)
     columns = _area_matrix(x.shape[2], width, align_corners)
@@ -452,12 +479,12 @@ def _infinite() -> errors.OpError:
 
 @dataclass(frozen=True)
 class _Samples:
-    """Where the pixels of crops lie in the images: per axis, with a leading axis for the boxes."""
+    """The positions of the pixels of crops in the images, per axis; the first axis is for boxes."""
 
     y: Any
     x: Any
     inside: Any
-    """[boxes, crop height, crop width]: whether the pixel lies in the image."""
+    """bool [boxes, crop height, crop width]: True for pixels in the image."""
 
     @classmethod
     def of(cls, xp: Any, boxes: Any, image_size: tuple[int, int], size: tuple[int, int]) -> Any:
@@ -475,15 +502,15 @@ class _Samples:
         return (start * last)[:, None] + np.arange(out_size, dtype=np.float32) * step[:, None]
 
 
-def _neighbours(xp: Any, places: Any, in_size: int) -> tuple[Any, Any, Any]:
-    """The pixels before and after places in the image, and the distances from the first."""
+def _neighbors(xp: Any, places: Any, in_size: int) -> tuple[Any, Any, Any]:
+    """Returns the pixels before and after each position, and the distances from the first."""
     low = xp.floor(places)
     lower, upper = (xp.clip(p, 0, in_size - 1).astype(np.int32) for p in (low, xp.ceil(places)))
     return lower, upper, places - low
 
 
 def _pixels(image: Any, box_ind: Any, rows: Any, columns: Any) -> Any:
-    """[boxes, rows, columns, channels] of the images that the boxes lie in."""
+    """Takes [boxes, rows, columns, channels] of the images that the boxes lie in."""
     return image[box_ind[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
@@ -492,6 +519,13 @@ def crop_and_resize(
     xp: Any, image: Any, boxes: Any, box_ind: Any, crop_size: Array, *, method: bytes,
     extrapolation_value: float,
 ) -> Any:  # fmt: skip
+    """Crops boxes from images and resizes them to ``crop_size``; float32.
+
+    Args:
+        boxes: ``[boxes, 4]`` in parts of the image: y1, x1, y2, x2. They may reach beyond it; the
+            pixels there are ``extrapolation_value``. With y1 > y2 the crop is flipped.
+        box_ind: the image of each box.
+    """
     _check_crop("input image", image, boxes, box_ind)
     _check_vector(crop_size, "crop_size", 2, "two")
     height, width = crop_size.tolist()
@@ -506,8 +540,8 @@ def crop_and_resize(
         )
         crops = _pixels(image, box_ind, rows, columns).astype(np.float32)
     else:
-        top, bottom, dy = _neighbours(xp, samples.y, image.shape[1])
-        left, right, dx = _neighbours(xp, samples.x, image.shape[2])
+        top, bottom, dy = _neighbors(xp, samples.y, image.shape[1])
+        left, right, dx = _neighbors(xp, samples.x, image.shape[2])
         dx, dy = dx[:, None, :, None], dy[:, :, None, None]
 
         def row(y: Any) -> Any:
@@ -520,7 +554,7 @@ def crop_and_resize(
 
 
 def _rounded(xp: Any, places: Any) -> Any:
-    """Halves away from zero, as C's round; places are not negative where it matters."""
+    """Rounds halves away from zero, as C's round; positions in the image are not negative."""
     return xp.floor(places + _F32(0.5))
 
 
@@ -534,6 +568,7 @@ def _check_crop_grads(grads: Any, boxes: Any, box_ind: Any) -> None:
 def crop_and_resize_grad_image(
     xp: Any, grads: Any, boxes: Any, box_ind: Any, image_size: Array, *, T: DType, method: bytes
 ) -> Any:
+    """Computes the gradient of CropAndResize with respect to the images."""
     _check_crop_grads(grads, boxes, box_ind)
     _check_vector(image_size, "image_size", 4, "4")
     shape = tuple(image_size.tolist())
@@ -548,8 +583,8 @@ def crop_and_resize_grad_image(
         columns = xp.clip(_rounded(xp, samples.x), 0, shape[2] - 1).astype(np.int32)
         shares = [(rows, columns, grads)]
     else:
-        top, bottom, dy = _neighbours(xp, samples.y, shape[1])
-        left, right, dx = _neighbours(xp, samples.x, shape[2])
+        top, bottom, dy = _neighbors(xp, samples.y, shape[1])
+        left, right, dx = _neighbors(xp, samples.x, shape[2])
         dx, dy = dx[:, None, :, None], dy[:, :, None, None]
         shares = [
             (rows, columns, grads * weight)
@@ -574,6 +609,7 @@ def crop_and_resize_grad_image(
 def crop_and_resize_grad_boxes(
     xp: Any, grads: Any, image: Any, boxes: Any, box_ind: Any, *, method: bytes
 ) -> Any:
+    """Computes the gradient of CropAndResize with respect to the boxes; bilinear only."""
     if method != b"bilinear":
         raise errors.invalid_argument("method must be 'bilinear'")
     _check_crop_grads(grads, boxes, box_ind)
@@ -584,8 +620,8 @@ def crop_and_resize_grad_boxes(
     height, width = image.shape[1:3]
     crop_height, crop_width = grads.shape[1:3]
     samples = _Samples.of(xp, boxes, (height, width), (crop_height, crop_width))
-    top, bottom, dy = _neighbours(xp, samples.y, height)
-    left, right, dx = _neighbours(xp, samples.x, width)
+    top, bottom, dy = _neighbors(xp, samples.y, height)
+    left, right, dx = _neighbors(xp, samples.x, width)
     dx, dy = dx[:, None, :, None], dy[:, :, None, None]
     corners = {
         (rows, columns): _pixels(image, box_ind, y, x).astype(np.float32)
@@ -599,7 +635,7 @@ def crop_and_resize_grad_boxes(
         corners["bottom", "right"] - corners["bottom", "left"]
     )
     grads = xp.where(samples.inside[..., None], grads, _F32(0))
-    # What a pixel's place takes of the box's start and of its end.
+    # The derivatives of a pixel's position with respect to the box's start and end.
     parts = []
     for by, size, in_size, axis in ((by_y, crop_height, height, 1), (by_x, crop_width, width, 2)):
         ratio = np.arange(size, dtype=np.float32) / _F32(max(size - 1, 1))

@@ -1,4 +1,4 @@
-"""Resource variables: kernels."""
+"""Kernels of resource variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowray.proto.types.shapes import format_shape
 from flowray.worker.kernel_registry import add_kernel, kernel
 from flowray.worker.kernels.slice_ops import gather_nd, gather_v2
 from flowray.worker.kernels.state_ops import (
-    HOW,
+    SCATTER_FUNCTIONS,
     assign_slice,
     count_up,
     replaced,
@@ -29,7 +29,7 @@ def _missing(resource: Variable) -> str:
 
 
 def existing(resource: Variable) -> Any:
-    """The variable's value; NotFoundError if it has none."""
+    """Returns the variable's value; NotFoundError if it has none."""
     if not resource.is_initialized:
         raise errors.not_found(_missing(resource))
     return resource.read()
@@ -37,11 +37,16 @@ def existing(resource: Variable) -> Any:
 
 @kernel("VarIsInitializedOp")
 def var_is_initialized(xp: Any, resource: Variable) -> Any:
+    """Tells whether the variable has a value, as a bool scalar."""
     return np.array(resource.is_initialized)
 
 
 @kernel("DestroyResourceOp")
 def destroy(xp: Any, resource: Variable, *, ignore_lookup_error: bool) -> None:
+    """Removes the variable's value.
+
+    NotFoundError if it has none, unless ``ignore_lookup_error``.
+    """
     if not ignore_lookup_error and not resource.is_initialized:
         raise errors.not_found(_missing(resource))
     resource.clear()
@@ -49,6 +54,12 @@ def destroy(xp: Any, resource: Variable, *, ignore_lookup_error: bool) -> None:
 
 @kernel("ReadVariableOp")
 def read(xp: Any, resource: Variable, *, dtype: DType) -> Any:
+    """Returns the variable's value.
+
+    Raises:
+        FailedPreconditionError: the variable is not initialized.
+        InvalidArgumentError: its dtype is not ``dtype``.
+    """
     if not resource.is_initialized:
         raise errors.failed_precondition(
             f"Could not find variable {resource.name}. This could mean that the variable has been "
@@ -66,11 +77,13 @@ def read(xp: Any, resource: Variable, *, dtype: DType) -> Any:
 
 @kernel("VariableShape")
 def shape(xp: Any, input: Variable, *, out_type: DType) -> Any:
+    """Returns the variable's shape as a vector of ``out_type``."""
     return np.array(existing(input).shape, out_type.as_numpy_dtype)
 
 
 @kernel("AssignVariableOp")
 def assign(xp: Any, resource: Variable, value: Any, *, validate_shape: bool) -> None:
+    """Sets the variable; with ``validate_shape`` the shape of an earlier value must be kept."""
     if validate_shape and resource.is_initialized and resource._value.shape != value.shape:
         raise errors.invalid_argument(
             "Assign requires shapes of both tensors to match. lhs shape= "
@@ -98,6 +111,7 @@ add_kernel("AssignSubVariableOp", _assign_update("-"))
 
 @kernel("ResourceCountUpTo")
 def resource_count_up_to(xp: Any, resource: Variable, *, limit: int, T: DType) -> Any:
+    """Adds 1 to the scalar and returns the old value; OutOfRangeError at ``limit``."""
     existing(resource)
     return count_up(xp, resource, limit)
 
@@ -109,6 +123,7 @@ def resource_count_up_to(xp: Any, resource: Variable, *, limit: int, T: DType) -
 def resource_gather(
     xp: Any, resource: Variable, indices: Any, *, dtype: DType, batch_dims: int
 ) -> Any:
+    """Gathers rows of the variable; see Gather."""
     params = existing(resource)
     if not params.shape:
         raise errors.invalid_argument("params must be at least 1 dimensional")
@@ -117,6 +132,7 @@ def resource_gather(
 
 @kernel("ResourceGatherNd")
 def resource_gather_nd(xp: Any, resource: Variable, indices: Any, *, dtype: DType) -> Any:
+    """Gathers slices of the variable at index vectors; see GatherNd."""
     return gather_nd(xp, existing(resource), indices, bad_indices_policy=b"")
 
 
@@ -125,6 +141,7 @@ def resource_strided_slice_assign(
     xp: Any, ref: Variable, begin: Any, end: Any, strides: Any, value: Any, *, begin_mask: int,
     end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
 ) -> None:  # fmt: skip
+    """Assigns to a slice of the variable; the value is broadcast."""
     existing(ref)
     masks = strided_slice.Masks(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
@@ -132,23 +149,25 @@ def resource_strided_slice_assign(
     assign_slice(xp, ref, begin, end, strides, value, masks)
 
 
-def _scatter(how: str) -> Callable[..., None]:
+def _scatter(function: str) -> Callable[..., None]:
     def scatter(xp: Any, resource: Variable, indices: Any, updates: Any) -> None:
-        resource.assign(scatter_rows(xp, existing(resource), indices, updates, how))
+        resource.assign(scatter_rows(xp, existing(resource), indices, updates, function))
 
     return scatter
 
 
-def _scatter_nd(how: str) -> Callable[..., None]:
+def _scatter_nd(function: str) -> Callable[..., None]:
     def scatter(
         xp: Any, ref: Variable, indices: Any, updates: Any, *, bad_indices_policy: bytes
     ) -> None:
-        ref.assign(scatter_places(xp, existing(ref), indices, updates, bad_indices_policy, how))
+        ref.assign(
+            scatter_places(xp, existing(ref), indices, updates, bad_indices_policy, function)
+        )
 
     return scatter
 
 
-for _name, _how in HOW.items():
-    add_kernel(f"ResourceScatter{_name}", _scatter(_how))
+for _name, _function in SCATTER_FUNCTIONS.items():
+    add_kernel(f"ResourceScatter{_name}", _scatter(_function))
 for _name in ("Update", "Add", "Sub"):
-    add_kernel(f"ResourceScatterNd{_name}", _scatter_nd(HOW[_name]))
+    add_kernel(f"ResourceScatterNd{_name}", _scatter_nd(SCATTER_FUNCTIONS[_name]))

@@ -1,4 +1,4 @@
-"""Ops that call Python: kernels."""
+"""Kernels of ops that call Python functions of the client's process."""
 
 from __future__ import annotations
 
@@ -18,13 +18,20 @@ Array = np.ndarray[Any, Any]
 
 @kernel("PyFunc", "PyFuncStateless")
 def py_func(xp: Any, input: list[Array], *, token: bytes, Tout: list[DType]) -> list[Array]:
-    """Scalars go in as numpy scalars (strings as bytes), what comes out must be of ``Tout``."""
+    """Calls the function registered as ``token``; what it returns must have the dtypes ``Tout``.
+
+    Scalars go in as numpy scalars, strings as bytes. An exception becomes TensorFlow's error for
+    it.
+
+    Raises:
+        UnimplementedError: the function belongs to another process.
+    """
     name = token.decode(errors="replace")
     function = py_functions.lookup(name)
     if function is None:
         raise errors.unimplemented(
-            f"tf.py_func and Dataset.from_generator call Python functions of the client's process; "
-            f"{name} is none of this one. They work in a Session without a target only."
+            f"tf.py_func and Dataset.from_generator call Python functions of the client's process, "
+            f"and {name} belongs to another process. They work only in a Session without a target."
         )
     try:
         result = function(*[value[()] if value.ndim == 0 else value for value in input])
@@ -55,7 +62,7 @@ def _as_arrays(result: Any) -> list[Array]:
 def _as_array(value: Any) -> Array:
     array = np.array(value, order="C")  # a copy: Python may go on writing into its own
     if array.dtype.kind in "SU":
-        # numpy's own strings drop zeros at their ends.
+        # numpy's own strings drop zeros at their ends, so they are not used.
         array = np.array(value, dtype=object)
     if array.dtype == object:
         flat = [v.encode() if isinstance(v, str) else v for v in array.reshape(-1)]
@@ -77,7 +84,7 @@ _CODES: list[tuple[type[Exception], int]] = [
 
 
 def _as_op_error(error: Exception) -> errors.OpError:
-    """What TensorFlow makes of a Python function's exception."""
+    """Returns TensorFlow's error for a Python function's exception."""
     if isinstance(error, errors.OpError):
         return error
     code = next((code for kind, code in _CODES if isinstance(error, kind)), errors.UNKNOWN)

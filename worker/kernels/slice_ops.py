@@ -1,4 +1,4 @@
-"""Slicing, gathering, scattering, and selecting by data: kernels."""
+"""Kernels of slicing, gathering, scattering, and selecting by data."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from flowray.worker.kernels.array_ops import as_array, normalized_axis, zero
 Array = np.ndarray[Any, Any]
 
 IGNORE = b"IGNORE"
-"""The ``bad_indices_policy`` that drops what does not fit; all others make it an error."""
+"""The ``bad_indices_policy`` that drops indices out of range; with all others they are an error."""
 
 
 # Slices -------------------------------------------------------------------------------------------
 
 
 class Selected(NamedTuple):
-    """What a StridedSlice takes of an array."""
+    """The part of an array that a StridedSlice takes."""
 
     selections: Sequence[strided_slice.Selection]
     """One for each dimension."""
     index: tuple[slice, ...]
-    """The same for numpy."""
+    """The same as an index for numpy."""
     shape: tuple[int, ...]
-    """That of the result: with new axes, without those that shrink."""
+    """The shape of the result: with new axes, without those that shrink."""
 
 
 def resolve_slice(
     shape: tuple[int, ...], begin: Array, end: Array, strides: Array, masks: strided_slice.Masks
 ) -> Selected:
+    """Resolves a StridedSlice of an array of ``shape``; InvalidArgumentError for bad bounds."""
     if not begin.shape == end.shape == strides.shape or begin.ndim != 1:
         raise errors.invalid_argument(
             "Expected begin, end, and strides to be 1D equal size tensors, but got shapes "
@@ -68,6 +69,7 @@ def strided_slice_(
     xp: Any, x: Any, begin: Array, end: Array, strides: Array, *, begin_mask: int, end_mask: int,
     ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
 ) -> Any:  # fmt: skip
+    """Takes ``x[begin:end:strides]`` as Python does, with the masks of StridedSlice."""
     masks = strided_slice.Masks(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
     )
@@ -80,6 +82,7 @@ def strided_slice_grad(
     xp: Any, shape: Array, begin: Array, end: Array, strides: Array, dy: Any, *, begin_mask: int,
     end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
 ) -> Any:  # fmt: skip
+    """Puts ``dy`` at its places in zeros of ``shape``: the gradient of StridedSlice."""
     masks = strided_slice.Masks(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
     )
@@ -94,7 +97,7 @@ def strided_slice_grad(
         result = np.full(target, zero(dy.dtype), dy.dtype)
         result[index] = dy
         return result
-    # As padding, which XLA fuses; a scatter would be slow.
+    # Padding, which XLA fuses, instead of a scatter, which would be slow.
     backward = [i for i, s in enumerate(selections) if s.stride is not None and s.stride < 0]
     padding = []
     for dim, s in zip(target, selections, strict=True):
@@ -109,6 +112,10 @@ def strided_slice_grad(
 
 @kernel("Slice")
 def slice_(xp: Any, x: Any, begin: Array, size: Array) -> Any:
+    """Takes ``size`` elements from ``begin`` on along each dimension; a size of -1 takes the rest.
+
+    Unlike Python's slices, bounds out of range are an InvalidArgumentError.
+    """
     if begin.shape != (x.ndim,) or size.shape != (x.ndim,):
         raise errors.invalid_argument(
             "Expected begin and size arguments to be 1-D tensors of size "
@@ -144,12 +151,12 @@ def _index_error(limit: int) -> Any:
 
 
 def check_indices(xp: Any, indices: Any, limit: int) -> None:
-    """InvalidArgumentError with TensorFlow's text unless all ``indices`` are in [0, limit)."""
+    """Raises InvalidArgumentError with TensorFlow's text unless all indices are in [0, limit)."""
     check(((indices >= 0) & (indices < limit)).all(), _index_error(limit), indices)
 
 
 def take(xp: Any, params: Any, indices: Any, axis: int) -> Any:
-    """The slices of ``params`` along ``axis`` at ``indices``, which are checked."""
+    """Takes the slices of ``params`` along ``axis`` at ``indices``, after checking these."""
     check_indices(xp, indices, params.shape[axis])
     shape = params.shape[:axis] + indices.shape + params.shape[axis + 1 :]
     if 0 in shape or not params.shape[axis]:
@@ -161,6 +168,7 @@ def take(xp: Any, params: Any, indices: Any, axis: int) -> Any:
 
 @kernel("Gather")
 def gather(xp: Any, params: Any, indices: Any) -> Any:
+    """Takes the rows of ``params`` at ``indices``; negative indices are out of range."""
     if params.ndim < 1:
         raise errors.invalid_argument("params must be at least 1 dimensional")
     return take(xp, params, indices, 0)
@@ -168,6 +176,7 @@ def gather(xp: Any, params: Any, indices: Any) -> Any:
 
 @kernel("GatherV2")
 def gather_v2(xp: Any, params: Any, indices: Any, axis: Array, *, batch_dims: int) -> Any:
+    """Takes slices along ``axis``, separately for each entry of the first ``batch_dims`` axes."""
     if axis.shape:
         raise errors.invalid_argument("axis must be scalar")
     ndim = params.ndim
@@ -200,7 +209,8 @@ def gather_v2(xp: Any, params: Any, indices: Any, axis: Array, *, batch_dims: in
     result = take(xp, rows.reshape((batches * count, *rest)), offsets + indices, 0)
     inner = indices.ndim - batch_dims
     before = at - batch_dims
-    # Batch, indices, the axes before ``axis``, those after it -> indices go between the latter.
+    # The axes are: batch, indices, those before ``axis``, those after it. The indices move to
+    # between the last two.
     order = [
         *range(batch_dims),
         *range(batch_dims + inner, batch_dims + inner + before),
@@ -213,9 +223,9 @@ def gather_v2(xp: Any, params: Any, indices: Any, axis: Array, *, batch_dims: in
 def _linear(
     xp: Any, indices: Any, shape: tuple[int, ...], policy: bytes, what: str
 ) -> tuple[Any, Any]:
-    """The flat row number of each index vector, and whether it is one of ``shape``.
+    """Returns the flat row of each index vector, and whether it lies in ``shape``.
 
-    Bad ones are an InvalidArgumentError, or (policy ``IGNORE``) get the number after the last.
+    Bad ones are an InvalidArgumentError or, with the policy ``IGNORE``, get the row after the last.
     """
     depth = indices.shape[-1]
     limits = np.array(shape[:depth], np.int64)
@@ -238,6 +248,10 @@ def _linear(
 
 @kernel("GatherNd")
 def gather_nd(xp: Any, params: Any, indices: Any, *, bad_indices_policy: bytes) -> Any:
+    """Takes the slices of ``params`` at the index vectors along the last axis of ``indices``.
+
+    With the policy ``IGNORE``, indices out of range give zeros.
+    """
     if params.ndim < 1:
         raise errors.invalid_argument("params must be at least a vector")
     if indices.ndim < 1:
@@ -273,9 +287,14 @@ _NUMPY_SCATTER = {
 
 
 def scatter_slices(
-    xp: Any, target: Any, indices: Any, updates: Any, policy: bytes, how: str
+    xp: Any, target: Any, indices: Any, updates: Any, policy: bytes, function: str
 ) -> Any:
-    """A copy of ``target`` with each slice of ``updates`` brought in at its index vector."""
+    """Returns a copy of ``target`` with each slice of ``updates`` brought in at its index vector.
+
+    Args:
+        policy: ``IGNORE`` drops indices out of range; they are an error otherwise.
+        function: "set", "add", "subtract", "min" or "max".
+    """
     if indices.ndim < 1:
         raise errors.invalid_argument("Indices shape must have rank at least one. Found: []")
     depth = indices.shape[-1]
@@ -296,14 +315,14 @@ def scatter_slices(
     if xp is np:
         flat = flat.copy()
         fits = fits.reshape(-1)
-        if how == "set":
+        if function == "set":
             flat[rows[fits]] = slices[fits]
         else:
-            _NUMPY_SCATTER[how](flat, rows[fits], slices[fits])
-    elif flat.dtype == bool and how == "add":
+            _NUMPY_SCATTER[function](flat, rows[fits], slices[fits])
+    elif flat.dtype == bool and function == "add":
         flat = flat.at[rows].max(slices, mode="drop")
     else:
-        flat = getattr(flat.at[rows], how)(slices, mode="drop")
+        flat = getattr(flat.at[rows], function)(slices, mode="drop")
     return flat.reshape(target.shape)
 
 
@@ -311,23 +330,24 @@ def scatter_slices(
 def scatter_nd(
     xp: Any, indices: Any, updates: Any, shape: Array, *, bad_indices_policy: bytes
 ) -> Any:
+    """Adds ``updates`` into zeros of ``shape`` at the index vectors ``indices``."""
     target = xp.full(tuple(shape.tolist()), zero(updates.dtype), updates.dtype)
     return scatter_slices(xp, target, indices, updates, bad_indices_policy, "add")
 
 
-def _tensor_scatter(how: str) -> Any:
+def _tensor_scatter(function: str) -> Any:
     def scatter(
         xp: Any, tensor: Any, indices: Any, updates: Any, *, bad_indices_policy: bytes
     ) -> Any:
-        return scatter_slices(xp, tensor, indices, updates, bad_indices_policy, how)
+        return scatter_slices(xp, tensor, indices, updates, bad_indices_policy, function)
 
     return scatter
 
 
-for _name, _how in (
+for _name, _function in (
     ("Update", "set"), ("Add", "add"), ("Sub", "subtract"), ("Min", "min"), ("Max", "max"),
 ):  # fmt: skip
-    add_kernel(f"TensorScatter{_name}", _tensor_scatter(_how))
+    add_kernel(f"TensorScatter{_name}", _tensor_scatter(_function))
 
 
 # Partitions ---------------------------------------------------------------------------------------
@@ -337,6 +357,7 @@ for _name, _how in (
 def dynamic_partition(
     xp: Any, data: Array, partitions: Array, *, num_partitions: int
 ) -> list[Array]:
+    """Splits the rows of ``data`` into ``num_partitions`` arrays by their partition."""
     if data.shape[: partitions.ndim] != partitions.shape:
         raise errors.invalid_argument(
             "data.shape must start with partitions.shape, got data.shape = "
@@ -354,6 +375,11 @@ def dynamic_partition(
 
 @kernel("DynamicStitch", "ParallelDynamicStitch")
 def dynamic_stitch(xp: Any, indices: list[Any], data: list[Any]) -> Any:
+    """Merges rows: row ``indices[i]`` of the result is ``data[i]``.
+
+    Of a repeated index the last one stays. Rows that no index names are zeros (strings: empty),
+    where TensorFlow leaves them undefined.
+    """
     rest = data[0].shape[indices[0].ndim :]
     for i, (index, values) in enumerate(zip(indices, data, strict=True)):
         if values.shape[: index.ndim] != index.shape:
@@ -391,13 +417,17 @@ def dynamic_stitch(xp: Any, indices: list[Any], data: list[Any]) -> Any:
 
 @kernel("Where")
 def where(xp: Any, x: Array) -> Array:
+    """Returns the index vectors of the elements that are not zero: int64 [n, rank].
+
+    They are in row-major order.
+    """
     if not x.ndim:
         raise errors.invalid_argument("WhereOp : Unhandled input dimensions: 0")
     return np.argwhere(x).astype(np.int64, copy=False)
 
 
 def _unique(x: Array, out_idx: DType) -> tuple[Array, Array, Array]:
-    """The distinct elements in the order of their first occurrence, places and counts."""
+    """Returns the distinct elements in the order of their first occurrence, indices and counts."""
     if x.ndim != 1:
         raise errors.invalid_argument("unique expects a 1D vector.")
     values, first, inverse, counts = np.unique(
@@ -411,16 +441,22 @@ def _unique(x: Array, out_idx: DType) -> tuple[Array, Array, Array]:
 
 @kernel("Unique")
 def unique(xp: Any, x: Array, *, out_idx: DType) -> tuple[Array, Array]:
+    """Returns the distinct elements of a vector by first occurrence, and the index of each element.
+
+    Each NaN is distinct, unlike in ``np.unique``.
+    """
     return _unique(x, out_idx)[:2]
 
 
 @kernel("UniqueWithCounts")
 def unique_with_counts(xp: Any, x: Array, *, out_idx: DType) -> tuple[Array, Array, Array]:
+    """Returns what Unique does, and function often each distinct element occurs."""
     return _unique(x, out_idx)
 
 
 @kernel("ListDiff")
 def list_diff(xp: Any, x: Array, y: Array, *, out_idx: DType) -> tuple[Array, Array]:
+    """Returns the elements of vector ``x`` that are not in ``y``, and their indices."""
     for name, values in (("x", x), ("y", y)):
         if values.ndim != 1:
             raise errors.invalid_argument(f"{name} should be a 1D vector.")

@@ -1,7 +1,7 @@
-"""Sparse tensors in one tensor, and as dense ones: kernels.
+"""Kernels that pack sparse tensors into one tensor, and make them dense.
 
-The one tensor holds three elements: the indices, the values and the dense shape, each a tensor in
-an element of a variant tensor, or a TensorProto in a string.
+The one tensor has three elements: the indices, the values and the dense shape, each a tensor in an
+element of a variant tensor, or a TensorProto in a string.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Sparse = tuple[Array, Array, Array]
 
 
 def _check(indices: Array, values: Array, shape: Array) -> None:
-    """InvalidArgumentError unless the three make a sparse tensor."""
+    """Raises InvalidArgumentError unless the three make a sparse tensor."""
     for name, array, rank in (("indices", indices, 2), ("values", values, 1), ("shape", shape, 1)):
         if array.ndim != rank:
             what = "matrix" if rank == 2 else "vector"
@@ -58,6 +58,7 @@ def _pack(parts: Sparse, out_type: DType) -> Array:
 def serialize_sparse(
     xp: Any, indices: Array, values: Array, shape: Array, *, out_type: DType
 ) -> Array:
+    """Packs a sparse tensor into a vector of 3 strings or variants."""
     _check(indices, values, shape)
     return _pack((indices, values, shape), out_type)
 
@@ -66,7 +67,7 @@ def serialize_sparse(
 def serialize_many_sparse(
     xp: Any, indices: Array, values: Array, shape: Array, *, out_type: DType
 ) -> Array:
-    """[rows, 3]: the rows, each a sparse tensor of the other dimensions."""
+    """Packs each row, a sparse tensor of the other dimensions: [rows, 3]."""
     _check(indices, values, shape)
     if len(shape) < 2:
         raise errors.invalid_argument(
@@ -90,21 +91,22 @@ def serialize_many_sparse(
 
 @kernel("DeserializeSparse")
 def deserialize_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> Sparse:
-    """Of [..., 3]: what is before the last dimension comes before those of the sparse tensors."""
+    """Unpacks [..., 3]; the dimensions before the last one come first in the sparse tensor."""
     serialized = serialized_sparse
     if serialized.ndim == 0 or serialized.shape[-1] != 3:
         raise errors.invalid_argument(
             "Serialized sparse should have 3 as the last dimension "
             f"{format_shape(serialized.shape)}"
         )
-    pieces = [_unpack(row, i, dtype) for i, row in enumerate(serialized.reshape(-1, 3))]
+    parts = [_unpack(row, i, dtype) for i, row in enumerate(serialized.reshape(-1, 3))]
     if serialized.ndim == 1:
-        return pieces[0]
-    return _stacked(pieces, serialized.shape[:-1], dtype)
+        return parts[0]
+    return _stacked(parts, serialized.shape[:-1], dtype)
 
 
 @kernel("DeserializeManySparse")
 def deserialize_many_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> Sparse:
+    """Unpacks [n, 3] to one sparse tensor with a new first dimension."""
     return deserialize_sparse(xp, serialized_sparse, dtype=dtype)
 
 
@@ -129,24 +131,24 @@ def _tensor(part: Any) -> Array:
         raise errors.invalid_argument("Could not parse serialized_sparse") from None
 
 
-def _stacked(pieces: list[Sparse], batch: tuple[int, ...], dtype: DType) -> Sparse:
-    """The pieces along new first dimensions ``batch``, in shapes as large as the largest."""
-    if not pieces:
+def _stacked(parts: list[Sparse], batch: tuple[int, ...], dtype: DType) -> Sparse:
+    """Stacks sparse tensors along new first dimensions ``batch``; the largest shape holds all."""
+    if not parts:
         raise errors.invalid_argument("Must have at least 1 serialized SparseTensor, found 0")
-    rank = len(pieces[0][2])
-    for i, (_, _, shape) in enumerate(pieces):
+    rank = len(parts[0][2])
+    for i, (_, _, shape) in enumerate(parts):
         if len(shape) != rank:
             raise errors.invalid_argument(
                 "Inconsistent shape across SparseTensors: rank prior to SparseTensor"
                 f"[{i}] was: {rank} but rank of SparseTensor[{i}] is: {len(shape)}"
             )
-    places = np.stack(np.unravel_index(np.arange(len(pieces)), batch), axis=1)
-    counts = [len(values) for _, values, _ in pieces]
+    places = np.stack(np.unravel_index(np.arange(len(parts)), batch), axis=1)
+    counts = [len(values) for _, values, _ in parts]
     indices = np.concatenate(
-        [np.repeat(places, counts, axis=0), np.concatenate([p[0] for p in pieces])], axis=1
+        [np.repeat(places, counts, axis=0), np.concatenate([p[0] for p in parts])], axis=1
     )
-    values = np.concatenate([p[1] for p in pieces])
-    largest = np.max(np.stack([p[2] for p in pieces]), axis=0)
+    values = np.concatenate([p[1] for p in parts])
+    largest = np.max(np.stack([p[2] for p in parts]), axis=0)
     return indices, values, np.concatenate([np.array(batch, np.int64), largest])
 
 
@@ -155,6 +157,11 @@ def sparse_to_dense(
     xp: Any, sparse_indices: Any, output_shape: Array, sparse_values: Any, default_value: Any, *,
     validate_indices: bool,
 ) -> Any:  # fmt: skip
+    """Makes a dense tensor of ``output_shape``.
+
+    With ``validate_indices`` they must be in order and without repetition. An index out of range is
+    an InvalidArgumentError in any case.
+    """
     if sparse_indices.ndim > 2:
         raise errors.invalid_argument(
             "sparse_indices should be a scalar, vector, or matrix, got shape "
@@ -205,7 +212,7 @@ def sparse_to_dense(
 
 
 def _bad_index(indices: Array, dims: tuple[int, ...]) -> errors.OpError:
-    """What is wrong with the first row that is."""
+    """Returns the error for the first bad row of indices."""
     for i, row in enumerate(indices.tolist()):
         at = f"indices[{i}] = [{','.join(map(str, row))}]"
         if any(not 0 <= k < size for k, size in zip(row, dims, strict=True)):

@@ -1,4 +1,4 @@
-"""Stacks, which live as long as a step: kernels."""
+"""Kernels of stacks, which live as long as a step."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from flowray.worker.state.store import KernelContext, Resource
 def stack(
     xp: Any, max_size: Any, *, elem_type: DType, stack_name: bytes, context: KernelContext
 ) -> Any:
+    """Makes a stack of at most ``max_size`` values (any number if negative)."""
     if max_size.shape:
         raise errors.invalid_argument(f"Stack size must be a scalar, but is {max_size.shape}")
     name, limit = stack_name.decode(), int(max_size)
@@ -36,6 +37,7 @@ def stack(
 
 @kernel("StackPushV2")
 def push(xp: Any, handle: Stack | TracedStack, elem: Any) -> Any:
+    """Pushes ``elem`` and returns it; InvalidArgumentError for another dtype or a full stack."""
     dtype = resource if isinstance(elem, Resource) else as_dtype(elem.dtype)
     if dtype != handle.elem_type:
         raise errors.invalid_argument(
@@ -47,6 +49,7 @@ def push(xp: Any, handle: Stack | TracedStack, elem: Any) -> Any:
 
 @kernel("StackPopV2")
 def pop(xp: Any, handle: Stack | TracedStack, *, elem_type: DType) -> Any:
+    """Removes the last value and returns it; InvalidArgumentError if the stack is empty."""
     if elem_type != handle.elem_type:
         raise errors.internal(
             f"Output 0 of type {type_name(handle.elem_type)} does not match declared output type "
@@ -57,4 +60,5 @@ def pop(xp: Any, handle: Stack | TracedStack, *, elem_type: DType) -> Any:
 
 @kernel("StackCloseV2")
 def close(xp: Any, handle: Stack | TracedStack) -> None:
+    """Frees the stack's values."""
     handle.close()

@@ -1,4 +1,4 @@
-"""Reference variables: kernels."""
+"""Kernels of reference variables."""
 
 from __future__ import annotations
 
@@ -22,17 +22,23 @@ RUNTIME_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
 
 
 def replaced(xp: Any, variable: Variable, value: Any, dtype: Any) -> None:
-    """Assigns a new value that was computed from the old one, in the old one's dtype."""
+    """Assigns a new value that was computed from the old one, in the old one's ``dtype``."""
     variable.assign(as_array(value, dtype) if xp is np else value.astype(dtype))
 
 
 @kernel("IsVariableInitialized")
 def is_variable_initialized(xp: Any, ref: Variable) -> Any:
+    """Tells whether the variable has a value, as a bool scalar."""
     return np.array(ref.is_initialized)
 
 
 @kernel("Assign")
 def assign(xp: Any, ref: Variable, value: Any, *, validate_shape: bool) -> Variable:
+    """Sets the variable and returns it.
+
+    With ``validate_shape`` the value must have the variable's shape; otherwise the variable takes
+    the shape of the value.
+    """
     if validate_shape:
         shape = ref._value.shape if ref.is_initialized else ref.shape
         if shape is not None and is_fully_defined(shape) and shape != value.shape:
@@ -60,7 +66,7 @@ add_kernel("AssignSub", _assign_update("-"))
 
 
 def count_up(xp: Any, variable: Variable, limit: int) -> Any:
-    """Adds 1 to a counter and returns what it was; OutOfRangeError once it is at ``limit``."""
+    """Adds 1 to a counter and returns the old value; OutOfRangeError once it is at ``limit``."""
     old = variable.read()
     if old.shape:
         raise errors.invalid_argument("Input is not a scalar")
@@ -72,6 +78,7 @@ def count_up(xp: Any, variable: Variable, limit: int) -> Any:
 
 @kernel("CountUpTo")
 def count_up_to(xp: Any, ref: Variable, *, limit: int) -> Any:
+    """Adds 1 to the scalar and returns the old value; OutOfRangeError at ``limit``."""
     return count_up(xp, ref, limit)
 
 
@@ -84,10 +91,14 @@ _NUMPY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def scatter_rows(xp: Any, old: Any, indices: Any, updates: Any, how: str) -> Any:
-    """A copy of ``old`` with ``updates`` brought in at the rows ``indices``.
+def scatter_rows(xp: Any, old: Any, indices: Any, updates: Any, function: str) -> Any:
+    """Returns a copy of ``old`` with ``updates`` brought in at the rows ``indices``.
 
-    A row may be named several times: it takes all its updates (the last one, if ``how`` is "set").
+    A row may be named several times: it takes all its updates (for "set" the last one).
+
+    Args:
+        updates: ``indices.shape + old.shape[1:]``, or a scalar for all.
+        function: a value of ``SCATTER_FUNCTIONS``.
     """
     rest = old.shape[1:]
     if not old.shape or (updates.shape and updates.shape != indices.shape + rest):
@@ -101,41 +112,42 @@ def scatter_rows(xp: Any, old: Any, indices: Any, updates: Any, how: str) -> Any
         return old
     rows = indices.reshape(-1)
     slices = xp.broadcast_to(updates, indices.shape + rest).reshape((math.prod(rows.shape), *rest))
-    if how == "divide" and old.dtype.kind in "iu":
-        # Dividing by one after the other, each time towards zero, is dividing by their product.
+    if function == "divide" and old.dtype.kind in "iu":
+        # Dividing by one divisor after the other, each time towards zero, is dividing by their
+        # product.
         divisors = scatter_rows(xp, xp.ones_like(old), indices, updates, "multiply")
         return (old - xp.fmod(old, divisors)) // divisors
     if xp is not np:
-        # Negative rows fail the check above; here they must not count from the end.
+        # Negative rows fail the check above, so here they must not count from the end.
         rows = xp.where(rows < 0, old.shape[0], rows)
-        return getattr(old.at[rows], how)(slices, mode="drop")
+        return getattr(old.at[rows], function)(slices, mode="drop")
     new = old.copy()
-    if how == "set":
+    if function == "set":
         new[rows] = slices
     else:
-        _NUMPY[how].at(new, rows, slices)
+        _NUMPY[function].at(new, rows, slices)
     return new
 
 
-HOW = {
+SCATTER_FUNCTIONS = {
     "Update": "set", "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide",
     "Min": "min", "Max": "max",
 }  # fmt: skip
 
 
-def _scatter(how: str) -> Callable[..., Variable]:
+def _scatter(function: str) -> Callable[..., Variable]:
     def scatter(xp: Any, ref: Variable, indices: Any, updates: Any) -> Variable:
         old = ref.read()
         if not old.shape:
             raise errors.invalid_argument("params must be at least 1-D, got shape []")
-        ref.assign(scatter_rows(xp, old, indices, updates, how))
+        ref.assign(scatter_rows(xp, old, indices, updates, function))
         return ref
 
     return scatter
 
 
 def _check_places(old: Any, indices: Any, updates: Any, outer: tuple[int, ...], depth: int) -> None:
-    """The shapes must be ``outer + [depth]`` and ``outer + old.shape[depth:]``."""
+    """Checks that indices are ``outer + [depth]`` and updates ``outer + old.shape[depth:]``."""
     count = len(outer)
     places = f"indices[shape={format_shape(indices.shape)}]"
     given = f"updates[shape={format_shape(updates.shape)}]"
@@ -156,10 +168,12 @@ def _check_places(old: Any, indices: Any, updates: Any, outer: tuple[int, ...], 
         )
 
 
-def scatter_places(xp: Any, old: Any, indices: Any, updates: Any, policy: bytes, how: str) -> Any:
-    """A copy of ``old`` with ``updates`` brought in at the index vectors ``indices``.
+def scatter_places(
+    xp: Any, old: Any, indices: Any, updates: Any, policy: bytes, function: str
+) -> Any:
+    """Returns a copy of ``old`` with ``updates`` brought in at the index vectors ``indices``.
 
-    Indices of rank 1 are so many vectors of length 1, as TensorFlow's kernels have it.
+    Indices of rank 1 count as so many vectors of length 1, as in TensorFlow's kernels.
     """
     if not old.shape:
         raise errors.invalid_argument("Output must be at least 1-D, got shape: []")
@@ -177,30 +191,30 @@ def scatter_places(xp: Any, old: Any, indices: Any, updates: Any, policy: bytes,
     _check_places(old, indices, updates, outer, depth)
     if not all(elements):
         return old
-    return scatter_slices(xp, old, indices.reshape((*outer, depth)), updates, policy, how)
+    return scatter_slices(xp, old, indices.reshape((*outer, depth)), updates, policy, function)
 
 
-def _scatter_nd(how: str) -> Callable[..., Variable]:
+def _scatter_nd(function: str) -> Callable[..., Variable]:
     def scatter(
         xp: Any, ref: Variable, indices: Any, updates: Any, *, bad_indices_policy: bytes
     ) -> Variable:
-        ref.assign(scatter_places(xp, ref.read(), indices, updates, bad_indices_policy, how))
+        ref.assign(scatter_places(xp, ref.read(), indices, updates, bad_indices_policy, function))
         return ref
 
     return scatter
 
 
-for _name, _how in HOW.items():
-    add_kernel(f"Scatter{_name}", _scatter(_how))
+for _name, _function in SCATTER_FUNCTIONS.items():
+    add_kernel(f"Scatter{_name}", _scatter(_function))
 for _name in ("Update", "Add", "Sub"):
-    add_kernel(f"ScatterNd{_name}", _scatter_nd(HOW[_name]))
+    add_kernel(f"ScatterNd{_name}", _scatter_nd(SCATTER_FUNCTIONS[_name]))
 
 
 def assign_slice(
     xp: Any, variable: Variable, begin: Any, end: Any, strides: Any, value: Any,
     masks: strided_slice.Masks,
 ) -> None:  # fmt: skip
-    """``variable[begin:end:strides] = value``, which is broadcast."""
+    """Assigns ``variable[begin:end:strides] = value``; the value is broadcast."""
     old = variable.read()
     selections, where, selected = resolve_slice(old.shape, begin, end, strides, masks)
     try:
@@ -224,6 +238,7 @@ def strided_slice_assign(
     xp: Any, ref: Variable, begin: Any, end: Any, strides: Any, value: Any, *, begin_mask: int,
     end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
 ) -> Variable:  # fmt: skip
+    """Assigns to a slice of the variable and returns the variable; the value is broadcast."""
     masks = strided_slice.Masks(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
     )

@@ -1,4 +1,4 @@
-"""Strings: kernels. String tensors are object arrays of bytes; all of this runs on the host."""
+"""Kernels of strings. String tensors are object arrays of bytes; all of this runs on the host."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Array = np.ndarray[Any, Any]
 
 
 def strings(values: Iterable[bytes], shape: tuple[int, ...]) -> Array:
-    """A string tensor of ``shape`` with ``values`` in order."""
+    """Makes a string tensor of ``shape`` with ``values`` in order."""
     return np.array(list(values), object).reshape(shape)
 
 
 def each(function: Callable[[bytes], bytes], x: Array) -> Array:
-    """``function`` of every string of ``x``."""
+    """Applies ``function`` to every string of ``x``."""
     return strings(map(function, x.reshape(-1).tolist()), x.shape)
 
 
 def text(value: bytes) -> str:
-    """A string of a tensor for a message."""
+    """Decodes a string of a tensor for a message."""
     return value.decode("utf-8", "replace")
 
 
@@ -50,12 +50,12 @@ def _check_split(x: Array, separator: Array, name: str) -> bytes:
 
 
 def _sparse(rows: list[list[bytes]]) -> tuple[Array, Array, Array]:
-    """Lists of different lengths as a sparse matrix of strings: indices, values, shape."""
+    """Makes a sparse matrix of lists of different lengths: indices, values, shape."""
     if len(rows) == 1:  # as in pipelines, where every call of numpy counts
-        (pieces,) = rows
-        indices = np.zeros((len(pieces), 2), np.int64)
-        indices[:, 1] = range(len(pieces))
-        return indices, np.array(pieces, object), np.array((1, len(pieces)), np.int64)
+        (parts,) = rows
+        indices = np.zeros((len(parts), 2), np.int64)
+        indices[:, 1] = range(len(parts))
+        return indices, np.array(parts, object), np.array((1, len(parts)), np.int64)
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     total = int(lengths.sum())
     row = np.repeat(np.arange(len(rows)), lengths)
@@ -67,7 +67,11 @@ def _sparse(rows: list[list[bytes]]) -> tuple[Array, Array, Array]:
 
 @kernel("StringSplit")
 def string_split(xp: Any, x: Array, delimiter: Array, *, skip_empty: bool) -> Any:
-    """Every byte of ``delimiter`` separates; an empty one makes each byte a piece."""
+    """Splits each string of a vector at every byte of ``delimiter``; at every byte if it is empty.
+
+    Returns:
+        Indices, values and shape of a sparse matrix with a row for each string.
+    """
     separators = _check_split(x, delimiter, "delimiter")
     if not separators:
         return _sparse([[s[i : i + 1] for i in range(len(s))] for s in x.tolist()])
@@ -81,6 +85,10 @@ def string_split(xp: Any, x: Array, delimiter: Array, *, skip_empty: bool) -> An
 
 @kernel("StringSplitV2")
 def string_split_v2(xp: Any, x: Array, sep: Array, *, maxsplit: int) -> Any:
+    """Splits each string of a vector as Python's ``str.split`` does; a sparse matrix.
+
+    An empty ``sep`` splits at runs of whitespace, and a negative ``maxsplit`` has no limit.
+    """
     separator = _check_split(x, sep, "sep")
     if maxsplit == 0:
         return _sparse([[s] for s in x.tolist()])
@@ -90,14 +98,14 @@ def string_split_v2(xp: Any, x: Array, sep: Array, *, maxsplit: int) -> Any:
 
 
 def _split_at_space(value: bytes, maxsplit: int) -> list[bytes]:
-    """Python's split, but that the rest after ``maxsplit`` pieces counts even when it is empty."""
-    pieces = value.split(None, max(maxsplit, -1))
-    return [*pieces, b""] if len(pieces) == maxsplit else pieces
+    """Splits as Python does, except that the rest after ``maxsplit`` parts counts even if empty."""
+    parts = value.split(None, max(maxsplit, -1))
+    return [*parts, b""] if len(parts) == maxsplit else parts
 
 
 @kernel("StringJoin")
 def string_join(xp: Any, inputs: list[Array], *, separator: bytes) -> Array:
-    """Joins elementwise; scalars go with every element."""
+    """Joins elementwise with ``separator``; scalars go with every element."""
     shape: tuple[int, ...] = ()
     for x in inputs:
         if x.ndim and shape and x.shape != shape:
@@ -141,6 +149,7 @@ def reduce_join(xp: Any, x: Array, indices: Array, *, keep_dims: bool, separator
 def unsorted_segment_join(
     xp: Any, x: Array, segment_ids: Array, num_segments: Array, *, separator: bytes
 ) -> Array:
+    """Joins the strings of each segment, in their order; a segment without strings is empty."""
     if num_segments.ndim:
         raise errors.invalid_argument("Number of segments should be a scalar")
     number = int(num_segments)
@@ -172,7 +181,7 @@ def unsorted_segment_join(
 def as_string(
     xp: Any, x: Array, *, precision: int, scientific: bool, shortest: bool, width: int, fill: bytes
 ) -> Array:
-    """C's printf, whose conversions Python's % has, too."""
+    """Formats numbers as C's printf does, with conversions that Python's % has, too."""
     dtype = dtypes.as_dtype(x.dtype)
     pattern = _printf_pattern(dtype, precision, scientific, shortest, width, fill)
     values = x.reshape(-1).tolist()
@@ -239,7 +248,7 @@ _HEXADECIMAL = re.compile(
 
 
 def parse_number(value: bytes, dtype: DType) -> Any:
-    """The number that C's strtod or strtol reads; None where ``value`` is none of ``dtype``."""
+    """Reads a number as C's strtod or strtol; None if the text is not a number of ``dtype``."""
     if dtype.is_integer:
         match = _INTEGER.fullmatch(value)
         if match is None or not dtype.min <= int(match[1]) <= dtype.max:
@@ -254,6 +263,7 @@ def parse_number(value: bytes, dtype: DType) -> Any:
 
 @kernel("StringToNumber")
 def string_to_number(xp: Any, x: Array, *, out_type: DType) -> Array:
+    """Reads numbers of ``out_type``; InvalidArgumentError for a text that is not a number."""
     values = x.reshape(-1).tolist()
     numbers = [parse_number(v, out_type) for v in values]
     for value, number in zip(values, numbers, strict=True):
@@ -268,12 +278,13 @@ def string_to_number(xp: Any, x: Array, *, out_type: DType) -> Array:
 
 
 def _is_start(value: bytes) -> Array:
-    """For each byte, whether a UTF-8 character begins there."""
+    """Tells for each byte whether a UTF-8 character begins there."""
     return (np.frombuffer(value, np.uint8) & 0xC0) != 0x80
 
 
 @kernel("StringLength")
 def string_length(xp: Any, x: Array, *, unit: bytes) -> Array:
+    """Counts the bytes, or UTF-8 characters, of each string: int32."""
     count: Callable[[bytes], int] = len
     if unit == b"UTF8_CHAR":
         count = lambda value: int(np.count_nonzero(_is_start(value)))  # noqa: E731
@@ -282,6 +293,7 @@ def string_length(xp: Any, x: Array, *, unit: bytes) -> Array:
 
 @kernel("StringStrip")
 def string_strip(xp: Any, x: Array) -> Array:
+    """Removes ASCII whitespace from both ends."""
     return each(bytes.strip, x)
 
 
@@ -290,7 +302,7 @@ def _unicode_case(change: Callable[[str], str]) -> Callable[[bytes], bytes]:
 
 
 def _check_encoding(encoding: bytes) -> bool:
-    """Whether it is UTF-8 and not just bytes."""
+    """Tells whether the encoding is UTF-8 (and not just bytes)."""
     if encoding not in (b"", b"utf-8"):
         raise errors.invalid_argument(
             f"only utf-8 or '' (no encoding) is supported, received {text(encoding)}"
@@ -300,17 +312,25 @@ def _check_encoding(encoding: bytes) -> bool:
 
 @kernel("StringLower")
 def string_lower(xp: Any, x: Array, *, encoding: bytes) -> Array:
+    """Converts to lower case: ASCII letters only, or Unicode with the encoding "utf-8"."""
     return each(_unicode_case(str.lower) if _check_encoding(encoding) else bytes.lower, x)
 
 
 @kernel("StringUpper")
 def string_upper(xp: Any, x: Array, *, encoding: bytes) -> Array:
+    """Converts to upper case: ASCII letters only, or Unicode with the encoding "utf-8"."""
     return each(_unicode_case(str.upper) if _check_encoding(encoding) else bytes.upper, x)
 
 
 @kernel("Substr")
 def substr(xp: Any, x: Array, pos: Array, length: Array, *, unit: bytes) -> Array:
-    """Negative positions count from the end; a negative length takes all that is left."""
+    """Takes substrings in bytes or UTF-8 characters; positions and lengths broadcast.
+
+    Negative positions count from the end; a negative length takes the rest.
+
+    Raises:
+        InvalidArgumentError: a position is out of range.
+    """
     if pos.shape != length.shape:
         raise errors.invalid_argument(
             f"pos and len should have the same shape, got: {format_shape(pos.shape)} vs. "
@@ -336,8 +356,8 @@ def substr(xp: Any, x: Array, pos: Array, length: Array, *, unit: bytes) -> Arra
     )
     result = []
     for index, (value, start, size) in enumerate(triples):
-        piece = cut(value, start, size)
-        if piece is None:
+        part = cut(value, start, size)
+        if part is None:
             where: Any = index
             if pos.shape not in (x.shape, ()):
                 where = tuple(int(i) for i in np.unravel_index(index, shape))
@@ -346,7 +366,7 @@ def substr(xp: Any, x: Array, pos: Array, length: Array, *, unit: bytes) -> Arra
             raise errors.invalid_argument(
                 f"pos {start} out of range for string{shown} at index {where}"
             )
-        result.append(piece)
+        result.append(part)
     return strings(result, shape)
 
 
@@ -369,7 +389,7 @@ def _cut_characters(value: bytes, start: int, size: int) -> bytes | None:
 
 @kernel("EncodeBase64")
 def encode_base64(xp: Any, x: Array, *, pad: bool) -> Array:
-    """The web-safe alphabet, with ``-`` and ``_``."""
+    """Encodes with the web-safe alphabet, which has ``-`` and ``_``; padded if ``pad``."""
     if pad:
         return each(base64.urlsafe_b64encode, x)
     return each(lambda value: base64.urlsafe_b64encode(value).rstrip(b"="), x)
@@ -380,6 +400,7 @@ _BASE64 = re.compile(rb"(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}(?:==)?|[A-Za-z0
 
 @kernel("DecodeBase64")
 def decode_base64(xp: Any, x: Array) -> Array:
+    """Decodes the web-safe alphabet, with or without padding."""
     return each(_decode_base64, x)
 
 
@@ -411,6 +432,7 @@ def _replaced(x: Array, pattern: bytes, rewrite: bytes, replace_global: bool) ->
 def regex_replace(
     xp: Any, x: Array, pattern: Array, rewrite: Array, *, replace_global: bool
 ) -> Array:
+    """Replaces the matches of an RE2 pattern, all or the first; the pattern is an input."""
     return _replaced(x, _scalar(pattern, "Pattern"), _scalar(rewrite, "Rewrite"), replace_global)
 
 
@@ -418,6 +440,7 @@ def regex_replace(
 def static_regex_replace(
     xp: Any, x: Array, *, pattern: bytes, rewrite: bytes, replace_global: bool
 ) -> Array:
+    """Replaces the matches of an RE2 pattern, all or the first."""
     return _replaced(x, pattern, rewrite, replace_global)
 
 
@@ -428,11 +451,13 @@ def _full_matches(x: Array, pattern: bytes) -> Array:
 
 @kernel("RegexFullMatch")
 def regex_full_match(xp: Any, x: Array, pattern: Array) -> Array:
+    """Tells for each string whether all of it matches an RE2 pattern, which is an input."""
     return _full_matches(x, _scalar(pattern, "Pattern"))
 
 
 @kernel("StaticRegexFullMatch")
 def static_regex_full_match(xp: Any, x: Array, *, pattern: bytes) -> Array:
+    """Tells for each string whether all of it matches an RE2 pattern."""
     return _full_matches(x, pattern)
 
 
@@ -446,11 +471,13 @@ def _buckets(x: Array, function: Callable[[Any], Any], count: int) -> Array:
 
 @kernel("StringToHashBucket")
 def string_to_hash_bucket(xp: Any, x: Array, *, num_buckets: int) -> Array:
+    """Hashes strings to buckets with MurmurHash64A: int64."""
     return _buckets(x, string_hashes.murmur64, num_buckets)
 
 
 @kernel("StringToHashBucketFast")
 def string_to_hash_bucket_fast(xp: Any, x: Array, *, num_buckets: int) -> Array:
+    """Hashes strings to buckets with FarmHash's Fingerprint64: int64."""
     return _buckets(x, string_hashes.fingerprint64, num_buckets)
 
 
@@ -458,6 +485,7 @@ def string_to_hash_bucket_fast(xp: Any, x: Array, *, num_buckets: int) -> Array:
 def string_to_hash_bucket_strong(
     xp: Any, x: Array, *, num_buckets: int, key: Sequence[int]
 ) -> Array:
+    """Hashes strings to buckets with SipHash-2-4 and ``key``, two integers: int64."""
     if len(key) != 2:
         raise errors.invalid_argument("Key must have 2 elements")
     return _buckets(x, string_hashes.siphash(key), num_buckets)

@@ -1,6 +1,8 @@
-"""Summaries for TensorBoard: kernels. They run on the host, on numpy, and give TensorFlow's bytes.
+"""Kernels of summaries for TensorBoard.
 
-(An image's PNG file decodes to TensorFlow's pixels, but is compressed in its own way.)
+They run on the host, on numpy, and give TensorFlow's bytes.
+
+(An image's PNG file decodes to TensorFlow's pixels, but is compressed differently.)
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ def _serialized(summary: Summary) -> Array:
 
 
 def _tag(tag: Array, message: str) -> str:
-    """The scalar string ``tag``; InvalidArgumentError with ``message`` if it is none."""
+    """Returns the scalar string ``tag``.
+
+    InvalidArgumentError with ``message`` for another shape.
+    """
     if tag.shape:
         raise errors.invalid_argument(message)
     return _text(tag[()])
@@ -44,6 +49,7 @@ def _text(value: bytes) -> str:
 
 @kernel("ScalarSummary")
 def scalar_summary(xp: Any, tags: Array, values: Array) -> Array:
+    """Makes a summary with a value for each of ``tags``, which have the shape of ``values``."""
     if tags.shape != values.shape:
         single = f" (tag '{_text(tags.item())}')" if tags.size == 1 else ""
         raise errors.invalid_argument(
@@ -61,7 +67,10 @@ def scalar_summary(xp: Any, tags: Array, values: Array) -> Array:
 
 @functools.cache
 def bucket_limits() -> Array:
-    """The upper limits of all buckets: they grow by a tenth from 1e-12 to 1e20, on both sides."""
+    """Returns the upper limits of all buckets.
+
+    They grow by a tenth from 1e-12 to 1e20, on both sides of 0.
+    """
     positive = []
     limit = 1e-12
     while limit < 1e20:
@@ -73,6 +82,7 @@ def bucket_limits() -> Array:
 
 @kernel("HistogramSummary")
 def histogram_summary(xp: Any, tag: Array, values: Array) -> Array:
+    """Makes a histogram of all values; InvalidArgumentError if one is not finite."""
     name = _tag(tag, "tags must be scalar")
     flat = values.reshape(-1).astype(np.float64)
     finite = np.isfinite(flat)
@@ -87,10 +97,10 @@ def histogram_summary(xp: Any, tag: Array, values: Array) -> Array:
 
 @functools.cache
 def _first_buckets() -> Array:
-    """For the upper 16 bits of a float64, the bucket of the smallest number that begins with them.
+    """Returns, for the upper 16 bits of a float64, the bucket of the smallest such number.
 
-    Such numbers differ by less than a sixteenth, and limits by a tenth, so that all of them are in
-    that bucket or the next.
+    Numbers with the same upper bits differ by less than a sixteenth, and limits by a tenth, so that
+    all of them are in that bucket or the next.
     """
     upper = np.arange(2**16, dtype=np.uint64)
     negative = upper >= 2**15
@@ -100,7 +110,7 @@ def _first_buckets() -> Array:
 
 
 def _bucket_counts(flat: Array) -> Array:
-    """How many of the finite float64 values are in each bucket, the first whose limit is above."""
+    """Counts the finite float64 values in each bucket, the first whose limit is above the value."""
     limits = bucket_limits()
     buckets = _first_buckets().take(flat.view(np.uint64) >> np.uint64(48))
     buckets = buckets + (flat >= limits.take(buckets))
@@ -119,7 +129,7 @@ def _fill_histogram(histo: event_pb2.HistogramProto, flat: Array) -> None:
         # Summed from left to right, as TensorFlow does; np.sum adds in pairs.
         histo.sum = np.add.accumulate(flat)[-1]
         histo.sum_squares = np.add.accumulate(flat * flat)[-1]
-    # Of a run of empty buckets the last one is kept, so that limits stay the edges of buckets.
+    # The last one of a run of empty buckets is kept, so that limits stay the edges of buckets.
     filled = counts > 0
     kept = filled | np.append(filled[1:], True)
     histo.bucket_limit.extend(limits[kept].tolist())
@@ -135,6 +145,10 @@ _NEARLY_BLACK = 1e-6
 def image_summary(
     xp: Any, tag: Array, tensor: Array, *, max_images: int, bad_color: Array
 ) -> Array:
+    """Makes up to ``max_images`` images of ``[batch, height, width, 1, 3 or 4]``.
+
+    uint8 stays; floats are scaled by image (see ``_as_pixels``).
+    """
     name = _tag(tag, "Tags must be a scalar")
     shape = format_shape(tensor.shape)
     if tensor.ndim != 4 or tensor.shape[3] not in (1, 3, 4):
@@ -169,8 +183,11 @@ def _numbered(name: str, kind: str, index: int, limit: int) -> str:
 
 
 def _as_pixels(image: Array, bad_color: Array) -> Array:
-    """Floats as uint8: scaled so that the largest is 255, or, where some are negative, so that 0
-    becomes 128; pixels that are not finite take ``bad_color``."""
+    """Converts floats to uint8.
+
+    They are scaled so that the largest becomes 255 or, if some are negative, so that 0 becomes 128.
+    Pixels that are not finite take ``bad_color``.
+    """
     bad: Array = ~np.isfinite(image).all(axis=2)
     good = image[~bad]
     low = good.min(initial=np.inf)
@@ -194,6 +211,12 @@ def _as_pixels(image: Array, bad_color: Array) -> Array:
 def audio_summary(
     xp: Any, tag: Array, tensor: Array, sample_rate: Array, *, max_outputs: int
 ) -> Array:
+    """Makes up to ``max_outputs`` WAV clips.
+
+    Args:
+        tensor: float32 ``[batch, frames]`` or ``[batch, frames, channels]``, -1 to 1.
+        sample_rate: frames per second.
+    """
     name = _tag(tag, "Tag must be a scalar")
     if tensor.ndim not in (2, 3):
         raise errors.invalid_argument(
@@ -216,10 +239,10 @@ def audio_summary(
 
 
 def encode_wav(samples: Array, rate: float) -> bytes:
-    """A WAV file of 16-bit samples.
+    """Encodes a WAV file of 16-bit samples.
 
     Args:
-        samples: float32 [frames, channels], -1 to 1; what is beyond is cut off.
+        samples: float32 [frames, channels], -1 to 1; values beyond are clipped.
         rate: frames per second.
     """
     channels = samples.shape[1]
@@ -245,13 +268,14 @@ def encode_wav(samples: Array, rate: float) -> bytes:
 
 @kernel("TensorSummaryV2")
 def tensor_summary(xp: Any, tag: Array, tensor: Array, serialized_summary_metadata: Array) -> Array:
+    """Makes a summary of any tensor, with serialized SummaryMetadata."""
     name = _tag(tag, "tag must be scalar")
     if serialized_summary_metadata.shape:
         raise errors.invalid_argument("serialized_summary_metadata must be scalar")
     summary = Summary()
     value = summary.value.add(tag=name)
     if tensor.dtype == object:
-        # Strings one by one, which TensorBoard's text plugin reads; all else in one piece.
+        # Strings one by one, as TensorBoard's text plugin reads them; all else as bytes.
         value.tensor.dtype = types_pb2.DT_STRING
         value.tensor.tensor_shape.CopyFrom(to_proto(tensor.shape))
         value.tensor.string_val.extend(tensor.reshape(-1))
@@ -268,6 +292,7 @@ def tensor_summary(xp: Any, tag: Array, tensor: Array, serialized_summary_metada
 
 @kernel("MergeSummary")
 def merge_summary(xp: Any, inputs: list[Array]) -> Array:
+    """Merges summaries; InvalidArgumentError if two values have the same tag."""
     merged = Summary()
     for array in inputs:
         for item in array.flat:

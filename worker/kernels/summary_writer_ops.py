@@ -1,4 +1,4 @@
-"""Event files that a worker writes: kernels."""
+"""Kernels that write event files on a worker."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _numbers = itertools.count()
 
 
 class EventFile(Resource):
-    """A writer of event files: nothing until it is opened, and again once it is closed.
+    """A writer of event files, which does nothing until it is opened and after it is closed.
 
-    Events wait in a queue. They are written when there are more than may wait, when enough time has
-    gone by since they were written last, and when somebody asks for it.
+    Events wait in a queue. They are written when there are more than ``max_queue`` of them, when
+    ``flush_seconds`` have passed since the last write, and by ``flush``.
     """
 
     __slots__ = ("_file", "_flush_seconds", "_flushed", "_lock", "_max_queue", "_queue")
@@ -44,8 +44,10 @@ class EventFile(Resource):
         self._flushed = 0.0
 
     def open(self, logdir: str, max_queue: int, flush_seconds: float, suffix: str) -> None:
-        """Begins a file in ``logdir``, which is made if it is missing. Opening it again changes
-        nothing."""
+        """Begins a file in ``logdir``, which is created if it is missing.
+
+        If the file is open already, nothing changes.
+        """
         with self._lock:
             if self._file is not None:
                 return
@@ -70,11 +72,12 @@ class EventFile(Resource):
                 self._write(file)
 
     def flush(self) -> None:
+        """Writes the waiting events; FailedPreconditionError if the file is not open."""
         with self._lock:
             self._write(self._opened())
 
     def close(self) -> None:
-        """Writes what waits and ends the file."""
+        """Writes the waiting events and ends the file."""
         with self._lock:
             if self._file is not None:
                 self._write(self._file)
@@ -82,7 +85,7 @@ class EventFile(Resource):
                 self._file = None
 
     def __del__(self) -> None:
-        # The task ends, and nobody has closed the file: what waits is not lost.
+        # The task ends and the file was not closed: the waiting events must not be lost.
         self.close()
 
     def _opened(self) -> RecordWriter:
@@ -102,6 +105,7 @@ class EventFile(Resource):
 def summary_writer(
     xp: Any, *, shared_name: bytes, container: bytes, context: KernelContext
 ) -> EventFile:
+    """Looks the writer up in the state store, or makes one there that is not open."""
     return context.resource(container, shared_name, EventFile, EventFile)
 
 
@@ -123,6 +127,7 @@ def create_summary_file_writer(
     flush_millis: Array,
     filename_suffix: Array,
 ) -> None:
+    """Opens the writer with a file in ``logdir``; nothing changes if it is open."""
     _event_file(writer).open(
         os.fsdecode(logdir.item()),
         int(max_queue.item()),
@@ -133,6 +138,7 @@ def create_summary_file_writer(
 
 @kernel("ImportEvent")
 def import_event(xp: Any, writer: Resource, event: Array) -> None:
+    """Adds a serialized Event; InvalidArgumentError if it cannot be parsed."""
     serialized = event.item()
     try:
         event_pb2.Event.FromString(serialized)
@@ -143,9 +149,11 @@ def import_event(xp: Any, writer: Resource, event: Array) -> None:
 
 @kernel("FlushSummaryWriter")
 def flush_summary_writer(xp: Any, writer: Resource) -> None:
+    """Writes the waiting events to the file."""
     _event_file(writer).flush()
 
 
 @kernel("CloseSummaryWriter")
 def close_summary_writer(xp: Any, writer: Resource) -> None:
+    """Writes the waiting events and ends the file; the writer can be opened again."""
     _event_file(writer).close()

@@ -1,4 +1,7 @@
-"""Arrays of tensors, which live as long as a step: kernels."""
+"""Kernels of tensor arrays, which live as long as a step.
+
+The flow, a float32 scalar, only orders the ops on an array.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,10 @@ def tensor_array(
     xp: Any, size: Any, *, dtype: DType, element_shape: Shape, dynamic_size: bool,
     clear_after_read: bool, identical_element_shapes: bool, tensor_array_name: bytes,
 ) -> tuple[Any, Any]:  # fmt: skip
+    """Makes a tensor array of ``size`` elements and returns it with a flow.
+
+    In a trace it raises NotCompilableError if the array may grow.
+    """
     if size.shape:
         raise errors.invalid_argument(
             f"TensorArray size must be scalar, but had shape: {format_shape(size.shape)}"
@@ -45,6 +52,7 @@ _FLOW = np.float32(0)
 
 @kernel("TensorArrayGradV3")
 def gradient(xp: Any, handle: ArrayLike, flow_in: Any, *, source: bytes) -> tuple[Any, Any]:
+    """Returns the array of gradients for ``source``, made at the first call."""
     return handle.gradient(source), flow_in
 
 
@@ -52,11 +60,13 @@ def gradient(xp: Any, handle: ArrayLike, flow_in: Any, *, source: bytes) -> tupl
 def gradient_with_shape(
     xp: Any, handle: ArrayLike, flow_in: Any, shape_to_prepend: Any, *, source: bytes
 ) -> tuple[Any, Any]:
+    """Returns the array of gradients whose elements have ``shape_to_prepend`` in front."""
     return handle.gradient(source, tuple(shape_to_prepend.tolist())), flow_in
 
 
 @kernel("TensorArrayWriteV3")
 def write(xp: Any, handle: ArrayLike, index: Any, value: Any, flow_in: Any) -> Any:
+    """Writes one element; InvalidArgumentError for a bad index, or one that was written before."""
     _check_scalar(index)
     check_dtype(handle.dtype, as_dtype(value.dtype), "is trying to write")
     handle.write(index, value)
@@ -65,6 +75,7 @@ def write(xp: Any, handle: ArrayLike, index: Any, value: Any, flow_in: Any) -> A
 
 @kernel("TensorArrayReadV3")
 def read(xp: Any, handle: ArrayLike, index: Any, flow_in: Any, *, dtype: DType) -> Any:
+    """Reads one element, which must have been written."""
     _check_scalar(index)
     check_dtype(handle.dtype, dtype, "requested")
     return handle.read(index)
@@ -81,6 +92,7 @@ def _check_scalar(index: Any) -> None:
 def gather(
     xp: Any, handle: ArrayLike, indices: Any, flow_in: Any, *, dtype: DType, element_shape: Shape
 ) -> Any:
+    """Stacks the elements at ``indices`` along a new first axis."""
     if len(indices.shape) != 1:
         raise errors.invalid_argument(
             f"Expected indices to be a vector, but received shape: {format_shape(indices.shape)}"
@@ -91,6 +103,7 @@ def gather(
 
 @kernel("TensorArrayScatterV3")
 def scatter(xp: Any, handle: ArrayLike, indices: Any, value: Any, flow_in: Any) -> Any:
+    """Writes the rows of ``value`` at ``indices``."""
     if len(indices.shape) != 1:
         raise errors.invalid_argument(
             f"Expected indices to be a vector, but received shape: {format_shape(indices.shape)}"
@@ -113,12 +126,14 @@ def scatter(xp: Any, handle: ArrayLike, indices: Any, value: Any, flow_in: Any) 
 def concat(
     xp: Any, handle: ArrayLike, flow_in: Any, *, dtype: DType, element_shape_except0: Shape
 ) -> tuple[Any, Any]:
+    """Concatenates all elements along their first axis; returns also their lengths, int64."""
     check_dtype(handle.dtype, dtype, "requested")
     return handle.concat(element_shape_except0)
 
 
 @kernel("TensorArraySplitV3")
 def split(xp: Any, handle: ArrayLike, value: Any, lengths: Any, flow_in: Any) -> Any:
+    """Writes consecutive parts of ``value``, with these lengths, as the elements."""
     if len(lengths.shape) != 1:
         raise errors.invalid_argument(
             f"Expected lengths to be a vector, received shape: {format_shape(lengths.shape)}"
@@ -130,9 +145,11 @@ def split(xp: Any, handle: ArrayLike, value: Any, lengths: Any, flow_in: Any) ->
 
 @kernel("TensorArraySizeV3")
 def size(xp: Any, handle: ArrayLike, flow_in: Any) -> Any:
+    """Returns the number of elements, int32."""
     return np.int32(handle.size)
 
 
 @kernel("TensorArrayCloseV3")
 def close(xp: Any, handle: TensorArray | TracedArray) -> None:
+    """Frees the array's elements."""
     handle.close()

@@ -1,7 +1,7 @@
-"""The optimizers' update steps: kernels.
+"""Kernels of the optimizers' update steps.
 
 Each step is one formula from old values to new ones. It serves all forms of the op: for reference
-and for resource variables, for dense gradients and (on the rows that they name) for sparse ones.
+and for resource variables, for dense gradients and, on the rows that they name, for sparse ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from flowray.worker.kernels.state_ops import replaced
 from flowray.worker.state.store import Variable
 
 Formula = Callable[..., tuple[Any, ...]]
-"""``(xp, *old values, *other inputs, **attributes)`` to the new values."""
+"""A function of ``(xp, *old values, *other inputs, **attributes)`` that returns the new values."""
 
 _STEPS: dict[str, Formula] = {}
 
@@ -176,7 +176,11 @@ def _follow_leader(
     xp: Any, old: tuple[Any, Any, Any], grad: Any, shrunk_grad: Any, lr: Any, l1: Any, l2: Any,
     lr_power: Any, linear_has_lr: bool,
 ) -> Any:  # fmt: skip
-    """Ftrl-proximal; ``linear_has_lr``: the slot ``linear`` holds lr times what it else does."""
+    """Computes the step of FTRL-proximal (McMahan et al. 2013).
+
+    Args:
+        linear_has_lr: whether the slot ``linear`` holds its value times ``lr``.
+    """
     var, accum, linear = old
     new_accum = accum + grad * grad
     power, new_power = accum**-lr_power, new_accum**-lr_power
@@ -207,7 +211,7 @@ def _ftrl_v2(
 
 
 def _proximal(xp: Any, var: Any, lr: Any, l1: Any, l2: Any) -> Any:
-    """The proximal operator of the L1 and L2 regularization: shrinks towards 0."""
+    """Applies the proximal operator of L1 and L2 regularization: shrinks towards 0."""
     return xp.sign(var) * xp.maximum(abs(var) - lr * l1, xp.zeros_like(var)) / (1 + l2 * lr)
 
 
@@ -227,12 +231,12 @@ def _proximal_adagrad(xp: Any, var: Any, accum: Any, lr: Any, l1: Any, l2: Any, 
 
 
 def _slots_of(definition: OpDef) -> int:
-    """How many of the inputs are variables."""
+    """Counts the inputs that are variables."""
     return sum(a.is_ref or a.dtype == resource for a in definition.inputs)
 
 
 def _check_shapes(definition: OpDef, old: Sequence[Any], rest: Sequence[Any]) -> None:
-    """All variables (and a dense gradient) are shaped alike; hyperparameters are scalars."""
+    """Checks that all variables (and a dense gradient) have one shape, and all else is a scalar."""
     names = [a.name for a in definition.inputs]
     sparse = "indices" in names
     for name, value in zip(names, [*old, *rest], strict=True):
@@ -248,7 +252,10 @@ def _check_shapes(definition: OpDef, old: Sequence[Any], rest: Sequence[Any]) ->
 
 
 def _value(variable: Variable, is_ref: bool) -> Any:
-    """The value to update; without one, a resource is refused with TensorFlow's scant words."""
+    """Returns the value to update.
+
+    A resource without one is an InternalError with TensorFlow's text.
+    """
     if not is_ref and not variable.is_initialized:
         raise errors.internal("Invalid variable reference.")
     return variable.read()
@@ -295,7 +302,7 @@ def _sparse_kernel(definition: OpDef, formula: Formula) -> Callable[..., Any]:
                 variable.assign(after)
         return variables[0] if is_ref else None
 
-    # The formula's parameters, and ``indices``: what the registry checks.
+    # The registry checks the parameters of the formula and ``indices``.
     signature = inspect.signature(formula)
     parameters = list(signature.parameters.values())
     extra = inspect.Parameter("indices", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -329,7 +336,7 @@ def _check_rows(xp: Any, var: Any, grad: Any, indices: Any) -> None:
 def _update_in_rounds(
     xp: Any, old: Sequence[Any], indices: Any, grad: Any, update: Callable[..., list[Any]]
 ) -> list[Any]:
-    """Updates the rows ``indices``. One that comes again is updated again, with what it then is.
+    """Updates the rows ``indices``; a repeated row is updated again, from its last value.
 
     That takes as many rounds as a row is named at most: round k does each row's k-th update.
     """
@@ -347,7 +354,7 @@ def _update_in_rounds(
     ordered_grad = grad[order]
 
     def one_round(k: Any, values: list[Any]) -> list[Any]:
-        # Rows whose turn it is not are written behind the last one, that is dropped.
+        # Rows that have no update in this round are written past the last row and so dropped.
         rows = xp.where((rounds == k) & (ordered >= 0), ordered, old[0].shape[0])
         after = update(values, rows, ordered_grad)
         return [

@@ -1,8 +1,8 @@
 """Convolutions and pools in numpy, over any number of spatial dimensions, channels last.
 
-``x`` is ``[batch, *spatial, channels]``, a filter ``[*extents, in, out]``; ``windows`` says for
-each spatial dimension where the windows lie (at least one). Loops run over the elements of one
-window (the *taps*), never over the data.
+``x`` is ``[batch, *spatial, channels]`` and a filter ``[*extents, in, out]``. ``windows`` has one
+``Window`` for each spatial dimension (at least one), which says where the windows lie. Loops run
+over the elements of one window (the *taps*), never over the data.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ Windows = Sequence[Window]
 
 
 def conv(x: Array, weights: Array, windows: Windows) -> Array:
+    """Convolves ``x`` with ``weights``: ``[batch, *outputs, out]``.
+
+    If ``x`` has ``groups`` times the filter's input channels, the convolution is grouped: each
+    group of input channels meets its own group of output channels.
+    """
     depth_in, depth_out = weights.shape[-2:]
     groups = x.shape[-1] // depth_in
     if groups > 1:
@@ -32,6 +37,11 @@ def conv(x: Array, weights: Array, windows: Windows) -> Array:
 
 
 def conv_backprop_filter(x: Array, shape: tuple[int, ...], g: Array, windows: Windows) -> Array:
+    """Computes the gradient of ``conv`` with respect to a filter of ``shape``.
+
+    Args:
+        g: the gradient of the output, ``[batch, *outputs, out]``.
+    """
     groups = x.shape[-1] // shape[-2]
     if groups > 1:
         part = (*shape[:-1], shape[-1] // groups)
@@ -43,6 +53,11 @@ def conv_backprop_filter(x: Array, shape: tuple[int, ...], g: Array, windows: Wi
 def conv_backprop_input(
     shape: tuple[int, ...], weights: Array, g: Array, windows: Windows
 ) -> Array:
+    """Computes the gradient of ``conv`` with respect to an input of ``shape``.
+
+    Args:
+        g: the gradient of the output, ``[batch, *outputs, out]``.
+    """
     depth_in, depth_out = weights.shape[-2:]
     groups = shape[-1] // depth_in
     if groups > 1:
@@ -58,7 +73,12 @@ def conv_backprop_input(
 
 
 def depthwise_conv(x: Array, weights: Array, windows: Windows) -> Array:
-    """Filter ``[*extents, channels, multiplier]``; output channel ``c * multiplier + m``."""
+    """Convolves each channel with filters of its own: ``[batch, *outputs, channels * multiplier]``.
+
+    Args:
+        weights: ``[*extents, channels, multiplier]``; output channel ``c * multiplier + m`` is
+            channel ``c`` convolved with filter ``m`` of that channel.
+    """
     padded = _padded(x, windows, 0)
     shape = (x.shape[0], *(w.output for w in windows), *weights.shape[-2:])
     result = np.zeros(shape, x.dtype)
@@ -70,6 +90,7 @@ def depthwise_conv(x: Array, weights: Array, windows: Windows) -> Array:
 def depthwise_conv_backprop_filter(
     x: Array, shape: tuple[int, ...], g: Array, windows: Windows
 ) -> Array:
+    """Computes the gradient of ``depthwise_conv`` with respect to a filter of ``shape``."""
     padded = _padded(x, windows, 0)
     by_multiplier = g.reshape(*g.shape[:-1], *shape[-2:])
     result = np.empty(shape, g.dtype)
@@ -82,6 +103,7 @@ def depthwise_conv_backprop_filter(
 def depthwise_conv_backprop_input(
     shape: tuple[int, ...], weights: Array, g: Array, windows: Windows
 ) -> Array:
+    """Computes the gradient of ``depthwise_conv`` with respect to an input of ``shape``."""
     padded = _padded_zeros(shape, windows, g.dtype)
     by_multiplier = g.reshape(*g.shape[:-1], *weights.shape[-2:])
     for tap in _taps(windows):
@@ -90,6 +112,10 @@ def depthwise_conv_backprop_input(
 
 
 def max_pool(x: Array, windows: Windows) -> Array:
+    """Takes the maximum of each window: ``[batch, *outputs, channels]``.
+
+    Padding never wins: it counts as the lowest value of the dtype. NaN wins over every value.
+    """
     padded = _padded(x, windows, _lowest(x.dtype))
     taps = _taps(windows)
     result = _at(padded, next(taps), windows).copy()
@@ -99,7 +125,14 @@ def max_pool(x: Array, windows: Windows) -> Array:
 
 
 def max_pool_grad(x: Array, y: Array, g: Array, windows: Windows, to_all: bool = False) -> Array:
-    """The gradient goes to the first maximum of each window in row-major order, or to all."""
+    """Spreads the gradient ``g`` of each window to the window's maximum.
+
+    Args:
+        x: the input of the pool.
+        y: its output.
+        to_all: whether every element equal to the maximum gets the gradient. Otherwise only the
+            first one in row-major order does, as in TensorFlow's two-dimensional pools.
+    """
     padded = _padded(x, windows, _lowest(x.dtype))
     result = _padded_zeros(x.shape, windows, g.dtype)
     free = np.ones(y.shape, bool)
@@ -113,7 +146,10 @@ def max_pool_grad(x: Array, y: Array, g: Array, windows: Windows, to_all: bool =
 
 
 def max_pool_grad_grad(x: Array, y: Array, gg: Array, windows: Windows) -> Array:
-    """Of each window, the element of ``gg`` where ``x`` has its first maximum."""
+    """Takes from each window the element of ``gg`` at the place of the first maximum of ``x``.
+
+    A window without a maximum (it holds NaN) gives 0.
+    """
     padded, values = _padded(x, windows, _lowest(x.dtype)), _padded(gg, windows, 0)
     free = np.ones(y.shape, bool)
     result = np.zeros(y.shape, gg.dtype)
@@ -125,6 +161,7 @@ def max_pool_grad_grad(x: Array, y: Array, gg: Array, windows: Windows) -> Array
 
 
 def avg_pool(x: Array, windows: Windows) -> Array:
+    """Takes the mean of each window, over the elements that are not padding."""
     padded = _padded(x, windows, 0)
     total = np.zeros((x.shape[0], *(w.output for w in windows), x.shape[-1]), x.dtype)
     for tap in _taps(windows):
@@ -134,6 +171,10 @@ def avg_pool(x: Array, windows: Windows) -> Array:
 
 
 def avg_pool_grad(shape: tuple[int, ...], g: Array, windows: Windows) -> Array:
+    """Computes the gradient of ``avg_pool`` with respect to an input of ``shape``.
+
+    Each element of ``g`` is divided equally among the elements of its window that are not padding.
+    """
     share = g / counts(windows).astype(g.dtype)
     padded = _padded_zeros(shape, windows, g.dtype)
     for tap in _taps(windows):
@@ -142,7 +183,7 @@ def avg_pool_grad(shape: tuple[int, ...], g: Array, windows: Windows) -> Array:
 
 
 def counts(windows: Windows) -> Array:
-    """How many elements, padding left out, each window has: ``[1, *outputs, 1]``."""
+    """Counts the elements of each window without padding: int64 ``[1, *outputs, 1]``."""
     result: Array = np.ones((), np.int64)
     for w in windows:
         start = np.arange(w.output) * w.stride - w.before
@@ -157,7 +198,7 @@ def _taps(windows: Windows) -> Iterator[tuple[int, ...]]:
 
 
 def _at(padded: Array, tap: tuple[int, ...], windows: Windows) -> Array:
-    """A view of the elements that stand at ``tap`` of their windows: ``[batch, *outputs, c]``."""
+    """Returns a view of the elements at ``tap`` of their windows: ``[batch, *outputs, c]``."""
     slices = []
     for i, w in zip(tap, windows, strict=True):
         start = i * w.dilation
@@ -166,7 +207,7 @@ def _at(padded: Array, tap: tuple[int, ...], windows: Windows) -> Array:
 
 
 def _columns(x: Array, windows: Windows) -> Array:
-    """Each window's elements as one row: ``[batch * outputs, extents * channels]``."""
+    """Lays out the elements of each window as a row: ``[batch * outputs, extents * channels]``."""
     padded = _padded(x, windows, 0)
     outputs, extents = [w.output for w in windows], [w.extent for w in windows]
     size = math.prod(extents) * x.shape[-1]
@@ -192,7 +233,7 @@ def _split(array: Array, groups: int) -> list[Array]:
 
 
 def _span(w: Window) -> int:
-    """The padded size; all windows lie within."""
+    """Returns the padded size along a dimension, which holds all windows."""
     return max(w.size + w.before + w.after, w.reach)
 
 

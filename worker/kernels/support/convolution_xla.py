@@ -1,10 +1,10 @@
-"""Convolutions and pools for XLA: the functions of ``convolution_numpy``, by the same contract.
+"""Convolutions and pools for XLA: the functions of ``convolution_numpy``, with the same contracts.
 
-``lax.conv_general_dilated`` becomes cuDNN's convolutions on GPUs, Eigen's on CPUs
-(``xla.compiler_options``). Where XLA is slow on CPUs, it is given something else: gradients of
-max-pools are masks, not ``select_and_scatter`` (measured on 2 cores at the sizes of a small CNN:
-41 -> 9 ms), and convolutions of few input channels are not Eigen's, whose work for each window is
-then more than the products.
+``lax.conv_general_dilated`` becomes a convolution of cuDNN on GPUs and of Eigen on CPUs
+(``xla.compiler_options``). Where XLA is slow on CPUs, the functions build something else. Gradients
+of max-pools are masks instead of ``select_and_scatter`` (9 instead of 41 ms at the sizes of a small
+CNN, 2 cores). Convolutions of few input channels avoid Eigen, whose overhead for each window then
+exceeds the products.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from flowray.worker.kernels.support.convolution_numpy import counts
 Windows = Sequence[Window]
 
 _FEW_PRODUCTS = 36
-"""Sums of up to so many products are computed by one fused loop on CPUs, not by Eigen.
+"""The most products whose sum is one fused loop on CPUs instead of a convolution of Eigen's.
 
 3x3 filters, 3 to 16 channels at 64x64, batch 64: 8.2 ms as a convolution, 5.6 with rows stacked,
 2.3 as a sum; 5x5 filters, 1 to 32 channels at 28x28: 2.8, 1.3 and 0.75. Sums of 48 gain nothing,
 those of 75 take twice as long: the filters no longer fit into registers.
 """
 _FEW = 4
-"""Up to so many input channels, a filter's rows are stacked on CPUs (3 channels: 4.9 -> 2.7 ms)."""
+"""The most input channels for which a filter's rows are stacked on CPUs (3: 4.9 -> 2.7 ms)."""
 _SMALL_POOL = 16
-"""Up to so many taps, a fused tree of maxima is faster on CPUs than ``reduce_window``."""
+"""The most taps for which a fused tree of maxima is faster on CPUs than ``reduce_window``."""
 
 
 def _lax() -> Any:
@@ -41,6 +41,11 @@ def _lax() -> Any:
 
 
 def conv(x: Any, weights: Any, windows: Windows) -> Any:
+    """Convolves ``x`` with ``weights``, grouped if the depths differ; see ``convolution_numpy``.
+
+    Filters of size 1 become a product of matrices. On CPUs, float32 convolutions of up to ``_FEW``
+    input channels become one fused loop, or a convolution with the filter's rows stacked.
+    """
     depth_in = weights.shape[-2]
     groups = x.shape[-1] // depth_in
     if groups == 1 and all(w.extent == 1 and not (w.before or w.after) for w in windows):
@@ -70,11 +75,12 @@ def _conv(x: Any, weights: Any, windows: Windows, groups: int = 1) -> Any:
 
 
 def _conv_as_sum(x: Any, weights: Any, windows: Windows) -> Any:
-    """One loop over the output: for each tap and input channel, an input times all filters.
+    """Sums, in one loop over the output, an input times all filters for each tap and channel.
 
-    The barrier keeps XLA from padding for every tap. That it does not compute the sum in each of
-    its users needs more: barriers are gone when it fuses loops, but what a branch computes stays
-    apart. No weight is above infinity.
+    The barrier keeps XLA from padding again for every tap. XLA would still compute the sum again in
+    each op that uses it, since barriers are gone by the time it fuses loops; it does not fuse
+    across a conditional, so the sum stands in a branch of one. No weight is above infinity, so that
+    branch is always taken.
     """
 
     def as_sum() -> Any:
@@ -92,9 +98,9 @@ def _conv_as_sum(x: Any, weights: Any, windows: Windows) -> Any:
 
 
 def _conv_of_rows(x: Any, weights: Any, windows: Windows) -> Any:
-    """The same convolution by a filter of one row: what its rows meet, side by side as channels.
+    """Convolves with a filter of one row: the inputs of its rows stand side by side as channels.
 
-    The barrier keeps XLA from computing that again for every tap of the row.
+    The barrier keeps XLA from building them again for every tap of the row.
     """
     first, *others = windows
     padded = _padded(x, windows, np.zeros((), x.dtype))
@@ -109,6 +115,10 @@ def _conv_of_rows(x: Any, weights: Any, windows: Windows) -> Any:
 
 
 def conv_backprop_input(shape: tuple[int, ...], weights: Any, g: Any, windows: Windows) -> Any:
+    """Computes the gradient of ``conv`` with respect to an input of ``shape``.
+
+    It is a convolution of ``g``, dilated by the strides, with the flipped filter.
+    """
     depth_in, depth_out = weights.shape[-2:]
     groups = shape[-1] // depth_in
     spatial = tuple(range(len(windows)))
@@ -137,6 +147,7 @@ def conv_backprop_input(shape: tuple[int, ...], weights: Any, g: Any, windows: W
 
 
 def conv_backprop_filter(x: Any, shape: tuple[int, ...], g: Any, windows: Windows) -> Any:
+    """Computes the gradient of ``conv`` with respect to a filter of ``shape``."""
     groups = x.shape[-1] // shape[-2]
 
     pads = []
@@ -156,10 +167,12 @@ def conv_backprop_filter(x: Any, shape: tuple[int, ...], g: Any, windows: Window
 
 
 def depthwise_conv(x: Any, weights: Any, windows: Windows) -> Any:
+    """Convolves each channel with filters of its own; see ``convolution_numpy.depthwise_conv``."""
     return conv(x, _as_grouped(weights), windows)
 
 
 def depthwise_conv_backprop_filter(x: Any, shape: tuple[int, ...], g: Any, windows: Windows) -> Any:
+    """Computes the gradient of ``depthwise_conv`` with respect to a filter of ``shape``."""
     grouped = (*shape[:-2], 1, shape[-2] * shape[-1])
     return conv_backprop_filter(x, grouped, g, windows).reshape(shape)
 
@@ -167,10 +180,12 @@ def depthwise_conv_backprop_filter(x: Any, shape: tuple[int, ...], g: Any, windo
 def depthwise_conv_backprop_input(
     shape: tuple[int, ...], weights: Any, g: Any, windows: Windows
 ) -> Any:
+    """Computes the gradient of ``depthwise_conv`` with respect to an input of ``shape``."""
     return conv_backprop_input(shape, _as_grouped(weights), g, windows)
 
 
 def max_pool(x: Any, windows: Windows) -> Any:
+    """Takes the maximum of each window. Padding never wins; NaN does."""
     jnp = xla.numpy()
 
     def reduced(x: Any) -> Any:
@@ -195,6 +210,7 @@ def max_pool(x: Any, windows: Windows) -> Any:
 
 
 def max_pool_grad(x: Any, y: Any, g: Any, windows: Windows, to_all: bool = False) -> Any:
+    """Spreads the gradient of each window to its first maximum, or to all of them."""
     jnp = xla.numpy()
     zero = jnp.zeros((), g.dtype)
     if all(_tiles(w) for w in windows):
@@ -209,6 +225,7 @@ def max_pool_grad(x: Any, y: Any, g: Any, windows: Windows, to_all: bool = False
 
 
 def max_pool_grad_grad(x: Any, y: Any, gg: Any, windows: Windows) -> Any:
+    """Takes from each window the element of ``gg`` at the place of the first maximum of ``x``."""
     jnp = xla.numpy()
     values = _padded(gg, windows, np.zeros((), gg.dtype))
     result = jnp.zeros(y.shape, gg.dtype)
@@ -218,12 +235,13 @@ def max_pool_grad_grad(x: Any, y: Any, gg: Any, windows: Windows) -> Any:
 
 
 def avg_pool(x: Any, windows: Windows) -> Any:
+    """Takes the mean of each window, over the elements that are not padding."""
     total = _reduce_window(x, np.zeros((), x.dtype), _lax().add, windows, _pads(windows))
     return total / counts(windows).astype(x.dtype)
 
 
 def avg_pool_grad(shape: tuple[int, ...], g: Any, windows: Windows) -> Any:
-    """Each element sums the shares of the windows that hold it."""
+    """Computes the gradient of ``avg_pool``: each element sums the shares of its windows."""
     lax = _lax()
     zero = np.zeros((), g.dtype)
     share = g / counts(windows).astype(g.dtype)
@@ -254,7 +272,7 @@ def _lowest(dtype: Any) -> Any:
 
 
 def _as_grouped(weights: Any) -> Any:
-    """A depthwise filter as that of a convolution with one group per channel."""
+    """Reshapes a depthwise filter to that of a convolution with one group per channel."""
     return weights.reshape(*weights.shape[:-2], 1, weights.shape[-2] * weights.shape[-1])
 
 
@@ -289,18 +307,18 @@ def _unpadded(padded: Any, windows: Windows) -> Any:
 
 
 def _at(padded: Any, tap: tuple[int, ...], windows: Windows) -> Any:
-    """The elements that stand at ``tap`` of their windows: ``[batch, *outputs, channels]``."""
+    """Slices the elements at ``tap`` of their windows: ``[batch, *outputs, channels]``."""
     return padded[(slice(None), *map(_places, tap, windows))]
 
 
 def _places(tap: int, w: Window) -> slice:
-    """Where the elements at ``tap`` of the windows along a dimension are."""
+    """Returns the slice of a dimension that holds the elements at ``tap`` of its windows."""
     start = tap * w.dilation
     return slice(start, start + (w.output - 1) * w.stride + 1, w.stride)
 
 
 def _spread(part: Any, tap: tuple[int, ...], windows: Windows) -> Any:
-    """The inverse of ``_at``: ``part`` at its places among zeros, padding included."""
+    """Puts ``part`` at its places among zeros, padding included: the inverse of ``_at``."""
     gaps = []
     for i, w in zip(tap, windows, strict=True):
         last = i + (w.output - 1) * w.stride
@@ -309,14 +327,14 @@ def _spread(part: Any, tap: tuple[int, ...], windows: Windows) -> Any:
 
 
 def _all_maxima(x: Any, y: Any, windows: Windows) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """For each tap, which windows have a maximum there."""
+    """Yields each tap with a mask of the windows that have a maximum there."""
     padded = _padded(x, windows, _lowest(x.dtype))
     for tap in _taps(windows):
         yield tap, _at(padded, tap, windows) == y
 
 
 def _first_maxima(x: Any, y: Any, windows: Windows) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """For each tap, which windows have their first maximum (row-major) there."""
+    """Yields each tap with a mask of the windows whose first maximum (row-major) is there."""
     taken = None
     for tap, equal in _all_maxima(x, y, windows):
         first = equal if taken is None else equal & ~taken
@@ -325,34 +343,34 @@ def _first_maxima(x: Any, y: Any, windows: Windows) -> Iterator[tuple[tuple[int,
 
 
 def _all_in_tiles(x: Any, y: Any, windows: Windows, in_tiles: Callable[[Any], Any]) -> Any:
-    """Where the maxima of windows that tile ``x`` are.
+    """Builds the mask of the maxima of windows that tile ``x``.
 
     Args:
         in_tiles: makes ``[batch, output, 1, output, 1, ..., channels]`` of an array like ``y``.
 
     Returns:
-        ``[batch, output, extent, output, extent, ..., channels]``, ``x`` but for its shape: one
-        loop over ``x`` computes it and what is done with it.
+        ``[batch, output, extent, output, extent, ..., channels]``: a reshaped ``x``, so that XLA
+            computes the mask and its uses in one loop over ``x``.
     """
     tiles = itertools.chain.from_iterable((w.output, w.extent) for w in windows)
     return x.reshape(len(x), *tiles, x.shape[-1]) == in_tiles(y)
 
 
 def _first_in_tiles(x: Any, y: Any, windows: Windows, in_tiles: Callable[[Any], Any]) -> Any:
-    """The same of the first maxima (row-major): where the tap has the number of its window's.
+    """Builds the mask of the first maxima (row-major): the taps whose index is that of the window.
 
-    That number is -1 if a window holds NaN. Masks of overlapping windows are not made of numbers:
-    pools of 3x3 and stride 1 would take four times as long.
+    The index is -1 for a window that holds NaN. Masks of overlapping windows are not made of
+    indices: pools of 3x3 and stride 1 would take four times as long.
     """
     jnp = xla.numpy()
     first = jnp.full(y.shape, -1, np.int32)
-    for number, (_, equal) in reversed(list(enumerate(_all_maxima(x, y, windows)))):
-        first = jnp.where(equal, np.int32(number), first)
-    numbers = np.arange(math.prod(w.extent for w in windows), dtype=np.int32)
+    for index, (_, equal) in reversed(list(enumerate(_all_maxima(x, y, windows)))):
+        first = jnp.where(equal, np.int32(index), first)
+    indices = np.arange(math.prod(w.extent for w in windows), dtype=np.int32)
     extents = itertools.chain.from_iterable((1, w.extent) for w in windows)
-    return in_tiles(first) == numbers.reshape(1, *extents, 1)
+    return in_tiles(first) == indices.reshape(1, *extents, 1)
 
 
 def _tiles(w: Window) -> bool:
-    """Do the windows tile the elements: no overlap, no padding, no rest?"""
+    """Tells whether the windows tile the elements: no overlap, no padding, no rest."""
     return w.extent == w.stride and not w.before and not w.after and w.output * w.extent == w.size

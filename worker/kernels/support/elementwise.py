@@ -1,4 +1,4 @@
-"""What elementwise kernels share: functions of either backend, broadcasting, half precision."""
+"""Parts that elementwise kernels share: functions of both backends, broadcasting, 16-bit floats."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def is_integer(x: Any) -> bool:
-    """Whether ``x`` is an array of integers; booleans are none."""
+    """Tells whether ``x`` is an array of integers; booleans do not count."""
     return bool(x.dtype.kind in "iu")
 
 
 def is_complex(x: Any) -> bool:
-    """Whether ``x`` is an array of complex numbers."""
+    """Tells whether ``x`` is an array of complex numbers."""
     return bool(x.dtype.kind == "c")
 
 
 def in_float32(function: F) -> F:
-    """Makes ``function(xp, x, ...)`` compute half and bfloat16 in float32, rounding once."""
+    """Makes ``function(xp, x, ...)`` compute 16-bit floats in float32 and round once at the end."""
 
     @functools.wraps(function)
     def compute(xp: Any, x: Any, *others: Any, **attrs: Any) -> Any:
@@ -40,7 +40,7 @@ def in_float32(function: F) -> F:
 
 
 def unary(name: str) -> Callable[[Any, Any], Any]:
-    """A kernel that is one function of numpy and of jax.numpy."""
+    """Returns a kernel that calls the function ``name`` of numpy and of jax.numpy."""
     of_numpy = getattr(np, name)
 
     def compute(xp: Any, x: Any) -> Any:
@@ -50,7 +50,7 @@ def unary(name: str) -> Callable[[Any, Any], Any]:
 
 
 def broadcast_error(error: Exception, operands: Sequence[Any]) -> Exception:
-    """TensorFlow's error if the operands' shapes do not broadcast, else ``error`` itself."""
+    """Returns TensorFlow's error if the operands' shapes do not broadcast, else ``error``."""
     try:
         np.broadcast_shapes(*(x.shape for x in operands))
     except ValueError:
@@ -60,12 +60,15 @@ def broadcast_error(error: Exception, operands: Sequence[Any]) -> Exception:
 
 
 def broadcasting(*op_names: str) -> Callable[[F], F]:
-    """``@kernel`` for a function of operands that must broadcast."""
+    """Registers a kernel whose operands must broadcast, as ``@kernel`` does.
+
+    If they do not, the kernel raises InvalidArgumentError with TensorFlow's text.
+    """
 
     def register(function: F) -> F:
         @functools.wraps(function)
         def compute(xp: Any, *operands: Any, **attrs: Any) -> Any:
-            # Trying is cheaper than looking: the shapes are right almost always.
+            # Trying is cheaper than checking first: the shapes almost always fit.
             try:
                 return function(xp, *operands, **attrs)
             except (TypeError, ValueError) as error:
@@ -78,7 +81,10 @@ def broadcasting(*op_names: str) -> Callable[[F], F]:
 
 
 def binary(name: str) -> Callable[[Any, Any, Any], Any]:
-    """A kernel that is one function of numpy and of jax.numpy, of operands that broadcast."""
+    """Returns a kernel of two operands that calls the function ``name`` of numpy and of jax.numpy.
+
+    Operands that do not broadcast raise InvalidArgumentError with TensorFlow's text.
+    """
     of_numpy = getattr(np, name)
 
     def compute(xp: Any, x: Any, y: Any) -> Any:

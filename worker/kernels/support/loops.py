@@ -1,9 +1,9 @@
-"""Loops over single elements, for what numpy has no quick way to do: numba compiles them.
+"""Loops over single elements, which numpy has no quick way for: numba compiles them.
 
-That takes a second (a third of one where the result of an earlier process is found), so it is done
-in the background, and the kernel computes the same with numpy until then: to the last bit, so that
-nobody can tell which it was. Who keeps calling waits for it: a pipeline's threads would slow it
-down.
+Compiling takes a second (a third of one if an earlier process left its result in numba's cache), so
+a background thread does it. Until then the kernel computes the same with numpy, to the last bit, so
+that the switch cannot be seen in the results. A caller that keeps calling waits for the compiler in
+the end: the threads of a pipeline would only slow it down.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _parts: list[Callable[..., Any]] = []
 
 
 def part(function: F) -> F:
-    """A function that loops call."""
+    """Marks a function that loops call, so that numba compiles it with them."""
     _parts.append(function)
     return function
 
@@ -54,15 +54,16 @@ def _register_parts() -> None:
 class _Compiler:
     thread: threading.Thread
     calls: int = 0
-    """Of the loop, since the thread was started."""
+    """The calls of the loop since the thread was started."""
 
 
 class Loop:
-    """A function of arrays, compiled for each dtype of the first one.
+    """A function of arrays, compiled for each dtype of the first array.
 
-    The others have the dtype that they always have, and all of them the number of dimensions; they
-    are C-contiguous and aligned. The function writes into the last one. It is compiled as Python
-    runs it: in that order, and without contracting products and sums.
+    The other arrays always have the same dtypes, and all arrays the same numbers of dimensions;
+    they are C-contiguous and aligned. The function writes its result into the last one. The
+    compiled function computes what Python does: in the same order, without contracting products and
+    sums.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -72,7 +73,10 @@ class Loop:
         self._lock = threading.Lock()
 
     def compiled(self, *arrays: Array) -> Compiled | None:
-        """What is to be called with arrays like these; None as long as it is not compiled."""
+        """Returns the compiled function for arrays like these; None until it is compiled.
+
+        The first call starts the compiler in a thread; a call after the fourth waits for it.
+        """
         key = arrays[0].dtype
         try:
             return self._compiled[key]
@@ -88,14 +92,14 @@ class Loop:
         return self._compiled.get(key)
 
     def compile(self, *arrays: Array) -> Compiled:
-        """The same, compiled now if it was not before. ImportError without numba."""
+        """Returns the compiled function, compiling it now if needed. ImportError without numba."""
         types = [(array.dtype, array.ndim) for array in arrays]
         return self._compiled.get(arrays[0].dtype) or self._compile(types)
 
     def _start(self, arrays: Sequence[Array]) -> _Compiler:
         types = [(array.dtype, array.ndim) for array in arrays]
         name = f"flowray-{self._function.__name__}"
-        # No daemon: a process that ends while LLVM is at work would crash.
+        # Not a daemon: a process that ends while LLVM is at work would crash.
         thread = threading.Thread(target=self._try_to_compile, args=(types,), name=name)
         thread.start()
         return _Compiler(thread)
@@ -104,9 +108,11 @@ class Loop:
         try:
             self._compile(types)
         except ImportError:
-            logger.debug("numba is not there: %s stays with numpy", self._function.__name__)
+            logger.debug("numba is not installed: %s runs with numpy", self._function.__name__)
         except Exception:
-            logger.exception("numba cannot compile %s", self._function.__name__)
+            logger.exception(
+                "numba cannot compile %s, which goes on with numpy", self._function.__name__
+            )
         self._compiled.setdefault(types[0][0], None)
 
     def _compile(self, types: Types) -> Compiled:
@@ -120,8 +126,8 @@ class Loop:
         signature = numba.void(*inputs, result)
         try:
             compiled = numba.njit(signature, nogil=True, cache=True)(self._function)
-        except RuntimeError as no_folder:  # neither beside this file nor in the home directory
-            logger.debug("%s", no_folder)
+        except RuntimeError as no_directory:  # neither beside this file nor in the home directory
+            logger.debug("numba has no directory for its cache: %s", no_directory)
             compiled = numba.njit(signature, nogil=True)(self._function)
         self._compiled[types[0][0]] = compiled
         return compiled

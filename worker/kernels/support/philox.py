@@ -1,9 +1,10 @@
 """Philox4x32-10 as TensorFlow draws from it, for numpy and for JAX.
 
 A generator is a 64-bit key and a 128-bit counter of blocks; a block is four 32-bit words, a pure
-function of key and counter. TensorFlow's key is ``seed``, its counter starts at ``seed2 << 64``,
-and every run of an op reserves blocks enough for the worst case, used or not, so that the next run
-does not depend on this one's luck. (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3".)
+function of key and counter. TensorFlow's key is ``seed``, and its counter starts at ``seed2 <<
+64``. Every run of an op reserves enough blocks for the worst case, used or not, so that the next
+run does not depend on the values that this one drew. (Salmon et al., "Parallel random numbers: as
+easy as 1, 2, 3".)
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Array = Any
 """A numpy or a JAX array."""
 
 RESERVED = 256
-"""Blocks that TensorFlow reserves for each output, which may need several draws."""
+"""The blocks that TensorFlow reserves for each output, which may need several draws."""
 
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
@@ -30,9 +31,9 @@ _CHUNK = 1 << 14  # blocks that numpy works on at a time: they and the temporari
 
 
 def initial_state(seed: int, seed2: int) -> np.ndarray[Any, Any]:
-    """The state before the first run: uint32 (key low, key high, four words of the counter).
+    """Returns the state before the first run, uint32 [6]: the key, then the counter.
 
-    Seeds that are both 0 stand for none: the operating system chooses.
+    If both seeds are 0, the operating system's random source chooses them.
     """
     if seed == 0 and seed2 == 0:
         seed, seed2 = secrets.randbits(64), secrets.randbits(64)
@@ -52,7 +53,7 @@ class Stream(NamedTuple):
 
 
 def reserve(xp: Any, state: Variable, blocks: int) -> Stream:
-    """The stream at ``state``, which moves on by ``blocks``."""
+    """Returns the stream at ``state`` and moves the state on by ``blocks``."""
     words = state.read()
     first = words[2].astype(xp.uint64) | words[3].astype(xp.uint64) << _HALF
     # 2**64 blocks outlast every run: the upper half of the counter never changes.
@@ -62,14 +63,21 @@ def reserve(xp: Any, state: Variable, blocks: int) -> Stream:
     return Stream(words[:2], words[4:], first)
 
 
-def blocks(xp: Any, stream: Stream, numbers: Array) -> Array:
-    """The words, uint32 [n, 4], of the stream's blocks ``numbers``, uint64 [n]."""
+def blocks(xp: Any, stream: Stream, indices: Array) -> Array:
+    """Computes the blocks of the stream with these indices.
+
+    Args:
+        indices: uint64 [n], counted from the first block of the stream.
+
+    Returns:
+        uint32 [n, 4], the words of the blocks.
+    """
     if xp is not np:
-        return _blocks_traced(xp, stream, numbers + stream.first)
-    result = np.empty((len(numbers), 4), np.uint32)
-    for start in range(0, len(numbers), _CHUNK):
-        piece = slice(start, start + _CHUNK)
-        _fill_blocks(stream, numbers[piece] + stream.first, result[piece])
+        return _blocks_traced(xp, stream, indices + stream.first)
+    result = np.empty((len(indices), 4), np.uint32)
+    for start in range(0, len(indices), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        _fill_blocks(stream, indices[chunk] + stream.first, result[chunk])
     return result
 
 
@@ -90,7 +98,7 @@ def _blocks_traced(xp: Any, stream: Stream, counter: Array) -> Array:
 
 
 def _fill_blocks(stream: Stream, counter: Array, out: Array) -> None:
-    """The same in place, all words as uint64: every temporary would cost numpy a pass."""
+    """Computes blocks in place, all words as uint64: every temporary would cost numpy a pass."""
     c0, c1 = counter & _LOW, counter >> _HALF
     c2, c3 = (np.full_like(counter, word) for word in stream.high)
     spare = np.empty_like(counter)
@@ -112,16 +120,16 @@ def _fill_blocks(stream: Stream, counter: Array, out: Array) -> None:
 
 
 def words(xp: Any, stream: Stream, count: int) -> Array:
-    """The first ``count`` words of the stream, uint32 [count]."""
-    numbers = xp.arange(-(-count // 4), dtype=xp.uint64)
-    return blocks(xp, stream, numbers).reshape(-1)[:count]
+    """Returns the first ``count`` words of the stream, uint32 [count]."""
+    indices = xp.arange(-(-count // 4), dtype=xp.uint64)
+    return blocks(xp, stream, indices).reshape(-1)[:count]
 
 
 # Distributions -----------------------------------------------------------------------------------
 
 
 def unit_float(xp: Any, bits: Array) -> Array:
-    """float32 in [0, 1) from the low 23 bits of uint32 words."""
+    """Makes float32 in [0, 1) of the low 23 bits of uint32 words."""
     bits = bits & np.uint32(0x7FFFFF)
     bits |= np.uint32(0x3F800000)
     value = bits.view(xp.float32)
@@ -130,13 +138,13 @@ def unit_float(xp: Any, bits: Array) -> Array:
 
 
 def unit_double(xp: Any, pairs: Array) -> Array:
-    """float64 [n] in [0, 1) from uint32 [n, 2]; the first word has the higher bits."""
+    """Makes float64 [n] in [0, 1) of uint32 [n, 2], whose first word has the higher bits."""
     top = ((pairs[:, 0] & np.uint32(0xFFFFF)) | np.uint32(0x3FF00000)).astype(xp.uint64)
     return (top << _HALF | pairs[:, 1].astype(xp.uint64)).view(xp.float64) - np.float64(1)
 
 
 def uniform(xp: Any, stream: Stream, count: int, dtype: Any) -> Array:
-    """``count`` numbers in [0, 1) of a floating dtype."""
+    """Draws ``count`` values in [0, 1) of a floating dtype."""
     if dtype == np.float64:
         return unit_double(xp, words(xp, stream, 2 * count).reshape(-1, 2))
     bits = words(xp, stream, count)
@@ -149,7 +157,10 @@ def uniform(xp: Any, stream: Stream, count: int, dtype: Any) -> Array:
 
 
 def uniform_int(xp: Any, stream: Stream, count: int, low: Array, high: Array) -> Array:
-    """``count`` numbers in [low, high), scalars of int32 or int64, ``low < high``."""
+    """Draws ``count`` integers in [low, high), which are scalars of int32 or int64, ``low < high``.
+
+    As in TensorFlow the draw is taken modulo the range, so it is slightly biased.
+    """
     unsigned = xp.uint32 if low.dtype == np.int32 else xp.uint64
     if unsigned is xp.uint32:
         bits = words(xp, stream, count)
@@ -161,7 +172,14 @@ def uniform_int(xp: Any, stream: Stream, count: int, low: Array, high: Array) ->
 
 
 def normals(xp: Any, block: Array, double: bool) -> Array:
-    """Box and Muller's normal numbers from uint32 [n, 4]: float32 [n, 4] or float64 [n, 2]."""
+    """Makes standard normal values of blocks by Box and Muller.
+
+    Args:
+        block: uint32 [n, 4].
+
+    Returns:
+        float32 [n, 4], or float64 [n, 2] if ``double``.
+    """
     if double:
         u, v = unit_double(xp, block[:, :2]), unit_double(xp, block[:, 2:])
         radius, angle = xp.sqrt(-2.0 * xp.log(xp.maximum(u, 1e-7))), 2 * np.pi * v
@@ -177,27 +195,27 @@ def normals(xp: Any, block: Array, double: bool) -> Array:
     return (xp.stack(pairs, -1) * radius[:, None]).reshape(-1, 4)
 
 
-def _normals_at(xp: Any, stream: Stream, numbers: Array, double: bool) -> Array:
+def _normals_at(xp: Any, stream: Stream, indices: Array, double: bool) -> Array:
     if xp is not np:
-        return normals(xp, blocks(xp, stream, numbers), double)
-    result = np.empty((len(numbers), 2 if double else 4), np.float64 if double else np.float32)
-    for start in range(0, len(numbers), _CHUNK):
-        piece = slice(start, start + _CHUNK)
-        result[piece] = normals(np, blocks(np, stream, numbers[piece]), double)
+        return normals(xp, blocks(xp, stream, indices), double)
+    result = np.empty((len(indices), 2 if double else 4), np.float64 if double else np.float32)
+    for start in range(0, len(indices), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        result[chunk] = normals(np, blocks(np, stream, indices[chunk]), double)
     return result
 
 
 def normal(xp: Any, stream: Stream, count: int, dtype: Any) -> Array:
-    """``count`` standard normal numbers."""
+    """Draws ``count`` standard normal values."""
     double = dtype == np.float64
-    numbers = xp.arange(-(-count // (2 if double else 4)), dtype=xp.uint64)
-    return _normals_at(xp, stream, numbers, double).reshape(-1)[:count].astype(dtype)
+    indices = xp.arange(-(-count // (2 if double else 4)), dtype=xp.uint64)
+    return _normals_at(xp, stream, indices, double).reshape(-1)[:count].astype(dtype)
 
 
 def truncated_normal(xp: Any, stream: Stream, count: int, dtype: Any) -> Array:
-    """``count`` standard normal numbers, those beyond two sigmas drawn again.
+    """Draws ``count`` standard normal values, those beyond two sigmas again.
 
-    The numbers come in groups, as many as a block gives; each group has blocks of its own.
+    The values come in groups, as many as a block gives; each group has blocks of its own.
     """
     double = dtype == np.float64
     size = 2 if double else 4
@@ -207,7 +225,7 @@ def truncated_normal(xp: Any, stream: Stream, count: int, dtype: Any) -> Array:
 
 
 def _with_next(groups: Array, count: int) -> Array:
-    """The numbers of ``count`` blocks from each group's first one on."""
+    """Returns the indices of ``count`` blocks from each group's first one on."""
     return (groups[:, None] + np.arange(count, dtype=np.uint64)).reshape(-1)
 
 
@@ -238,11 +256,11 @@ def _truncated_groups_traced(
 
 
 def permutation(xp: Any, stream: Stream, count: int) -> Array:
-    """A permutation of ``range(count)``, int64 [count]: Fisher and Yates's, ``count`` > 0.
+    """Draws a permutation of ``range(count)`` by Fisher and Yates: int64 [count], ``count`` > 0.
 
-    The algorithm swaps, for i = 0, 1, ..., positions i and j(i) >= i. Here without a loop: what is
-    at position p when step p comes was put there by the last earlier step that swapped with p,
-    which had it at its own position; so following such steps back leads to where it started.
+    The algorithm swaps, for i = 0, 1, ..., positions i and j(i) >= i. This function needs no loop:
+    the value at position p before step p was put there by the last earlier step that swapped with
+    p, which had it at its own position; following such steps back leads to where the value started.
     """
     steps = xp.arange(count, dtype=xp.int64)
     draws = words(xp, stream, count - 1).astype(xp.int64)

@@ -16,5 +16,5 @@ def is_half(dtype: np.dtype[Any]) -> bool:
 
 
 def widened(array: Any) -> Any:
-    """A float16 or bfloat16 array as float32; any other array as it is."""
+    """Returns a float16 or bfloat16 array as float32, and any other array as it is."""
     return array.astype(np.float32) if is_half(array.dtype) else array

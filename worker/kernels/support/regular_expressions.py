@@ -1,8 +1,8 @@
-"""Regular expressions of TensorFlow's string ops: RE2's, by its own Python package.
+"""Regular expressions of TensorFlow's string ops: those of RE2, by its own Python package.
 
-Python's ``re`` knows more (look-around, back-references) and less (``\\pL``, characters in UTF-8
-bytes), and a pattern can make it take exponential time. The package comes with the extra
-``server``; it is imported when the first expression is used.
+Python's ``re`` is a different language: it has look-around and back-references, lacks ``\\pL`` and
+characters in UTF-8 bytes, and a pattern can make it take exponential time. The package comes with
+the extra ``server``; it is imported when the first expression is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from flowray.proto import errors
 
 
 class RegularExpression:
-    """A compiled pattern; InvalidArgumentError with RE2's reason if it is none."""
+    """A compiled pattern.
+
+    Raises:
+        InvalidArgumentError: RE2 rejects the pattern; the message has its reason.
+        UnimplementedError: the package google-re2 is not installed.
+    """
 
     def __init__(self, pattern: bytes) -> None:
         try:
@@ -37,25 +42,25 @@ class RegularExpression:
             ) from None
 
     def matches(self, value: bytes) -> bool:
-        """Whether all of ``value`` matches."""
+        """Tells whether all of ``value`` matches."""
         return self._compiled.fullmatch(value) is not None
 
     def replacer(self, rewrite: bytes, replace_all: bool) -> Callable[[bytes], bytes]:
-        """A function that replaces the matches, or only the first, by ``rewrite``.
+        """Returns a function that replaces the matches, or only the first, by ``rewrite``.
 
-        In ``rewrite``, ``\\1`` to ``\\9`` stand for groups and ``\\0`` for the whole match. RE2's
-        way with mistakes: a group that the pattern lacks makes the function change nothing; a wrong
-        escape ends the text that is put in, or, where only the first match is replaced, changes
-        nothing, too.
+        In ``rewrite``, ``\\1`` to ``\\9`` stand for groups and ``\\0`` for the whole match.
+        Mistakes are treated as RE2 does: with a group that the pattern lacks the function changes
+        nothing; a wrong escape ends the inserted text, or, where only the first match is replaced,
+        the function changes nothing.
         """
-        pieces, is_valid = _parse_rewrite(rewrite)
-        groups = [piece for piece in pieces if isinstance(piece, int)]
+        parts, is_valid = _parse_rewrite(rewrite)
+        groups = [part for part in parts if isinstance(part, int)]
         if max(groups, default=0) > self._compiled.groups or not (is_valid or replace_all):
             return lambda value: value
 
         def expand(match: Any) -> bytes:
             return b"".join(
-                piece if isinstance(piece, bytes) else match.group(piece) or b"" for piece in pieces
+                part if isinstance(part, bytes) else match.group(part) or b"" for part in parts
             )
 
         def replace(value: bytes) -> bytes:
@@ -70,9 +75,9 @@ class RegularExpression:
         return replace
 
     def _matches(self, value: bytes) -> Any:
-        """The matches from left to right.
+        """Yields the matches from left to right.
 
-        An empty one counts neither right after another match nor inside a UTF-8 character.
+        An empty match right after another match or inside a UTF-8 character does not count.
         """
         end = -1
         for match in self._compiled.finditer(value):
@@ -89,14 +94,18 @@ _REWRITE_PART = re.compile(rb"\\([0-9])|\\(\\)|([^\\]+)|(\\)", re.DOTALL)
 
 
 def _parse_rewrite(rewrite: bytes) -> tuple[list[bytes | int], bool]:
-    """Literal texts and group numbers, up to the first wrong escape, and whether there is none."""
-    pieces: list[bytes | int] = []
+    """Splits ``rewrite`` into literal texts and indices of groups.
+
+    Returns:
+        The parts up to the first wrong escape, and whether all of ``rewrite`` is valid.
+    """
+    parts: list[bytes | int] = []
     for match in _REWRITE_PART.finditer(rewrite):
         group, backslash, literal, _ = match.groups()
         if group is not None:
-            pieces.append(int(group))
+            parts.append(int(group))
         elif backslash is not None or literal is not None:
-            pieces.append(backslash or literal)
+            parts.append(backslash or literal)
         else:
-            return pieces, False
-    return pieces, True
+            return parts, False
+    return parts, True

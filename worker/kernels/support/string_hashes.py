@@ -1,7 +1,7 @@
-"""The hashes that TensorFlow buckets strings with, over whole arrays of strings.
+"""The hashes that TensorFlow assigns strings to buckets with, over whole arrays of strings.
 
-Strings of one length are hashed together, as a matrix of bytes, so that numpy does the arithmetic
-(modulo 2**64) for all of them at once.
+Strings of one length are hashed as one matrix of bytes, so that numpy does the arithmetic (modulo
+2**64) for all of them at once.
 
 ==================  ==============================================================================
 ``murmur64``        MurmurHash64A with TensorFlow's seed: ``StringToHashBucket``
@@ -22,7 +22,11 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def hash_strings(strings: Sequence[bytes], function: Callable[[Bytes], Words]) -> Words:
-    """``function`` of each string; it gets a matrix whose rows are strings of one length."""
+    """Hashes each string with ``function``: uint64 [n].
+
+    Args:
+        function: hashes the rows of a matrix of bytes, all strings of one length.
+    """
     result = np.empty(len(strings), np.uint64)
     lengths = np.fromiter(map(len, strings), np.int64, len(strings))
     for length in np.unique(lengths).tolist():
@@ -38,7 +42,7 @@ def _constant(value: int) -> Words:
 
 
 def _word(rows: Bytes, offset: int, size: int = 8) -> Words:
-    """The little-endian number of ``size`` bytes at ``offset`` of each row."""
+    """Reads the little-endian integer of ``size`` bytes at ``offset`` of each row."""
     padded = np.zeros((len(rows), 8), np.uint8)
     padded[:, :size] = rows[:, offset : offset + size]
     return padded.view("<u8")[:, 0]
@@ -59,6 +63,7 @@ _MURMUR_SEED = 0xDECAFCAFFE
 
 
 def murmur64(rows: Bytes) -> Words:
+    """Hashes each row with MurmurHash64A and the seed 0xDECAFCAFFE, as TensorFlow's ``Hash64``."""
     count, length = rows.shape
     h = np.repeat(_constant(_MURMUR_SEED) ^ (_constant(length) * _MURMUR), count)
     whole = length - length % 8
@@ -77,6 +82,7 @@ _K2 = _constant(0x9AE16A3B2F90404F)
 
 
 def fingerprint64(rows: Bytes) -> Words:
+    """Hashes each row with FarmHash's Fingerprint64."""
     length = rows.shape[1]
     if length <= 16:
         return _farm_to_16(rows)
@@ -88,7 +94,7 @@ def fingerprint64(rows: Bytes) -> Words:
 
 
 def _mix(u: Words, v: Words, multiplier: Words) -> Words:
-    """Two words hashed to one."""
+    """Hashes two words to one."""
     a = _shift_xor((u ^ v) * multiplier)
     return _shift_xor((v ^ a) * multiplier) * multiplier
 
@@ -114,7 +120,7 @@ def _farm_to_16(rows: Bytes) -> Words:
 
 
 def _farm_ends(rows: Bytes, multiplier: Words, k: Words) -> tuple[Words, ...]:
-    """What the hashes of 17 to 64 bytes make of the first and the last 16 bytes."""
+    """Combines the first and the last 16 bytes for hashes of 17 to 64 bytes."""
     length = rows.shape[1]
     a = _word(rows, 0) * k
     b = _word(rows, 8)
@@ -141,7 +147,7 @@ def _farm_to_64(rows: Bytes) -> Words:
 
 
 def _farm_pair(rows: Bytes, offset: int, a: Words, b: Words) -> tuple[Words, Words]:
-    """32 bytes at ``offset`` mixed into two seeds."""
+    """Mixes the 32 bytes at ``offset`` into two seeds."""
     w, x, y, z = (_word(rows, offset + i) for i in (0, 8, 16, 24))
     a = a + w
     total = a + x + y
@@ -185,7 +191,7 @@ def _farm_long(rows: Bytes) -> Words:
 
 
 def siphash(key: Sequence[int]) -> Callable[[Bytes], Words]:
-    """The hash with the two words of ``key``."""
+    """Returns SipHash-2-4 with the two 64-bit words of ``key``."""
 
     def function(rows: Bytes) -> Words:
         count, length = rows.shape

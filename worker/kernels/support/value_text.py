@@ -1,4 +1,4 @@
-"""Values as text, in TensorFlow's two styles: that of Print and Assert, and that of tf.print."""
+"""Values as text in TensorFlow's two styles: that of Print and Assert, and that of tf.print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ Array = np.ndarray[Any, Any]
 
 
 def summarize_value(value: Array, limit: int) -> str:
-    """The first ``limit`` elements (all if negative), with inner dimensions in brackets."""
+    """Formats the first ``limit`` elements (all if negative) as Print and Assert do.
+
+    Dimensions after the first are in brackets, and "..." stands for elements left out.
+    """
     count = value.size if limit < 0 else min(limit, value.size)
     more = "..." if count < value.size else ""
     shown = [_element_text(v) for v in value.reshape(-1)[:count]]
@@ -20,7 +23,7 @@ def summarize_value(value: Array, limit: int) -> str:
 
 
 def _nested(shown: list[str], inner: tuple[int, ...], size: int) -> str:
-    """``shown`` in groups of the shape ``inner``, as far as it goes."""
+    """Formats ``shown`` in groups of the shape ``inner``, as far as the elements go."""
     length = int(np.prod(inner, dtype=np.int64))
     groups = []
     for start in range(0, len(shown), max(length, 1)):
@@ -33,16 +36,17 @@ def _nested(shown: list[str], inner: tuple[int, ...], size: int) -> str:
 
 
 def summarize_nested(value: Array, limit: int) -> bytes:
-    """All dimensions in brackets, of each the first and last ``limit`` elements (all if negative).
+    """Formats a value as tf.print does: all dimensions in brackets.
 
-    Strings are quoted; their bytes above ASCII stay as they are.
+    Of each dimension the first and last ``limit`` elements are shown (all if negative). Strings are
+    quoted; their bytes above ASCII stay as they are.
     """
     edge = value.size if limit < 0 else min(limit, value.size)
     return _dimension(value if value.ndim else value[()], 0, edge).encode("latin-1")
 
 
 def _dimension(value: Any, depth: int, edge: int) -> str:
-    """A part of the tensor, ``depth`` dimensions inside it, as characters that stand for bytes."""
+    """Formats a part of the tensor, ``depth`` dimensions inside it; one character for each byte."""
     if isinstance(value, bytes):
         return f'"{_escaped(value, keep_high=True)}"'
     if not isinstance(value, np.ndarray):
@@ -77,7 +81,7 @@ def _element_text(value: Any) -> str:
 
 
 def _escaped(value: bytes, keep_high: bool) -> str:
-    """C escapes for what is not printable ASCII; bytes above it may stay."""
+    """Replaces bytes that are not printable ASCII by C escapes; bytes above ASCII may stay."""
     return "".join(
         _ESCAPES.get(b) or (chr(b) if 32 <= b < 127 or (keep_high and b > 127) else f"\\{b:03o}")
         for b in value
@@ -85,7 +89,7 @@ def _escaped(value: bytes, keep_high: bool) -> str:
 
 
 def _shortest(value: Any, digits: int) -> str:
-    """C's %g with as few digits as give the value back, at least ``digits``."""
+    """Formats as C's %g with at least ``digits`` digits, more if it takes more to read it back."""
     if np.isnan(value) or np.isinf(value):
         return str(float(value))
     short = f"{float(value):.{digits}g}"
