@@ -8,6 +8,7 @@ from flowray.client.data import nest
 from flowray.client.data.dataset import Dataset, _int64
 from flowray.client.data.experimental import Transformation
 from flowray.client.data.structure import TensorStructure
+from flowray.client.ops.array_ops import ensure_shape
 from flowray.client.tf_export import tf_export
 
 
@@ -30,13 +31,12 @@ def padded_batch_and_drop_remainder(
 @tf_export("contrib.data.assert_element_shape")
 def assert_element_shape(expected_shapes: Any) -> Transformation:
     """States the shapes of the elements, nested like them; at run time they are checked."""
-    from flowray.client.ops.array_ops import ensure_shape
 
     def apply(dataset: Dataset) -> Dataset:
         shapes = nest.flatten_up_to(dataset._structure, expected_shapes)
 
         def check(*parts: Any) -> Any:
-            value = parts if nest.is_sequence(dataset._structure) else parts[0]
+            value = parts if nest.is_nested(dataset._structure) else parts[0]
             tensors = [
                 ensure_shape(tensor, shape)
                 for tensor, shape in zip(nest.flatten(value), shapes, strict=True)

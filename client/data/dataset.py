@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from flowray.client.data import nest, structure
 from flowray.client.data.function import StructuredFunction
+from flowray.client.data.generator import generator_dataset
 from flowray.client.data.iterator import (
     Iterator,
     make_initializable_iterator,
@@ -15,15 +16,21 @@ from flowray.client.data.iterator import (
 )
 from flowray.client.data.options import Options
 from flowray.client.data.structure import (
-    DatasetStructure,
     SparseTensorStructure,
     TensorStructure,
+    VariantStructure,
 )
 from flowray.client.framework import random_seed
 from flowray.client.framework.constant_value import constant_value, constant_value_as_shape
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, control_dependencies, name_scope
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops.array_ops import identity, shape
+from flowray.client.ops.control_flow_ops import Assert
+from flowray.client.ops.io_ops import matching_files
+from flowray.client.ops.math_ops import equal, greater, maximum
+from flowray.client.ops.slice_ops import where
+from flowray.client.ops.string_ops import reduce_join, string_join
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import TensorShape, as_shape, merge
@@ -32,6 +39,13 @@ AUTOTUNE: Final = tf_export("contrib.data.AUTOTUNE", "data.experimental.AUTOTUNE
 """For sizes and numbers of threads that flowray is to choose."""
 
 _INT64_MAX: Final = 2**63 - 1
+
+
+class DatasetStructure(VariantStructure):
+    """A component of another dataset's elements that is a dataset."""
+
+    def from_tensor(self, tensor: Tensor) -> Dataset:
+        return Dataset(tensor, self.inner)
 
 
 @tf_export("data.Dataset")
@@ -56,6 +70,10 @@ class Dataset:
         raise RuntimeError(
             "__iter__() is only supported inside of tf.function or when eager execution is enabled."
         )
+
+    @property
+    def _component_structure(self) -> DatasetStructure:
+        return DatasetStructure(self._structure)
 
     @property
     def output_types(self) -> Any:
@@ -130,10 +148,8 @@ class Dataset:
         output_shapes: Any = None,
         args: Sequence[Any] | None = None,
     ) -> Dataset:
-        """The dataset of what a Python generator gives; see ``generator.from_generator``."""
-        from flowray.client.data.generator import from_generator
-
-        return from_generator(generator, output_types, output_shapes, args)
+        """The dataset of what a Python generator gives; see ``generator_dataset``."""
+        return Dataset(*generator_dataset(generator, output_types, output_shapes, args))
 
     @staticmethod
     def range(*args: Any) -> Dataset:
@@ -189,12 +205,6 @@ class Dataset:
         Where no file matches, iterators fail with InvalidArgumentError: when they are initialized,
         or, for a one-shot iterator, when the first element is asked for.
         """
-        from flowray.client.ops.array_ops import identity, shape
-        from flowray.client.ops.control_flow_ops import Assert
-        from flowray.client.ops.io_ops import matching_files
-        from flowray.client.ops.math_ops import greater, maximum
-        from flowray.client.ops.string_ops import reduce_join, string_join
-
         with name_scope("list_files"):
             pattern = convert_to_tensor(file_pattern, dtypes.string, name="file_pattern")
             files = matching_files(pattern)
@@ -495,9 +505,6 @@ def _int64(value: Any, name: str) -> Tensor:
 def seeds(seed: Any) -> tuple[Tensor, Tensor]:
     """The inputs ``seed`` and ``seed2`` of a dataset op, for the seed that the user gave."""
     if isinstance(seed, Tensor):
-        from flowray.client.ops.math_ops import equal
-        from flowray.client.ops.slice_ops import where
-
         graph_seed, _ = random_seed.get_seed(0)
         zero, largest = _int64(0, "zero"), _int64(2**31 - 1, "largest")
         second = convert_to_tensor(seed, dtypes.int64)

@@ -12,6 +12,7 @@ from flowray.client.data.dataset import (
 )
 from flowray.client.data.dataset import (
     Dataset,
+    DatasetStructure,
     _int64,
     _known_rows,
     inner_structure,
@@ -21,10 +22,14 @@ from flowray.client.data.function import StructuredFunction
 from flowray.client.data.optional import Optional as Optional
 from flowray.client.data.optional import get_next_as_optional as get_next_as_optional
 from flowray.client.data.options import Options
-from flowray.client.data.structure import DatasetStructure, TensorStructure
+from flowray.client.data.structure import TensorStructure
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import Operation, Tensor
+from flowray.client.framework.graph import Operation, Tensor, control_dependencies
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.ops.control_flow_ops import Assert
+from flowray.client.ops.math_ops import cast, less, less_equal
+from flowray.client.ops.reduction_ops import cumsum, reduce_sum
+from flowray.client.ops.slice_ops import gather
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape
@@ -279,11 +284,6 @@ def bucket_by_sequence_length(
     Raises:
         ValueError: there is not one batch size more than there are boundaries.
     """
-    from flowray.client.ops.control_flow_ops import Assert
-    from flowray.client.ops.math_ops import cast, less
-    from flowray.client.ops.reduction_ops import reduce_sum
-    from flowray.client.ops.slice_ops import gather
-
     if len(bucket_batch_sizes) != len(bucket_boundaries) + 1:
         raise ValueError("len(bucket_batch_sizes) must equal len(bucket_boundaries) + 1")
     sizes = list(bucket_batch_sizes)
@@ -302,8 +302,6 @@ def bucket_by_sequence_length(
             return window.batch(size, drop_remainder=drop_remainder)
         shapes = window.output_shapes if padded_shapes is None else padded_shapes
         if pad_to_bucket_boundary:
-            from flowray.client.framework.graph import control_dependencies
-
             last = len(bucket_boundaries)
             fits = less(key, _int64(last, "last"))
             check = Assert(fits, ["When pad_to_bucket_boundary=True, elements must have length < "
@@ -357,8 +355,6 @@ def copy_to_device(target_device: str, source_device: str = "/cpu:0") -> Transfo
 @tf_export("contrib.data.Counter", "data.experimental.Counter")
 def Counter(start: Any = 0, step: Any = 1, dtype: Any = dtypes.int64) -> Dataset:
     """The numbers ``start``, ``start + step``, and so on without end."""
-    from flowray.client.ops.math_ops import cast
-
     first, distance = convert_to_tensor(start, dtype), convert_to_tensor(step, dtype)
     numbers = Dataset.range(2**63 - 1)
     return numbers.map(lambda i: first + cast(i, dtype) * distance)
@@ -387,9 +383,6 @@ def sample_from_datasets(
     Raises:
         ValueError: there is not one weight for each dataset.
     """
-    from flowray.client.ops.math_ops import cast, less_equal
-    from flowray.client.ops.reduction_ops import cumsum, reduce_sum
-
     if weights is None:
         weights = [1.0] * len(datasets)
     if not isinstance(weights, Dataset):

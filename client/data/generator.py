@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from flowray.client.data import nest, structure
-from flowray.client.data.dataset import Dataset
 from flowray.client.data.structure import TensorStructure
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.function import trace
@@ -21,13 +20,13 @@ from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 
 
-def from_generator(
+def generator_dataset(
     generator: Callable[..., Iterable[Any]],
     output_types: Any,
     output_shapes: Any = None,
     args: Sequence[Any] | None = None,
-) -> Dataset:
-    """The dataset of what ``generator`` gives: it is called anew for every pass.
+) -> tuple[Tensor, Any]:
+    """Makes the dataset of what ``generator`` gives; it is called anew for every pass.
 
     As ``tf.py_func``, it works in a ``Session`` without a target only.
 
@@ -36,6 +35,9 @@ def from_generator(
         output_types: nested dtypes of the elements.
         output_shapes: their shapes; unknown if None.
         args: tensors.
+
+    Returns:
+        The variant tensor of the dataset and the structure of its elements.
 
     Raises:
         TypeError: ``generator`` is not callable, or ``args`` are no sequence.
@@ -69,7 +71,7 @@ def from_generator(
         init_func=functions[0], next_func=functions[1], finalize_func=functions[2],
         **structure.flat_attrs(element),
     )  # fmt: skip
-    return Dataset(variant, element)
+    return variant, element
 
 
 class _Running:

@@ -148,7 +148,7 @@ class Iterator:
 
 
 def _all_variants(types: Any) -> bool:
-    return all(isinstance(t, structure.DatasetStructure) for t in nest.flatten(types))
+    return all(isinstance(t, structure.VariantStructure) for t in nest.flatten(types))
 
 
 def _new_resource(element: Any, shared_name: str | None) -> Tensor:

@@ -10,6 +10,13 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.tf_export import tf_export
 
 
+class OptionalStructure(structure.VariantStructure):
+    """A component of a dataset's elements that is an optional value."""
+
+    def from_tensor(self, tensor: Tensor) -> Optional:
+        return Optional(tensor, self.inner)
+
+
 @tf_export("contrib.data.Optional", "data.experimental.Optional")
 class Optional:
     """A value that may be missing; ``get_next_as_optional`` gives one."""
@@ -17,6 +24,10 @@ class Optional:
     def __init__(self, variant_tensor: Tensor, value_structure: Any) -> None:
         self._variant_tensor = variant_tensor
         self._value_structure = value_structure
+
+    @property
+    def _component_structure(self) -> OptionalStructure:
+        return OptionalStructure(self._value_structure)
 
     @property
     def value_structure(self) -> Any:

@@ -7,7 +7,7 @@ it: itself, or a variant scalar.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowray.client.data import nest
 from flowray.client.framework.conversion import convert_to_tensor
@@ -22,10 +22,6 @@ from flowray.proto import errors
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType, as_dtype
 from flowray.proto.types.shapes import Shape, TensorShape, as_shape
-
-if TYPE_CHECKING:
-    from flowray.client.data.dataset import Dataset
-    from flowray.client.data.optional import Optional
 
 
 class TensorStructure:
@@ -122,8 +118,12 @@ class SparseTensorStructure:
         return f"SparseTensorStructure({self.dtype!r}, {self.shape})"
 
 
-class _VariantStructure:
-    """A component that a variant scalar carries; ``inner`` is the structure of what is in it."""
+class VariantStructure:
+    """A component that a variant scalar carries; ``inner`` is the structure of what is in it.
+
+    Its subclasses stand beside the classes of such components (``Dataset``, ``Optional``), whose
+    instances have a ``_variant_tensor`` and a ``_component_structure``.
+    """
 
     flat_type = dtypes.variant
     flat_shape: Shape = ()
@@ -134,6 +134,10 @@ class _VariantStructure:
     legacy_type = property(lambda self: self)
     legacy_shape = property(lambda self: self)
     legacy_class = property(lambda self: self)
+
+    def from_tensor(self, tensor: Tensor) -> Any:
+        """The component that ``tensor`` carries."""
+        raise NotImplementedError
 
     def batched(self, rows: int | None) -> Any:
         raise errors.unimplemented(f"flowray cannot batch elements of {self}")
@@ -146,24 +150,6 @@ class _VariantStructure:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.inner})"
-
-
-class DatasetStructure(_VariantStructure):
-    """A component that is a dataset."""
-
-    def from_tensor(self, tensor: Tensor) -> Dataset:
-        from flowray.client.data.dataset import Dataset
-
-        return Dataset(tensor, self.inner)
-
-
-class OptionalStructure(_VariantStructure):
-    """A component that is an optional value."""
-
-    def from_tensor(self, tensor: Tensor) -> Optional:
-        from flowray.client.data.optional import Optional
-
-        return Optional(tensor, self.inner)
 
 
 # Values -------------------------------------------------------------------------------------------
@@ -192,15 +178,11 @@ def structure_of(value: Any) -> Any:
 
 
 def _leaf_structure(leaf: Any) -> Any:
-    from flowray.client.data.dataset import Dataset
-
     if isinstance(leaf, Tensor):
         return TensorStructure(leaf.dtype, leaf.get_shape())
     if isinstance(leaf, SparseTensor):
         return SparseTensorStructure(leaf.dtype, leaf.get_shape())
-    if isinstance(leaf, Dataset):
-        return DatasetStructure(leaf._structure)
-    return OptionalStructure(leaf.value_structure)
+    return leaf._component_structure
 
 
 def to_tensors(value: Any) -> list[Tensor]:
@@ -267,7 +249,7 @@ def from_legacy(types: Any, shapes: Any = None, classes: Any = None) -> Any:
     flat_classes = unknown if classes is None else nest.flatten_up_to(types, classes)
     leaves: list[Any] = []
     for dtype, shape, cls in zip(flat_types, flat_shapes, flat_classes, strict=True):
-        if isinstance(dtype, _VariantStructure):
+        if isinstance(dtype, VariantStructure):
             leaves.append(dtype)
         elif cls is SparseTensor:
             leaves.append(SparseTensorStructure(dtype, shape))
@@ -292,7 +274,7 @@ def most_specific_compatible(first: Any, second: Any) -> Any:
     """The most specific structure that the elements of both have; of equal types."""
 
     def merged(a: Any, b: Any) -> Any:
-        if isinstance(a, _VariantStructure):
+        if isinstance(a, VariantStructure):
             return a
         return type(a)(a.dtype, a.shape.most_specific_compatible_shape(b.shape))
 
