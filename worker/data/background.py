@@ -1,7 +1,7 @@
-"""Elements made in advance, by threads: prefetching, and parallel map.
+"""Elements that threads compute in advance: prefetching and parallel map.
 
-The threads belong to an iterator. They end when it is closed or forgotten, and when there is
-nothing left to do; whatever they wait for ends then, too.
+The threads belong to an iterator. They end when it is closed or garbage-collected, and when there
+is nothing left to do; so does all that they wait for.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from flowray.worker.execution.interpreter import (
 from flowray.worker.program.executor import current, running
 
 Make = Callable[[Sequence[Element]], Sequence[Made]]
-"""Makes something of each of some elements."""
+"""Makes a result of each of some elements."""
 
 
 class BackgroundIterator(DatasetIterator):
-    """What ``make`` makes of the elements of a source, some of them in advance.
+    """Makes results of the elements of a source in threads, some of them in advance.
 
     Args:
         source: is read by one thread at a time.
-        make: is called by several; None gives the elements as they are.
-        at_once: how many elements ``make`` shall get, if so many are there; None: one.
-        threads: how many there are; the first call of ``get_next`` starts them.
-        capacity: how many elements may be in work or wait to be fetched; where they come several at
-            once: how many times so many, and once more per thread.
-        in_order: whether they come in the source's order, or as they get ready.
+        make: makes results of elements, in several threads; None gives the elements as they are.
+        at_once: returns the number of elements to pass to one call of ``make``, if so many are
+            available; None means one.
+        threads: the number of threads; the first call of ``get_next`` starts them.
+        capacity: the most elements that may be in work or wait to be fetched. If ``make`` gets
+            several at once: the number of such groups, beside one more for each thread.
+        in_order: whether results come in the source's order, or as they get ready.
     """
 
     __slots__ = ("_work",)
@@ -58,7 +59,7 @@ class BackgroundIterator(DatasetIterator):
         self._work = _Work(source, make, at_once or _one, threads, capacity, in_order)
 
     def start(self) -> None:
-        """Starts the threads, before anybody asks for an element."""
+        """Starts the threads before the first element is asked for."""
         self._work.start()
 
     def get_next(self) -> Element | None:
@@ -78,7 +79,7 @@ class BackgroundIterator(DatasetIterator):
         self._work.close()
 
     def __del__(self) -> None:
-        # The threads know the work only, so an iterator that is forgotten takes them along.
+        # The threads refer to the work only, so they end with a garbage-collected iterator.
         work = getattr(self, "_work", None)
         if work is not None:
             work.close()
@@ -89,14 +90,14 @@ def _one() -> int:
 
 
 _READ_SECONDS: Final = 1e-3
-"""How long a thread reads on, for more elements at once, while those that it has wait."""
+"""The longest time that a thread reads on to get more elements at once, while the first wait."""
 
 _EXIT_SECONDS: Final = 5.0
-"""How long the end of the process waits for an element that is being made."""
+"""The longest time that the end of the process waits for an element in work."""
 
 
 class _Slot:
-    """An element in work, then made: what it became, or how that failed."""
+    """An element in work, then its result or its error."""
 
     __slots__ = ("element", "error", "is_ready")
 
@@ -107,7 +108,7 @@ class _Slot:
 
 
 class _Work:
-    """What an iterator and its threads share; all of it under one lock."""
+    """The state that an iterator and its threads share, under one lock."""
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class _Work:
         self._capacity = capacity
         self._in_order = in_order
         self._cancellation = Cancellation()
-        # Reentrant: a forgotten iterator may be collected, and so closed, wherever memory is taken.
+        # Reentrant: the garbage collector may close an iterator wherever memory is allocated.
         lock = threading.RLock()
         self._may_work = threading.Condition(lock)
         self._may_fetch = threading.Condition(lock)
@@ -146,8 +147,8 @@ class _Work:
                 return
             self._is_started = True
             self._running = self._threads
-            how = current()
-            self._compile = how.compile if isinstance(how, Interpreter) else "never"
+            executor = current()
+            self._compile = executor.compile if isinstance(executor, Interpreter) else "never"
             for _ in range(self._threads):
                 thread = threading.Thread(target=self._run, name="flowray-data", daemon=True)
                 _running_threads[thread] = self
@@ -164,7 +165,7 @@ class _Work:
             while len(elements) < most and (index := self._ready_index()) is not None:
                 slot = slots[index]
                 if slot.element is None and elements:
-                    break  # an error, or the end: that is for the next call
+                    break  # an error or the end, which the next call reports
                 del slots[index]
                 if slot.element is None:
                     break
@@ -175,7 +176,7 @@ class _Work:
             return elements
         if slot.error is not None:
             raise slot.error
-        self.close()  # the function said that the end is reached
+        self.close()  # the function reported the end
         return []
 
     def _can_fetch(self) -> bool:
@@ -200,7 +201,7 @@ class _Work:
             self._may_fetch.notify_all()
             is_mine = not self._is_started
             self._is_started = True
-        if is_mine:  # otherwise the last thread does it
+        if is_mine:  # otherwise the last thread closes it
             self._source.close()
 
     def save(self) -> Any:
@@ -248,14 +249,14 @@ class _Work:
                 self._source.close()
 
     def _next_slots(self) -> list[_Slot]:
-        """Places in the queue, each with an element of the source or an error; none at the end."""
+        """Puts slots into the queue, each with an element or an error; returns none at the end."""
         with self._may_work:
             while not (self._has_ended or self._may_read()):
                 self._may_work.wait()
             if self._has_ended:
                 return []
             self._is_reading = True
-            count = min(self._at_once(), self._room())
+            count = min(self._at_once(), self._free_capacity())
         slots, has_ended = self._read(count)
         with self._lock:
             self._is_reading = False
@@ -271,7 +272,7 @@ class _Work:
         return slots
 
     def _read(self, count: int) -> tuple[list[_Slot], bool]:
-        """Up to ``count`` elements of the source, and whether that was the end of it."""
+        """Reads up to ``count`` elements of the source; tells whether it has ended."""
         slots: list[_Slot] = []
         until = time.monotonic() + _READ_SECONDS
         while len(slots) < count and not (slots and time.monotonic() > until):
@@ -286,11 +287,15 @@ class _Work:
         return slots, False
 
     def _may_read(self) -> bool:
-        return not self._is_reading and not self._is_paused and self._room() >= self._at_once()
+        return (
+            not self._is_reading
+            and not self._is_paused
+            and self._free_capacity() >= self._at_once()
+        )
 
-    def _room(self) -> int:
+    def _free_capacity(self) -> int:
         at_once = self._at_once()
-        # Several get ready at the same moment: while these wait, the next ones are in work.
+        # The elements of a group get ready at the same time; while they wait, the next are in work.
         groups = self._capacity + (self._threads if at_once > 1 else 0)
         return at_once * groups - len(self._slots)
 
@@ -304,12 +309,12 @@ class _Work:
             for slot in slots:
                 slot.is_ready = True
                 if slot.element is None and slot.error is None:
-                    self._has_ended = True  # no more need be read
+                    self._has_ended = True  # the rest of the source is not needed
                     self._may_work.notify_all()
             self._may_fetch.notify_all()
 
     def _made(self, slots: Sequence[_Slot]) -> Iterable[tuple[_Slot, Made]]:
-        """What is made of those that have an element."""
+        """Makes results of those slots that have an element."""
         if self._make is None:
             return ()
         full = [slot for slot in slots if slot.error is None]
@@ -325,7 +330,7 @@ _running_threads: weakref.WeakKeyDictionary[threading.Thread, _Work] = weakref.W
 
 @atexit.register
 def _end_threads() -> None:
-    """Ends all threads before the interpreter does: that kills the process if one is within XLA."""
+    """Ends all threads before the interpreter, which would die if one were within XLA."""
     threads = list(_running_threads.items())
     for _, work in threads:
         work.close()
@@ -335,7 +340,7 @@ def _end_threads() -> None:
 
 
 def _as_op_error(failure: Exception) -> errors.OpError:
-    """What the one who fetches gets to see: nothing else may end a thread silently."""
+    """Returns the error for the reader; without it an exception would end a thread silently."""
     if isinstance(failure, errors.OpError):
         return failure
     return errors.internal(f"{type(failure).__name__}: {failure}")

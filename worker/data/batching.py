@@ -1,4 +1,4 @@
-"""Iterators that put elements together into batches, and take batches apart."""
+"""Iterators that combine elements into batches, and split batches."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from flowray.worker.execution.interpreter import current_cancellation
 
 
 class Spares:
-    """Arrays that batches are made in: one is used again when nobody has it any more.
+    """Arrays for batches, each used again when nobody refers to it any more.
 
-    The pages of a fresh array of this size cost more than what is copied into them. Whoever has an
-    array, or a view of it, or lends its memory to somebody else, holds a reference to it.
+    Touching the pages of a new array of this size takes longer than copying the elements into them.
+    A user of an array, of a view of it or of its memory holds a reference to it.
     """
 
     __slots__ = ("_arrays",)
@@ -31,7 +31,7 @@ class Spares:
         self._arrays: list[Array] = []
 
     def take(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array of any content."""
+        """Returns an array of any content."""
         for array in self._arrays:
             if (
                 sys.getrefcount(array) == self._NOBODY
@@ -47,10 +47,10 @@ class Spares:
 
 
 class Collecting(Derived):
-    """Takes up to ``size`` elements for one of its own.
+    """Collects up to ``size`` elements for each of its own.
 
-    With ``keep_step`` a failing element costs its whole batch, and the next one begins where it
-    would have; otherwise the next one begins behind the failing element.
+    With ``keep_step`` a failing element costs its whole batch, and the next batch begins where it
+    would have begun otherwise. Without, the next batch begins behind the failing element.
     """
 
     __slots__ = ("_drop_remainder", "_keep_step", "_size", "_spares")
@@ -65,7 +65,7 @@ class Collecting(Derived):
         self._spares = Spares()
 
     def _collect(self) -> list[Element]:
-        """The elements of a batch; none at the end."""
+        """Returns the elements of a batch; none at the end."""
         elements: list[Element] = []
         failures: list[errors.OpError] = []
         cancellation = current_cancellation()
@@ -90,7 +90,7 @@ class Collecting(Derived):
 
 
 class BatchIterator(Collecting):
-    """Elements of equal shapes, stacked."""
+    """Stacks elements of equal shapes."""
 
     __slots__ = ()
 
@@ -103,7 +103,7 @@ class BatchIterator(Collecting):
 
 
 def stack(component: int, values: Sequence[Array], spares: Spares) -> Array:
-    """The values along a new first axis; InvalidArgumentError if their shapes differ."""
+    """Stacks the values along a new first axis; InvalidArgumentError if their shapes differ."""
     first = values[0]
     shape = first.shape
     for i, value in enumerate(values):
@@ -115,7 +115,7 @@ def stack(component: int, values: Sequence[Array], spares: Spares) -> Array:
             )
     result = spares.take((len(values), *shape), first.dtype)
     if shape and result.size:
-        # Row by row, this takes half as long again.
+        # Copying row by row takes 1.5 times as long.
         np.concatenate(values, out=result.reshape(-1, *shape[1:]))
     elif not result.dtype.hasobject:
         result[...] = values
@@ -126,10 +126,10 @@ def stack(component: int, values: Sequence[Array], spares: Spares) -> Array:
 
 
 class PaddedBatchIterator(Collecting):
-    """Elements padded to equal shapes, stacked.
+    """Pads elements to equal shapes and stacks them.
 
     Args:
-        shapes: to what each component is padded; None in one means the largest of the batch.
+        shapes: the shape to pad each component to; None in one means the largest of the batch.
         padding: the scalar to pad each component with.
     """
 
@@ -162,7 +162,7 @@ class PaddedBatchIterator(Collecting):
 def pad_and_stack(
     component: int, values: Sequence[Array], shape: Shape, padding: Array, spares: Spares
 ) -> Array:
-    """The values, padded at their ends to ``shape``, along a new first axis.
+    """Pads the values at their ends to ``shape`` and stacks them along a new first axis.
 
     Raises:
         InvalidArgumentError: a value has another rank.
@@ -194,7 +194,7 @@ def pad_and_stack(
 
 
 class UnbatchIterator(Derived):
-    """The rows of each element, one after the other."""
+    """Gives the rows of each element, one after the other."""
 
     __slots__ = ("_batch", "_row")
 
@@ -221,7 +221,7 @@ class UnbatchIterator(Derived):
 
 
 def slice_row(component: Array, row: int) -> Array:
-    """``component[row]``, as an array even if it is a scalar."""
+    """Returns ``component[row]``, as an array even if it is a scalar."""
     return component[row] if component.ndim > 1 else component[row : row + 1].reshape(())
 
 
@@ -240,7 +240,7 @@ def _check_rows(batch: Element) -> None:
 
 
 def row_count(components: Sequence[Array]) -> int:
-    """The common size of the first axes; InvalidArgumentError if there is none."""
+    """Returns the common size of the first axes; InvalidArgumentError if there is none."""
     if len({component.shape[:1] for component in components}) != 1 or components[0].ndim == 0:
         raise errors.invalid_argument("All components must have the same size in the 0th dimension")
     return len(components[0])

@@ -1,7 +1,6 @@
-"""Datasets that are kept when they have been gone through once, in memory or in a file.
+"""Datasets that keep the elements of their first iteration, in memory or in a file.
 
-A file cache is a checkpoint, TensorFlow's and ours alike, whose keys number elements and
-components.
+A file cache is a checkpoint whose keys number elements and components, as in TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,7 +28,10 @@ class Cache:
 
 
 class MemoryCacheIterator(DatasetIterator):
-    """The elements of ``cache``; if it is empty, those of ``dataset``, which fill it at the end."""
+    """Gives the elements of ``cache``.
+
+    If it is empty, those of ``dataset``, which fill it at the end.
+    """
 
     __slots__ = ("_cache", "_dataset", "_reader", "_writer", "_written")
 
@@ -84,7 +86,10 @@ class MemoryCacheIterator(DatasetIterator):
 
 
 def file_cache_iterator(dataset: Dataset, path: str) -> DatasetIterator:
-    """Reads the file cache ``path``; if there is none, goes through ``dataset`` to write it."""
+    """Reads the file cache ``path``.
+
+    If it does not exist, iterates over ``dataset`` and writes it.
+    """
     if os.path.exists(commit.index_path(path)):
         return FileCacheReader(dataset, path)
     return FileCacheWriter(dataset, path)
@@ -96,7 +101,7 @@ def _key(dataset: Dataset, element: int, component: int) -> bytes:
 
 
 class FileCacheReader(DatasetIterator):
-    """The elements of a file cache, those of a dataset of the types of ``dataset``."""
+    """Reads the elements of a file cache, which have the types of ``dataset``."""
 
     __slots__ = ("_at", "_dataset", "_reader")
 
@@ -119,7 +124,7 @@ class FileCacheReader(DatasetIterator):
 
 
 class FileCacheWriter(Derived):
-    """The elements of ``dataset``; at their end they are in the file cache ``path``.
+    """Gives the elements of ``dataset`` and has written them to ``path`` when they end.
 
     A lock file keeps two of them from writing at the same time.
     """

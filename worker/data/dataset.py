@@ -1,7 +1,7 @@
 """Datasets, the values of variant tensors, and the iterators over them.
 
-An iterator is pulled: ``get_next`` asks its source. It belongs to one thread at a time. Its state
-can be saved and given to a new iterator over an equal dataset, which then goes on from there.
+An iterator is pulled: ``get_next`` asks its source. It is used by one thread at a time. Its state
+can be saved and given to a new iterator over an equal dataset, which then continues from there.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from flowray.proto.types.shapes import Shape, format_shape, is_compatible
 
 Array = np.ndarray[Any, Any]
 Element = tuple[Array, ...]
-"""The components of an element: numpy arrays, as kernels take and give them."""
+"""The components of an element: numpy arrays, as kernels take and return them."""
 
 Made = Element | errors.OpError | None
-"""What became of an element: another one, an error, or None: the end of the dataset."""
+"""The result for an element: another element, an error, or None for the end of the dataset."""
 
 INFINITE: Final = -1
 UNKNOWN: Final = -2
 
 
 class Dataset:
-    """A sequence of elements that can be gone through any number of times.
+    """A sequence of elements that can be iterated any number of times.
 
     Args:
         types, shapes: those of the components of every element.
         iterate: makes an iterator that stands at the beginning.
-        cardinality: how many elements there are, ``INFINITE`` or ``UNKNOWN``.
+        cardinality: the number of elements, ``INFINITE`` or ``UNKNOWN``.
     """
 
     __slots__ = ("_iterate", "cardinality", "shapes", "types")
@@ -50,18 +50,22 @@ class Dataset:
         self.cardinality = cardinality
 
     def iterator(self) -> DatasetIterator:
+        """Returns a new iterator that stands at the beginning."""
         return self._iterate()
 
 
 def as_variant(value: Any) -> Array:
-    """The scalar variant tensor that holds ``value``."""
+    """Returns the scalar variant tensor that holds ``value``."""
     result = np.empty((), object)
     result[()] = value
     return result
 
 
 def dataset_of(variant: Any) -> Dataset:
-    """The dataset that a variant tensor holds; InvalidArgumentError if it holds none."""
+    """Returns the dataset that a variant tensor holds.
+
+    InvalidArgumentError if it holds another value.
+    """
     value = variant[()] if isinstance(variant, np.ndarray) and variant.ndim == 0 else variant
     if not isinstance(value, Dataset):
         raise errors.invalid_argument("The given variant tensor holds no dataset.")
@@ -69,7 +73,7 @@ def dataset_of(variant: Any) -> Dataset:
 
 
 class DatasetIterator:
-    """Goes through a dataset. Subclasses define ``get_next``."""
+    """Iterates over a dataset. Subclasses define ``get_next``."""
 
     __slots__ = ()
 
@@ -77,24 +81,23 @@ class DatasetIterator:
     """The attributes that make up the state, beside the iterators below."""
 
     def get_next(self) -> Element | None:
-        """The next element, None at the end.
+        """Returns the next element, None at the end.
 
         Raises:
-            OpError: this element could not be made; the next call goes on behind it.
+            OpError: this element could not be made; the next call returns the one behind it.
         """
         raise NotImplementedError
 
     def get_several(self, most: int) -> list[Element]:
-        """Up to ``most`` of the elements that ``get_next`` would give; none at the end.
+        """Returns up to ``most`` of the elements that ``get_next`` would return; none at the end.
 
-        Those that are there without more waiting than for the first one. Raises OpError if that one
-        could not be made.
+        It waits for the first element only. Raises OpError if that one could not be made.
         """
         element = self.get_next()
         return [] if element is None else [element]
 
     def save(self) -> Any:
-        """The state: what ``restore`` takes. What it holds is not changed later."""
+        """Returns the state for ``restore``. Later calls do not change what it holds."""
         return {name: getattr(self, name) for name in self._saved}
 
     def restore(self, state: Any) -> None:
@@ -103,11 +106,11 @@ class DatasetIterator:
             setattr(self, name, state[name])
 
     def close(self) -> None:
-        """Ends what runs in the background. Nothing else is called afterwards."""
+        """Ends background work. No other method is called afterwards."""
 
 
 class Derived(DatasetIterator):
-    """An iterator that pulls from another one, its source, and lets go of it at its end."""
+    """An iterator that pulls from another one, its source, and drops it at its end."""
 
     __slots__ = ("_source",)
 
@@ -115,7 +118,7 @@ class Derived(DatasetIterator):
         self._source: DatasetIterator | None = source
 
     def _pull(self) -> Element | None:
-        """The next element of the source; once that has ended, None for good."""
+        """Returns the next element of the source; once that has ended, always None."""
         source = self._source
         if source is None:
             return None
@@ -125,7 +128,7 @@ class Derived(DatasetIterator):
         return element
 
     def _pull_several(self, most: int) -> list[Element]:
-        """Up to ``most`` elements of the source, as its ``get_several`` gives them."""
+        """Returns up to ``most`` elements of the source, as its ``get_several`` does."""
         source = self._source
         if source is None:
             return []
@@ -157,12 +160,12 @@ class Derived(DatasetIterator):
 
 
 def save(iterator: DatasetIterator | None) -> Any:
-    """The state of ``iterator``, None for none."""
+    """Returns the state of ``iterator``; None for None."""
     return None if iterator is None else iterator.save()
 
 
 def check_types(wanted: Sequence[DType], given: Sequence[DType]) -> None:
-    """InvalidArgumentError, in TensorFlow's words, unless the types are equal."""
+    """Raises InvalidArgumentError with TensorFlow's text unless the types are equal."""
     if len(wanted) != len(given):
         raise errors.invalid_argument(
             f"Number of components does not match: expected {len(wanted)} types but got "
@@ -177,7 +180,7 @@ def check_types(wanted: Sequence[DType], given: Sequence[DType]) -> None:
 
 
 def check_shapes(wanted: Sequence[Shape], given: Sequence[Shape]) -> None:
-    """InvalidArgumentError, in TensorFlow's words, unless the shapes go together."""
+    """Raises InvalidArgumentError with TensorFlow's text unless the shapes are compatible."""
     if len(wanted) != len(given):
         raise errors.invalid_argument(
             f"Number of components does not match: expected {len(wanted)} shapes but got "
@@ -192,9 +195,9 @@ def check_shapes(wanted: Sequence[Shape], given: Sequence[Shape]) -> None:
 
 
 def check_element(types: Sequence[DType], shapes: Sequence[Shape], element: Element) -> None:
-    """InvalidArgumentError unless ``element`` is of these types and shapes."""
+    """Raises InvalidArgumentError unless ``element`` has these types and shapes."""
     given = [
-        # Which of the dtypes that are objects in numpy it is does not show.
+        # Several dtypes are objects in numpy, so an object array counts as the wanted one.
         wanted if component.dtype == object else as_dtype(component.dtype)
         for component, wanted in zip(element, types, strict=False)
     ]
@@ -206,5 +209,5 @@ _NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 
 
 def type_name(dtype: DType) -> str:
-    """The name of a dtype in the runtime's messages."""
+    """Returns the name of a dtype in the runtime's messages."""
     return _NAMES.get(dtype.name, dtype.name)

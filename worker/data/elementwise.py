@@ -25,14 +25,14 @@ ElementFunction = Callable[..., Sequence[Any]]
 
 
 def as_element(values: Sequence[Any]) -> Element:
-    """What a function returned, as an element."""
+    """Makes an element of the values that a function returned."""
     return tuple([v if type(v) is np.ndarray else np.asarray(v) for v in values])
 
 
 def call(function: ElementFunction, element: Element, keep_count: bool = False) -> Element | None:
-    """The element that ``function`` makes of ``element``; None if it says that the end is reached.
+    """Calls ``function`` on ``element``; None if the function reports the end.
 
-    It says so with OutOfRangeError; with ``keep_count`` that is a mistake of the function.
+    It does so with OutOfRangeError. With ``keep_count`` that is an error of the function.
     """
     try:
         return as_element(function(*element))
@@ -45,7 +45,7 @@ def call(function: ElementFunction, element: Element, keep_count: bool = False) 
 def made(
     answer: Sequence[Any] | errors.OpError, keep_count: bool
 ) -> Element | errors.OpError | None:
-    """As ``call``, of what a call returned or failed with; the error is returned."""
+    """Converts what a function returned or failed with, as ``call`` does; an error is returned."""
     if isinstance(answer, errors.OutOfRangeError):
         return _mistake(answer) if keep_count else None
     return answer if isinstance(answer, errors.OpError) else as_element(answer)
@@ -56,7 +56,7 @@ def _mistake(error: errors.OutOfRangeError) -> errors.OpError:
 
 
 class MapIterator(Derived):
-    """``function`` of each element."""
+    """Gives ``function`` of each element."""
 
     __slots__ = ("_function", "_keep_count")
 
@@ -73,14 +73,14 @@ class MapIterator(Derived):
 
 
 def is_true(result: Sequence[Any]) -> bool:
-    """What a predicate returned; InvalidArgumentError unless it is one scalar bool."""
+    """Returns the result of a predicate; InvalidArgumentError unless it is one scalar bool."""
     if len(result) != 1 or np.shape(result[0]) != () or np.asarray(result[0]).dtype != bool:
         raise errors.invalid_argument("Filter predicate `f` must return a scalar bool.")
     return bool(result[0])
 
 
 class FilterIterator(Derived):
-    """The elements of which ``predicate`` is true."""
+    """Gives the elements for which ``predicate`` is true."""
 
     __slots__ = ("_predicate",)
 
@@ -98,7 +98,7 @@ class FilterIterator(Derived):
 
 
 class LastComponentFilterIterator(Derived):
-    """The elements whose last component, a bool, is true; without it."""
+    """Gives the elements whose last component, a bool, is true, without that component."""
 
     __slots__ = ()
 
@@ -112,7 +112,7 @@ class LastComponentFilterIterator(Derived):
 
 
 class TakeWhileIterator(Derived):
-    """The elements before the first one of which ``predicate`` is false."""
+    """Gives the elements before the first one for which ``predicate`` is false."""
 
     __slots__ = ("_predicate",)
 
@@ -129,7 +129,7 @@ class TakeWhileIterator(Derived):
 
 
 class ScanIterator(Derived):
-    """``function`` of the state and an element gives the next state and what comes out."""
+    """Calls ``function(*state, *element)``, which returns the next state and a new element."""
 
     __slots__ = ("_function", "_keep_count", "_state")
 
@@ -160,7 +160,7 @@ class ScanIterator(Derived):
 
 
 class IgnoreErrorsIterator(Derived):
-    """Those elements that can be made."""
+    """Skips the elements that cannot be made."""
 
     __slots__ = ("_log",)
 
@@ -176,11 +176,11 @@ class IgnoreErrorsIterator(Derived):
             except errors.OpError as error:
                 cancellation.check()
                 if self._log:
-                    logger.warning("an element is left out: %s", error.message)
+                    logger.warning("IgnoreErrorsDataset skips an element: %s", error.message)
 
 
 class UniqueIterator(Derived):
-    """The elements, scalars, without those that came before."""
+    """Skips the elements, scalars, that came before."""
 
     __slots__ = ("_seen",)
 
@@ -207,13 +207,13 @@ class UniqueIterator(Derived):
 
 
 class GroupByWindowIterator(Derived):
-    """Collects elements of one key, and gives what ``reduce`` makes of full windows of them.
+    """Collects the elements of each key, and gives the elements of ``reduce`` of full windows.
 
     Args:
-        key: the key (a scalar int64) of an element.
-        reduce: the dataset that stands for a window, of the key and the window's own dataset.
-        window_size: how many elements make a window, of the key.
-        window: the variant tensor of the dataset of some elements.
+        key: returns the key (a scalar int64) of an element.
+        reduce: returns a dataset for a window; its arguments are the key and the window's dataset.
+        window_size: returns the number of elements in a window; its argument is the key.
+        window: returns the variant tensor of a dataset of some elements.
     """
 
     __slots__ = ("_current", "_groups", "_key", "_reduce", "_sizes", "_window", "_window_size")

@@ -1,4 +1,4 @@
-"""Iterators over what is in files: lines, records, and the names of files themselves."""
+"""Iterators over the content of files: lines, records of TFRecord, and records of one length."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from flowray.worker.data.dataset import DatasetIterator, Element
 
 
 def string_element(value: bytes) -> Element:
-    """The element whose one component is this string."""
+    """Returns the element whose one component is this string."""
     result = np.empty((), object)
     result[()] = value
     return (result,)
 
 
 class FileIterator(DatasetIterator):
-    """The pieces of each of several files in turn, as string scalars.
+    """Gives the records of several files, one file after the other, as string scalars.
 
-    A file that cannot be opened fails every time; a piece that cannot be read ends its file.
+    If a file cannot be opened, every call fails; a record that cannot be read ends its file.
     """
 
-    __slots__ = ("_at", "_open", "_paths", "_piece", "_reader")
+    __slots__ = ("_at", "_open", "_paths", "_reader")
 
     def __init__(self, paths: Sequence[str], open_: Callable[[str], FileReader]) -> None:
         self._paths = paths
@@ -40,12 +40,12 @@ class FileIterator(DatasetIterator):
             if self._reader is None:
                 self._reader = self._open(self._paths[self._at])
             try:
-                piece = self._reader.read()
+                record = self._reader.read()
             except errors.OpError:
                 self._go_on()
                 raise
-            if piece is not None:
-                return string_element(piece)
+            if record is not None:
+                return string_element(record)
             self._go_on()
         return None
 
@@ -69,25 +69,27 @@ class FileIterator(DatasetIterator):
 
 
 class FileReader:
-    """Reads a file piece by piece."""
+    """Reads a file record by record."""
 
     def read(self) -> bytes | None:
-        """The next piece, None at the end."""
+        """Returns the next record, None at the end."""
         raise NotImplementedError
 
     def position(self) -> int:
-        """Where it stands, for ``go_to``."""
+        """Returns the position, for ``go_to``."""
         raise NotImplementedError
 
     def go_to(self, position: int) -> None:
+        """Continues at a position that ``position`` returned for an equal reader."""
         raise NotImplementedError
 
     def close(self) -> None:
+        """Closes the file."""
         raise NotImplementedError
 
 
 class Records(FileReader):
-    """The records of a TFRecord file."""
+    """Reads the records of a TFRecord file."""
 
     def __init__(self, path: str, compression: str, buffer: int) -> None:
         self._reader = RecordReader(path, compression, buffer)
@@ -106,7 +108,7 @@ class Records(FileReader):
 
 
 class Lines(FileReader):
-    """The lines of a file, without their ends and (as in TensorFlow) without any "\\r"."""
+    """Reads the lines of a file, without their ends and (as in TensorFlow) without any "\\r"."""
 
     def __init__(self, path: str, compression: str, buffer: int) -> None:
         self._path = path
@@ -132,10 +134,10 @@ class Lines(FileReader):
 
 
 class FixedLength(FileReader):
-    """Pieces of one length between a header and a footer.
+    """Reads records of one length between a header and a footer.
 
     Raises:
-        InvalidArgumentError: the file's length is none that this gives.
+        InvalidArgumentError: the length of the file without both is not a multiple of the record's.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Iterators over the elements of datasets that a function makes of elements."""
+"""Iterators over datasets that a function returns for each element."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowray.worker.execution.interpreter import current_cancellation
 
 
 class _Inner:
-    """The dataset that the function made of one element, as far as it has been gone through."""
+    """The dataset that the function returned for one element, with its iterator."""
 
     __slots__ = ("element", "iterator")
 
@@ -27,11 +27,11 @@ class _Inner:
 
 
 Open = Callable[[Element], DatasetIterator]
-"""The iterator over the dataset that stands for an element."""
+"""Returns an iterator over the inner dataset of an element."""
 
 
 def opener(function: ElementFunction, name: str) -> Open:
-    """Calls ``function``, which must give one dataset, and begins to go through that."""
+    """Returns a function that calls ``function`` and iterates over the dataset that it returns."""
 
     def open_(element: Element) -> DatasetIterator:
         result = function(*element)
@@ -43,7 +43,7 @@ def opener(function: ElementFunction, name: str) -> Open:
 
 
 def read_ahead(open_: Open, capacity: int) -> Open:
-    """``open_`` whose iterators make up to ``capacity`` elements in advance."""
+    """Returns ``open_`` with iterators that compute up to ``capacity`` elements in advance."""
 
     def open_ahead(element: Element) -> DatasetIterator:
         iterator = BackgroundIterator(open_(element), capacity=capacity)
@@ -54,7 +54,7 @@ def read_ahead(open_: Open, capacity: int) -> Open:
 
 
 class FlatMapIterator(Derived):
-    """The elements of each inner dataset in turn."""
+    """Gives the elements of each inner dataset, one dataset after the other."""
 
     __slots__ = ("_inner", "_open")
 
@@ -102,10 +102,10 @@ def _reopen(open_: Open, saved: Any) -> _Inner:
 
 
 class InterleaveIterator(Derived):
-    """``block`` elements of each of ``cycle`` inner datasets in turn.
+    """Gives ``block`` elements of each of ``cycle`` inner datasets by turns.
 
     Args:
-        ahead: how many inner datasets are opened before their turn.
+        ahead: the number of inner datasets to open before their turn.
     """
 
     __slots__ = ("_ahead", "_at", "_block", "_given", "_inners", "_open", "_waiting")
@@ -128,7 +128,7 @@ class InterleaveIterator(Derived):
         self._waiting: deque[_Inner] = deque()
         self._at = 0
         self._given = 0
-        """How many elements of the current block have been given."""
+        """The number of elements of the current block that have been given."""
 
     def get_next(self) -> Element | None:
         cancellation = current_cancellation()
@@ -155,7 +155,7 @@ class InterleaveIterator(Derived):
         self._given = 0
 
     def _fill(self) -> bool:
-        """Puts the next inner dataset in the place whose turn it is, if there is one."""
+        """Puts the next inner dataset, if there is one, at the place whose turn it is."""
         waiting = self._waiting
         while len(waiting) <= self._ahead and (outer := self._pull()) is not None:
             waiting.append(_Inner(outer, self._open(outer)))

@@ -1,4 +1,4 @@
-"""What the kernels of dataset ops share."""
+"""Parts that the kernels of dataset ops share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AUTOTUNED_PREFETCH: Final = 4
 
 
 def dataset_kernel(*op_names: str) -> Callable[[F], F]:
-    """Registers a function that gives a Dataset as the kernel that gives it as a tensor."""
+    """Registers a function that returns a Dataset as a kernel that returns it as a tensor."""
 
     def register(make: F) -> F:
         @functools.wraps(make)
@@ -48,12 +48,12 @@ def dataset_kernel(*op_names: str) -> Callable[[F], F]:
 
 
 def bound(function: Function, captures: Sequence[Any]) -> ElementFunction:
-    """``function`` of an element's components, its captures added."""
+    """Binds the captures of ``function``; the result takes the components of an element."""
     return ElementCaller(function, captures)
 
 
 def positive(name: str, value: Any) -> int:
-    """A scalar argument; InvalidArgumentError unless it is greater than zero."""
+    """Converts a scalar argument; InvalidArgumentError unless it is greater than zero."""
     number = int(value)
     if number <= 0:
         raise errors.invalid_argument(f"{name} must be greater than zero.")
@@ -61,7 +61,7 @@ def positive(name: str, value: Any) -> int:
 
 
 def parallelism(value: Any) -> int:
-    """``num_parallel_calls`` as a number; autotuned, one call for each processor."""
+    """Converts ``num_parallel_calls``; AUTOTUNE becomes the number of cores."""
     number = int(value)
     if number == AUTOTUNE:
         return cpus()
@@ -69,11 +69,14 @@ def parallelism(value: Any) -> int:
 
 
 def threads(calls: int) -> int:
-    """How many threads make ``calls`` calls at a time: TensorFlow has no more than processors."""
+    """Returns the number of threads for ``calls`` calls at a time: as in TensorFlow, at most the
+    cores.
+    """
     return min(calls, max(cpus(), 2))
 
 
 def prefetched(source: Dataset, size: int, types: Types, shapes: Shapes) -> Dataset:
+    """Makes a dataset that computes up to ``size`` elements of ``source`` in advance."""
     return Dataset(
         types,
         shapes,
@@ -86,6 +89,11 @@ def batched(
     source: Dataset, batch_size: Any, drop_remainder: bool, types: Types, shapes: Shapes,
     keep_step: bool = False,
 ) -> Dataset:  # fmt: skip
+    """Makes a dataset of batches of ``batch_size`` elements.
+
+    Args:
+        keep_step: see ``batching.Collecting``.
+    """
     rows = int(batch_size)
     if rows <= 0:
         raise errors.invalid_argument("Batch size must be greater than zero.")
@@ -98,6 +106,7 @@ def batched(
 
 
 def batch_count(count: int, rows: int, drop_remainder: bool) -> int:
+    """Returns the number of batches of ``count`` elements; INFINITE and UNKNOWN stay."""
     if count < 0:
         return count
     return count // rows if drop_remainder else -(-count // rows)

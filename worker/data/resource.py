@@ -1,4 +1,4 @@
-"""The iterator as a resource: what ``MakeIterator`` starts and ``IteratorGetNext`` reads."""
+"""The iterator as a resource, which ``MakeIterator`` starts and ``IteratorGetNext`` reads."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class IteratorResource(Resource):
     """An iterator that steps share; they take turns.
 
     Args:
-        types, shapes: those of the elements; a dataset of others is refused. No types at all let
-            the first dataset tell.
+        types, shapes: those of the elements; a dataset of others is refused. Without types, any
+            dataset is accepted.
     """
 
     __slots__ = ("_busy", "_dataset", "_has_ended", "_is_closed", "_iterator", "_turn", "shapes",
@@ -48,16 +48,17 @@ class IteratorResource(Resource):
         self._turn = threading.Condition()
 
     def check_signature(self, types: Sequence[DType], shapes: Sequence[Shape]) -> None:
-        """InvalidArgumentError unless elements of these types and shapes may come from here."""
+        """Raises InvalidArgumentError unless its elements can have these types and shapes."""
         if self.types:
             check_types(self.types, types)
             check_shapes(self.shapes, shapes)
 
     def begin(self, dataset: Dataset) -> None:
-        """Starts over, at the beginning of ``dataset``; what went on before ends.
+        """Starts over at the beginning of ``dataset``, and closes the iterator that ran before.
 
         Raises:
-            InvalidArgumentError: it is not of this iterator's types and shapes.
+            InvalidArgumentError: the dataset has other types or shapes.
+            CancelledError: the resource is closed.
         """
         self.check_signature(dataset.types, dataset.shapes)
         iterator = dataset.iterator()
@@ -71,7 +72,7 @@ class IteratorResource(Resource):
             old.close()
 
     def begin_once(self, dataset: Dataset) -> None:
-        """``begin``, unless that has been done."""
+        """Calls ``begin``, unless that has been done."""
         with self._turn:
             if self._dataset is not None:
                 return
@@ -79,16 +80,17 @@ class IteratorResource(Resource):
 
     @property
     def is_initialized(self) -> bool:
+        """Tells whether the iterator has a dataset."""
         return self._dataset is not None
 
     def get_next(self, types: Sequence[DType], shapes: Sequence[Shape]) -> Element | None:
-        """The next element, None at the end.
+        """Returns the next element, None at the end.
 
         Raises:
             FailedPreconditionError: there is no dataset yet.
-            InvalidArgumentError: the element is not of these types and shapes.
+            InvalidArgumentError: the element does not have these types and shapes.
             CancelledError: the step was cancelled while it waited.
-            OpError: the element could not be made; the next call gives the one behind it.
+            OpError: the element could not be made; the next call returns the one behind it.
         """
         with self._taking_turns() as iterator:
             if self._has_ended:
@@ -122,12 +124,12 @@ class IteratorResource(Resource):
                 self._turn.notify()
 
     def save(self) -> Any:
-        """The state of the iterator, for ``restore``."""
+        """Returns the state of the iterator, for ``restore``."""
         with self._taking_turns() as iterator:
             return None if self._has_ended else iterator.save()
 
     def restore(self, state: Any) -> None:
-        """Goes on where ``save`` was called, over the dataset that was last begun."""
+        """Continues where ``save`` was called, over the dataset that was started last."""
         with self._taking_turns():
             assert self._dataset is not None
             dataset = self._dataset

@@ -1,4 +1,4 @@
-"""Iterators over datasets that are put together, cut, repeated or kept."""
+"""Iterators over datasets that are joined, cut, repeated or kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowray.worker.execution.interpreter import current_cancellation
 
 
 class TakeIterator(Derived):
-    """The first ``count`` elements; all if it is negative."""
+    """Gives the first ``count`` elements; all if it is negative."""
 
     __slots__ = ("_left",)
 
@@ -31,7 +31,7 @@ class TakeIterator(Derived):
 
 
 class SkipIterator(Derived):
-    """What comes after the first ``count`` elements; nothing if it is negative."""
+    """Skips the first ``count`` elements; all if it is negative."""
 
     __slots__ = ("_left",)
 
@@ -53,7 +53,7 @@ class SkipIterator(Derived):
 
 
 class ShardIterator(Derived):
-    """Every ``count``-th element, beginning with the one at ``index``.
+    """Gives every ``count``-th element, beginning with the one at ``index``.
 
     With ``require`` it is an error if there are fewer elements than shards.
     """
@@ -86,7 +86,7 @@ class ShardIterator(Derived):
 
 
 class RepeatIterator(DatasetIterator):
-    """The dataset ``count`` times over; for ever if ``count`` is negative, unless it is empty."""
+    """Repeats the dataset ``count`` times; for ever if negative, unless the dataset is empty."""
 
     __slots__ = ("_count", "_current", "_dataset", "_done", "_is_fresh")
 
@@ -97,7 +97,7 @@ class RepeatIterator(DatasetIterator):
         self._count = count
         self._done = 0
         self._is_fresh = True
-        """Whether this repetition has given nothing yet."""
+        """True until this repetition gives an element."""
         self._current: DatasetIterator | None = None
 
     def get_next(self) -> Element | None:
@@ -114,7 +114,7 @@ class RepeatIterator(DatasetIterator):
             self._current = None
             self._done += 1
             if self._is_fresh and self._count < 0:
-                self._count = self._done  # nothing came, so nothing ever will
+                self._count = self._done  # the dataset is empty, so every repetition would be
             cancellation.check()
         return None
 
@@ -135,7 +135,7 @@ class RepeatIterator(DatasetIterator):
 
 
 class ConcatenateIterator(DatasetIterator):
-    """The elements of each of ``datasets`` in turn."""
+    """Gives the elements of each of ``datasets``, one dataset after the other."""
 
     __slots__ = ("_at", "_current", "_datasets")
 
@@ -175,7 +175,7 @@ class ConcatenateIterator(DatasetIterator):
 
 
 class ZipIterator(DatasetIterator):
-    """The components of one element of each source; ends with the shortest."""
+    """Gives the components of one element of each source; ends with the shortest."""
 
     __slots__ = ("_sources",)
 
@@ -188,7 +188,7 @@ class ZipIterator(DatasetIterator):
         for source in self._sources:
             try:
                 element = source.get_next()
-            except errors.OpError as error:  # the others go on all the same, to stay in step
+            except errors.OpError as error:  # the others advance as well, to stay in step
                 failed = failed or error
                 continue
             if element is None:
@@ -216,7 +216,7 @@ class ZipIterator(DatasetIterator):
 
 
 class DirectedInterleaveIterator(Derived):
-    """Elements of ``sources``, in the order of the indices that a selector gives."""
+    """Gives elements of ``sources`` in the order of the indices that a selector gives."""
 
     __slots__ = ("_sources", "_stop_on_empty")
 
@@ -270,7 +270,7 @@ class DirectedInterleaveIterator(Derived):
 
 
 class ListIterator(DatasetIterator):
-    """The elements of a sequence."""
+    """Gives the elements of a sequence."""
 
     __slots__ = ("_at", "_elements")
 
@@ -288,15 +288,17 @@ class ListIterator(DatasetIterator):
 
 
 def list_dataset(like: Dataset, elements: Sequence[Element]) -> Dataset:
-    """The dataset of these elements, of the types and shapes of ``like``."""
+    """Makes a dataset of these elements, with the types and shapes of ``like``."""
     return Dataset(like.types, like.shapes, lambda: ListIterator(elements), len(elements))
 
 
 class WindowIterator(Derived):
-    """Each window of ``size`` elements that are ``stride`` apart, as one element.
+    """Gives windows of ``size`` elements that are ``stride`` apart, each as one element.
 
-    Windows begin every ``shift`` elements; an incomplete one comes unless ``drop_remainder``.
-    ``make`` makes the element of a window's elements.
+    Windows begin every ``shift`` elements; with ``drop_remainder`` an incomplete one is dropped.
+
+    Args:
+        make: makes the element of a window's elements.
     """
 
     __slots__ = ("_buffer", "_drop_remainder", "_make", "_shift", "_size", "_skip", "_stride")
@@ -318,7 +320,7 @@ class WindowIterator(Derived):
         self._make = make
         self._buffer: list[Element] = []
         self._skip = 0
-        """How many elements come before the next window begins."""
+        """The number of elements before the next window."""
 
     def get_next(self) -> Element | None:
         span = (self._size - 1) * self._stride + 1

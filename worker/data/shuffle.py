@@ -1,4 +1,4 @@
-"""Random order, and random numbers."""
+"""Iterators over shuffled datasets and over random values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from flowray.worker.execution.interpreter import current_cancellation
 
 
 class Seeds:
-    """Where each iteration over a random dataset gets its seed from.
+    """The source of a seed for each iteration over a random dataset.
 
     Args:
-        seed, seed2: as the op has them; two zeros mean any.
+        seed, seed2: the attributes of the op; two zeros mean a random seed.
         fresh: whether every iteration gets another one.
     """
 
@@ -27,11 +27,12 @@ class Seeds:
         self._fixed = None if fresh else self._random.getrandbits(64)
 
     def next(self) -> int:
+        """Returns the seed of the next iteration."""
         return self._random.getrandbits(64) if self._fixed is None else self._fixed
 
 
 class ShuffleIterator(DatasetIterator):
-    """A dataset ``count`` times over (for ever if negative), shuffled each time.
+    """Repeats a dataset ``count`` times (for ever if negative), shuffled each time.
 
     Elements are drawn from a buffer of ``size``, which fills up with those of the next repetition
     while it empties. All elements of a repetition come before the first one of the next.
@@ -52,9 +53,9 @@ class ShuffleIterator(DatasetIterator):
         self._current: DatasetIterator | None = None
         self._started = 0
         self._is_fresh = True
-        """Whether the repetition that is read has given nothing yet."""
+        """True until the repetition that is read gives an element."""
         self._epochs: deque[list[Element]] = deque()
-        """What is in the buffer, by repetition; the last one is still read."""
+        """The elements in the buffer, by repetition; the last repetition is still read."""
         self._held = 0
 
     def get_next(self) -> Element | None:
@@ -91,8 +92,8 @@ class ShuffleIterator(DatasetIterator):
                 self._current.close()
                 self._current = None
                 if self._is_fresh and self._count < 0:
-                    self._count = self._started  # nothing came, so nothing ever will
-            if cancellation is not None:  # that is, unless one element was missing
+                    self._count = self._started  # an empty dataset: every repetition would be
+            if cancellation is not None:  # not if only one element was missing
                 cancellation.check()
 
     def save(self) -> Any:
@@ -116,7 +117,7 @@ class ShuffleIterator(DatasetIterator):
 
 
 class RandomIterator(DatasetIterator):
-    """Random int64 scalars below 2**32, without end."""
+    """Gives random int64 scalars below 2**32, without end."""
 
     __slots__ = ("_random",)
 

@@ -1,4 +1,4 @@
-"""Iterators over what is given: tensors, ranges, generators."""
+"""Iterators over tensors, ranges and generators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowray.worker.data.elementwise import ElementFunction, as_element
 
 
 class SliceIterator(DatasetIterator):
-    """The rows of the components."""
+    """Gives the rows of the components."""
 
     __slots__ = ("_at", "_components", "_count")
 
@@ -34,7 +34,7 @@ class SliceIterator(DatasetIterator):
 
 
 class RangeIterator(DatasetIterator):
-    """The numbers from ``start`` to before ``stop``, as scalars of ``dtype``."""
+    """Gives the numbers from ``start`` to before ``stop``, as scalars of ``dtype``."""
 
     __slots__ = ("_dtype", "_next", "_step", "_stop")
 
@@ -55,7 +55,7 @@ class RangeIterator(DatasetIterator):
 
 
 class GeneratorIterator(DatasetIterator):
-    """What ``produce`` gives of the state that ``begin`` makes, until it raises OutOfRangeError.
+    """Gives ``produce`` of the state that ``begin`` returns, until it raises OutOfRangeError.
 
     ``finish`` gets the state at the end, or when the iterator is closed.
     """
@@ -84,7 +84,7 @@ class GeneratorIterator(DatasetIterator):
 
     def save(self) -> Any:
         raise errors.unimplemented(
-            "flowray cannot save an iterator over a generator: only Python knows where it stands"
+            "flowray cannot save an iterator over a Python generator, which has no position"
         )
 
     def restore(self, state: Any) -> None:

@@ -20,7 +20,7 @@ _NAMES: Final = frozenset(
         ("numpy._core.numeric", "_frombuffer"),
     }
 )
-"""What a state is made of, besides Python's own plain values."""
+"""The functions and types in a state, besides Python's plain values."""
 
 
 class _Reader(pickle.Unpickler):
@@ -32,10 +32,10 @@ class _Reader(pickle.Unpickler):
 
 
 def dump(state: Any) -> bytes:
-    """The bytes of a state.
+    """Serializes a state.
 
     Raises:
-        UnimplementedError: it holds something that has no bytes, such as a dataset.
+        UnimplementedError: it holds a value that cannot be serialized, such as a dataset.
     """
     try:
         return pickle.dumps(state, protocol=5)
@@ -44,7 +44,7 @@ def dump(state: Any) -> bytes:
 
 
 def load(content: bytes) -> Any:
-    """The state that ``dump`` made into ``content``; InvalidArgumentError if it is none."""
+    """Reads a state that ``dump`` wrote; InvalidArgumentError if the bytes are something else."""
     try:
         return _Reader(io.BytesIO(content)).load()
     except Exception as error:  # damaged bytes can make a pickle fail in any way

@@ -1,4 +1,4 @@
-"""Records of comma-separated values, as RFC 4180 and TensorFlow have them."""
+"""Records of comma-separated values, as RFC 4180 and TensorFlow define them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ _LINE_ENDS = (b"\n", b"\r")
 
 
 def splitter(delimiter: bytes, quotes: bool) -> Callable[[bytes], list[bytes]]:
-    """A function from a record to its fields.
+    """Returns a function that splits a record into its fields.
 
     With ``quotes``, a field may stand in double quotes: then it may have delimiters and line ends,
-    and two quotes stand for one.
-
-    The function raises InvalidArgumentError for a record with quotes or line ends elsewhere.
+    and two quotes stand for one. The function raises InvalidArgumentError for a record with quotes
+    or line ends elsewhere.
     """
     mark = re.escape(delimiter)
-    # A field in quotes, whatever follows it, or a field without.
+    # A field in quotes and the text behind it, or a field without quotes.
     field = re.compile(rb'"((?:[^"]|"")*)("?)([^%b]*)|([^%b]*)' % (mark, mark), re.DOTALL)
 
     def split(record: bytes) -> list[bytes]:

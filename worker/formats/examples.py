@@ -1,6 +1,6 @@
-"""tf.train.Example records to arrays: what the parsing ops have in common.
+"""Conversion of tf.train.Example records to arrays, which all parsing ops share.
 
-A record that is no Example, or lacks a feature, or has one of another kind, raises TensorFlow's
+A record that cannot be parsed, lacks a feature, or has one of another kind raises TensorFlow's
 InvalidArgumentError.
 """
 
@@ -28,11 +28,12 @@ _C_NAMES = {dtypes.float32: "float"}
 
 
 def type_name(dtype: DType) -> str:
-    """How TensorFlow's messages call the dtype."""
+    """Returns the name of the dtype in TensorFlow's messages."""
     return _C_NAMES.get(dtype, dtype.name)
 
 
 def could_not_parse(data: bytes) -> errors.InvalidArgumentError:
+    """Returns the error for bytes that are not an Example."""
     return errors.invalid_argument(
         f"Could not parse example input, value: '{data.decode('utf-8', 'replace')}'"
     )
@@ -47,15 +48,19 @@ class Record:
 
     @classmethod
     def parse(cls, data: bytes, prefix: str = "") -> Record:
+        """Parses a serialized Example; InvalidArgumentError if that is impossible."""
         try:
             return cls(Example.FromString(data).features.feature, prefix)
         except DecodeError:
             raise could_not_parse(data) from None
 
     def values(self, key: str, dtype: DType, mismatch: str) -> Sequence[Any] | None:
-        """The values of a feature; None if the record has none of that name or an empty one.
+        """Returns the values of a feature.
 
-        ``mismatch`` is what the error for another kind says, with fields ``got`` and ``wanted``.
+        None if the record does not have it, or has an empty one.
+
+        Args:
+            mismatch: the text of the error for another kind, with fields ``got`` and ``wanted``.
         """
         if key not in self.features:
             return None
@@ -70,13 +75,13 @@ class Record:
         return values
 
     def at(self, key: str) -> str:
-        """How an error about the feature begins."""
+        """Returns the beginning of an error about the feature."""
         index = "Index: 0.  " if self.prefix.startswith("Name") else ""
         return f"{self.prefix}Key: {key}{', ' if index else '.  '}{index}"
 
 
 def array(values: Sequence[Any], dtype: DType) -> Array:
-    """A vector of ``values``."""
+    """Makes a vector of ``values``."""
     if dtype == dtypes.string:
         result = np.empty(len(values), object)
         result[:] = list(values)
@@ -85,7 +90,7 @@ def array(values: Sequence[Any], dtype: DType) -> Array:
 
 
 def _count(shape: Shape) -> int:
-    """The number of elements of a shape that is known."""
+    """Returns the number of elements of a shape that is known."""
     count = num_elements(shape)
     assert count is not None
     return count
@@ -99,11 +104,12 @@ class SparseFeature:
     dtype: DType
 
     def lists(self, records: Sequence[Record]) -> list[Sequence[Any]]:
+        """Returns the values of each record; none where it lacks the feature."""
         mismatch = "Expected type: {wanted}, Actual type: {got}"
         return [r.values(self.key, self.dtype, mismatch) or () for r in records]
 
     def batch(self, records: Sequence[Record]) -> tuple[Array, Array, Array]:
-        """Indices, values and dense shape of a sparse matrix with a row for each record."""
+        """Makes a sparse matrix with a row for each record: indices, values and dense shape."""
         lists = self.lists(records)
         lengths = np.fromiter(map(len, lists), np.int64, len(lists))
         values = array(list(chain.from_iterable(lists)), self.dtype)
@@ -113,13 +119,15 @@ class SparseFeature:
         return indices, values, np.array([len(lists), lengths.max(initial=0)], np.int64)
 
     def single(self, record: Record) -> tuple[Array, Array, Array]:
-        """Indices, values and dense shape of a sparse vector."""
+        """Makes a sparse vector: indices, values and dense shape."""
         values = array(self.lists([record])[0], self.dtype)
         indices = np.arange(len(values), dtype=np.int64)[:, None]
         return indices, values, np.array([len(values)], np.int64)
 
     def ragged(self, records: Sequence[Record], splits: DType) -> tuple[Array, Array]:
-        """All values, and where those of each record begin and the last one's end."""
+        """Returns all values, and the row splits: the beginning of each record and the end of the
+        last.
+        """
         lists = self.lists(records)
         ends = np.cumsum([0, *map(len, lists)]).astype(splits.as_numpy_dtype)
         return array(list(chain.from_iterable(lists)), self.dtype), ends
@@ -127,7 +135,7 @@ class SparseFeature:
 
 @dataclass(frozen=True)
 class DenseFeature:
-    """A feature of a fixed shape, or of one whose first dimension the record decides.
+    """A feature of a fixed shape, or of one whose first dimension differs by record.
 
     ``default`` is empty if the record must have the feature. With a first dimension of None it is
     the one element that shorter records are padded with.
@@ -140,16 +148,17 @@ class DenseFeature:
 
     @property
     def is_variable(self) -> bool:
+        """Tells whether the first dimension differs by record."""
         return bool(self.shape) and self.shape[0] is None  # type: ignore[index]
 
     @property
     def stride(self) -> int:
-        """How many values make one entry of the first dimension."""
+        """Returns the number of values in one entry of the first dimension."""
         assert self.shape is not None
         return _count(self.shape[1:])
 
     def check(self, index: int) -> None:
-        """Raises InvalidArgumentError if shape or default is no good."""
+        """Raises InvalidArgumentError if the shape or the default is not allowed."""
         assert self.shape is not None
         if None in self.shape[1:]:
             raise errors.invalid_argument(
@@ -171,7 +180,7 @@ class DenseFeature:
             )
 
     def _of(self, record: Record) -> Array | None:
-        """The values that a record has for it, flat."""
+        """Returns the flat values of a record; None if it lacks the feature."""
         mismatch = "Data type: {got} but expected type: {wanted}"
         values = record.values(self.key, self.dtype, mismatch)
         return None if values is None else array(values, self.dtype)
@@ -187,7 +196,7 @@ class DenseFeature:
         return self.default.reshape(-1)
 
     def batch(self, records: Sequence[Record]) -> Array:
-        """The feature of all records, stacked."""
+        """Stacks the feature of all records."""
         assert self.shape is not None
         if self.is_variable:
             return self._padded(records)
@@ -224,7 +233,7 @@ class DenseFeature:
         return result.reshape(len(records), length, *self.shape[1:])
 
     def single(self, record: Record) -> Array:
-        """The feature of one record, without padding."""
+        """Returns the feature of one record, without padding."""
         assert self.shape is not None
         values = self._of(record)
         if self.is_variable:

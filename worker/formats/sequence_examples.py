@@ -1,4 +1,4 @@
-"""tf.train.SequenceExample records to arrays: a context, and lists with a feature for each step."""
+"""Conversion of tf.train.SequenceExamples, a context and lists with a feature for each step."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Array = np.ndarray[Any, Any]
 
 
 class SequenceRecord:
-    """One parsed record; ``name`` is what its errors call it.
+    """One parsed record; errors call it ``name``.
 
-    All methods raise InvalidArgumentError with TensorFlow's text for what the record lacks.
+    All methods raise InvalidArgumentError with TensorFlow's text if the record lacks something.
     """
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -64,13 +64,16 @@ class SequenceRecord:
         return self._values(self._context[key], dtype, f"Context feature: {key}")
 
     def sparse(self, key: str, dtype: DType) -> tuple[Array, Array, Array]:
-        """Indices, values and dense shape of a sparse vector."""
+        """Makes a sparse vector of a feature of the context: indices, values and dense shape."""
         values = array(self._in_context(key, dtype) or (), dtype)
         indices = np.arange(len(values), dtype=np.int64)[:, None]
         return indices, values, np.array([len(values)], np.int64)
 
     def dense(self, key: str, dtype: DType, shape: Shape, default: Array) -> Array:
-        """A feature of the fixed ``shape``; an empty default says that it must be there."""
+        """Returns a feature of the context of a fixed ``shape``.
+
+        Required if the default is empty.
+        """
         assert shape is not None
         values = self._in_context(key, dtype)
         if values is not None:
@@ -86,7 +89,7 @@ class SequenceRecord:
         return None if feature_list is None else feature_list.feature
 
     def sparse_list(self, key: str, dtype: DType) -> tuple[Array, Array, Array]:
-        """Indices, values and dense shape of a sparse matrix with a row for each step."""
+        """Makes a sparse matrix with a row for each step: indices, values and dense shape."""
         rows: list[Sequence[Any]] = []
         for step, feature in enumerate(self._steps(key) or ()):
             missing = feature.WhichOneof("kind") is None
@@ -100,7 +103,10 @@ class SequenceRecord:
         return indices, values, np.array([len(rows), lengths.max(initial=0)], np.int64)
 
     def dense_list(self, key: str, dtype: DType, shape: Shape, may_lack: bool) -> Array:
-        """[steps] + ``shape``; no steps where the record has no such list and may lack it."""
+        """Returns an array of shape ``[steps, *shape]``.
+
+        If the record has no such list, there are no steps with ``may_lack``, and an error without.
+        """
         assert shape is not None
         steps = self._steps(key)
         if steps is None and not may_lack:

@@ -1,7 +1,7 @@
-"""What lives as long as a step: stacks and arrays of tensors, as interpreted ops use them.
+"""Resources that live as long as a step: stacks and tensor arrays, as interpreted ops use them.
 
-(``traced_resources.py`` has those of XLA programs.) A step's ops hold them by their handles; where
-a handle leaves its stage, the runtime keeps the resource until the step ends.
+(``execution/traced_resources.py`` has those of XLA programs.) A step's ops hold them by their
+handles; if a handle leaves its stage, the runtime keeps the resource until the step ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _numbers = itertools.count()
 
 
 class StepResource(Resource):
-    """A resource that lives as long as a step."""
+    """A resource that lives as long as a step. Its name is unique in the process."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name}_{next(_numbers)}", "__per_step")
@@ -32,8 +32,8 @@ class Stack(StepResource):
     """Values, of which the last one pushed is popped first.
 
     Args:
-        max_size: how many there can be; any number if negative.
-        note_size: is told how many there are, when there are more than ever.
+        max_size: the most values that it can have; any number if negative.
+        note_size: called with the number of values whenever that is larger than ever before.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Stack(StepResource):
         self._values: list[Any] | None = []
 
     def push(self, value: Any) -> None:
+        """Pushes a value; InvalidArgumentError if the stack is full or closed."""
         values = self._open()
         if 0 <= self._max_size <= len(values):
             raise overflowed(self.name, self._max_size)
@@ -56,6 +57,10 @@ class Stack(StepResource):
             self._note_size(self._most)
 
     def pop(self) -> Any:
+        """Removes the last value and returns it.
+
+        InvalidArgumentError if the stack is empty or closed.
+        """
         values = self._open()
         if not values:
             raise is_empty(self.name)
@@ -71,49 +76,80 @@ class Stack(StepResource):
 
 
 def overflowed(name: str, max_size: int) -> errors.OpError:
+    """Returns TensorFlow's error for a push onto a full stack."""
     return errors.invalid_argument(f"Stack[{name}] overflowed its max_size ({max_size})")
 
 
 def is_empty(name: str) -> errors.OpError:
+    """Returns TensorFlow's error for a pop from an empty stack."""
     return errors.invalid_argument(f"Stack[{name}] is empty when calling Pop().")
 
 
 class ArrayLike(Protocol):
-    """What the ops of tensor arrays need of one."""
+    """The methods that the ops of tensor arrays call, of interpreted and of traced arrays."""
 
     name: str
     dtype: DType
 
     @property
-    def size(self) -> int: ...
-    def write(self, index: Any, value: Any) -> None: ...
-    def read(self, index: Any) -> Any: ...
-    def gather(self, indices: Any, element_shape: Shape) -> Any: ...
-    def scatter(self, indices: Any, value: Any) -> None: ...
-    def concat(self, rest: Shape) -> tuple[Any, Any]: ...
-    def split(self, value: Any, lengths: Any) -> None: ...
-    def gradient(self, source: bytes, prepended: tuple[int, ...] = ()) -> ArrayLike: ...
+    def size(self) -> int:
+        """Returns the number of elements."""
+
+    def write(self, index: Any, value: Any) -> None:
+        """Writes one element; an array of gradients adds to it."""
+
+    def read(self, index: Any) -> Any:
+        """Reads one element; one that was not written is zeros if its shape is known."""
+
+    def gather(self, indices: Any, element_shape: Shape) -> Any:
+        """Stacks the elements at ``indices`` along a new first axis."""
+
+    def scatter(self, indices: Any, value: Any) -> None:
+        """Writes the rows of ``value`` at ``indices``."""
+
+    def concat(self, rest: Shape) -> tuple[Any, Any]:
+        """Concatenates all elements along their first axis.
+
+        Args:
+            rest: the shape of the elements without the first dimension, as far as it is known.
+
+        Returns:
+            The array, and the lengths of the elements, int64.
+        """
+
+    def split(self, value: Any, lengths: Any) -> None:
+        """Writes consecutive parts of ``value``, with these lengths, as the elements."""
+
+    def gradient(self, source: bytes, prepended: tuple[int, ...] = ()) -> ArrayLike:
+        """Returns the array of gradients for ``source``, made at the first call.
+
+        Args:
+            prepended: dimensions that its elements have in front of those of this array.
+        """
 
 
 class Done(IntFlag):
-    """What has happened to an element."""
+    """The operations that an element has seen."""
 
     WRITTEN = 1
     READ = 2
     CLEARED = 4
 
 
-class TensorArray(StepResource):
+class TensorArray(StepResource, ArrayLike):
     """An array whose elements are written once, in any order, and read.
 
+    All methods raise InvalidArgumentError with TensorFlow's texts, also if the array is closed.
+
     Args:
-        element_shape: what is known of the elements' shape; an unwritten element is zeros if all is.
+        element_shape: the elements' shape as far as it is known; if all of it is, an unwritten
+            element is read as zeros.
         dynamic: whether a write beyond the end makes it longer.
         clear_after_read: whether an element can be read only once.
         identical: whether the first element's shape is that of all others.
         adds: whether an element can be written several times, and is the sum: the array of
             gradients of another one.
-    """  # noqa: E501
+    """
 
     def __init__(
         self,
@@ -137,7 +173,7 @@ class TensorArray(StepResource):
         self._values: list[Any] = [None] * size
         self._done = [Done(0)] * size
         self._shapes: list[Shape] = [None] * size
-        """Of what was written; in an array of gradients, of the elements that they belong to."""
+        """The shapes of written values; in an array of gradients, those of their elements."""
         self._gradients: dict[bytes, TensorArray] = {}
         self._closed = False
 
@@ -147,6 +183,7 @@ class TensorArray(StepResource):
         return len(self._values)
 
     def check_open(self) -> None:
+        """Raises InvalidArgumentError if the array is closed."""
         if self._closed:
             raise errors.invalid_argument(f"TensorArray {self.name} has already been closed.")
 
@@ -157,7 +194,7 @@ class TensorArray(StepResource):
     # Writing
 
     def write(self, index: int, value: Any) -> None:
-        self._make_room(int(index))
+        self._grow_to(int(index))
         self._write(int(index), value)
 
     def scatter(self, indices: Any, value: Any) -> None:
@@ -173,7 +210,7 @@ class TensorArray(StepResource):
         for index, (length, end) in enumerate(zip(lengths, ends, strict=True)):
             self.write(index, value[end - length : end])
 
-    def _make_room(self, index: int) -> None:
+    def _grow_to(self, index: int) -> None:
         size = self.size
         if index < 0 or (index >= size and not self._dynamic):
             raise write_beyond(self.name, index, size)
@@ -269,9 +306,9 @@ class TensorArray(StepResource):
     # Gradients
 
     def gradient(self, source: bytes, prepended: tuple[int, ...] = ()) -> TensorArray:
-        """The array of gradients for ``source``: a call of tf.gradients, so that each has its own.
+        """Returns the array of gradients for ``source``, which names a call of tf.gradients.
 
-        From now on this array keeps its size.
+        Each call has an array of its own. From now on this array keeps its size.
         """
         self.check_open()
         self._dynamic = False
@@ -289,10 +326,11 @@ class TensorArray(StepResource):
         return found
 
 
-# What can be wrong, in TensorFlow's words -----------------------------------------------------
+# Errors with TensorFlow's texts -----------------------------------------------------------------
 
 
 def write_beyond(name: str, index: Any, size: int) -> errors.OpError:
+    """Returns TensorFlow's error for a write beyond the end of a static array."""
     return errors.invalid_argument(
         f"TensorArray {name}: Tried to write to index {int(index)} but array is not resizeable and "
         f"size is: {size}"
@@ -300,18 +338,21 @@ def write_beyond(name: str, index: Any, size: int) -> errors.OpError:
 
 
 def read_beyond(index: Any, size: int) -> errors.OpError:
+    """Returns TensorFlow's error for a read beyond the end."""
     return errors.invalid_argument(
         f"Tried to read from index {int(index)} but array size is: {size}"
     )
 
 
 def scatter_beyond(index: Any, size: int) -> errors.OpError:
+    """Returns TensorFlow's error for a scatter beyond the end."""
     return errors.invalid_argument(
         f"Max scatter index must be < array size ({int(index)} vs. {size})"
     )
 
 
 def written_already(name: str, index: Any) -> errors.OpError:
+    """Returns TensorFlow's error for a second write of an element."""
     return errors.invalid_argument(
         f"TensorArray {name}: Could not write to TensorArray index {int(index)} because it has "
         "already been written to."
@@ -319,6 +360,7 @@ def written_already(name: str, index: Any) -> errors.OpError:
 
 
 def read_twice(name: str, index: Any) -> errors.OpError:
+    """Returns TensorFlow's error for a second read of an element that was cleared."""
     return errors.invalid_argument(
         f"TensorArray {name}: Could not read index {int(index)} twice because it was cleared after "
         "a previous read (perhaps try setting clear_after_read = false?)."
@@ -326,6 +368,7 @@ def read_twice(name: str, index: Any) -> errors.OpError:
 
 
 def unwritten(name: str, index: Any, shape: Shape) -> errors.OpError:
+    """Returns TensorFlow's error for a read of an unwritten element of unknown shape."""
     return errors.invalid_argument(
         f"TensorArray {name}: Could not read from TensorArray index {int(index)}.  Furthermore, "
         f"the element shape is not fully defined: {format_shape(shape)}.  It is possible you are "
@@ -336,6 +379,7 @@ def unwritten(name: str, index: Any, shape: Shape) -> errors.OpError:
 
 
 def wrong_element(name: str, index: Any, shape: Shape, wanted: Shape) -> errors.OpError:
+    """Returns TensorFlow's error for a value that does not fit the element shape."""
     return errors.invalid_argument(
         f"TensorArray {name}: Could not write to TensorArray index {int(index)} because the value "
         f"shape is {format_shape(shape)} which is incompatible with the TensorArray's inferred "
@@ -344,7 +388,7 @@ def wrong_element(name: str, index: Any, shape: Shape, wanted: Shape) -> errors.
 
 
 def check_dtype(given: DType, dtype: DType, what: str) -> None:
-    """InvalidArgumentError if an op means another dtype than the array's."""
+    """Raises InvalidArgumentError if the dtype of an op differs from the array's."""
     if given != dtype:
         raise errors.invalid_argument(
             f"TensorArray dtype is {type_name(given)} but Op {what} dtype {type_name(dtype)}."
@@ -352,7 +396,7 @@ def check_dtype(given: DType, dtype: DType, what: str) -> None:
 
 
 def check_elements(shape: tuple[int, ...], wanted: Shape) -> None:
-    """InvalidArgumentError if the elements are not of the shape that an op states."""
+    """Raises InvalidArgumentError if the elements do not have the shape that an op states."""
     if not is_compatible(shape, wanted):
         raise errors.invalid_argument(
             f"TensorArray was passed element_shape {format_shape(wanted)} which does not match the "
@@ -361,7 +405,7 @@ def check_elements(shape: tuple[int, ...], wanted: Shape) -> None:
 
 
 def check_part(index: int, shape: tuple[int, ...], rest: Shape) -> None:
-    """InvalidArgumentError if an element cannot be concatenated with others."""
+    """Raises InvalidArgumentError if an element cannot be concatenated with others."""
     if not shape:
         raise errors.invalid_argument(
             f"Concat saw a scalar shape at index {index} but requires at least vectors.  Did you "
@@ -375,7 +419,7 @@ def check_part(index: int, shape: tuple[int, ...], rest: Shape) -> None:
 
 
 def check_split(value: Any, lengths: Any, size: int, dynamic: bool) -> None:
-    """InvalidArgumentError if ``value`` cannot be cut into parts of these lengths."""
+    """Raises InvalidArgumentError if ``value`` cannot be split into parts of these lengths."""
     if not value.shape:
         raise errors.invalid_argument(
             f"Expected value to be at least a vector, but received shape: {format_shape(())}"
@@ -395,7 +439,7 @@ def check_split(value: Any, lengths: Any, size: int, dynamic: bool) -> None:
 def known_element(
     shape: Shape, what: str = "element shape", doing: str = "packing"
 ) -> Sequence[int | None]:
-    """``shape``; UnimplementedError if it is not known what no elements have."""
+    """Returns ``shape``; UnimplementedError if an empty result needs it and it is not known."""
     if shape is None or not is_fully_defined(shape):
         raise errors.unimplemented(
             f"TensorArray has size zero, but {what} {format_shape(shape)} is not fully defined. "

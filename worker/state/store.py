@@ -1,7 +1,7 @@
 """State that outlives a step: variables and other resources, by container and name.
 
-As TensorFlow's ResourceMgr: the state belongs to the task, not to a session; sessions that use the
-same names share it, and it lives until ``reset`` or the end of the task.
+As in TensorFlow's ResourceMgr, the state belongs to the task, not to a session. Sessions that use
+the same names share it, and it lives until ``reset`` or the end of the task.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ R = TypeVar("R", bound="Resource")
 
 
 class Resource:
-    """A named piece of state that a kernel gets for a ``Ref`` or resource argument."""
+    """State with a name that a kernel gets for a ``Ref`` or resource argument."""
 
     __slots__ = ("container", "name")
 
@@ -32,14 +32,16 @@ class Resource:
         self.container = container
 
     def close(self) -> None:
-        """Ends what the resource has going on (threads): the store drops it."""
+        """Ends the threads of the resource, if it has any. The store calls it when it drops the
+        resource.
+        """
 
 
 class Variable(Resource):
     """A variable's value: a numpy or JAX array, or (while a segment is traced) a tracer.
 
-    Values are immutable: ``assign`` replaces the array and never writes into it, so what ``read``
-    returned stays what it was.
+    Values are immutable: ``assign`` replaces the array and never writes into it, so an array that
+    ``read`` returned does not change.
     """
 
     __slots__ = ("_host", "_value", "dtype", "shape")
@@ -56,15 +58,17 @@ class Variable(Resource):
 
     @property
     def is_initialized(self) -> bool:
+        """Tells whether the variable has a value."""
         return self._value is not None
 
     def read(self) -> Any:
-        """The value; FailedPreconditionError if there is none yet."""
+        """Returns the value; FailedPreconditionError if there is none yet."""
         if self._value is None:
             raise errors.failed_precondition(f"Attempting to use uninitialized value {self.name}")
         return self._value
 
     def assign(self, value: Any) -> None:
+        """Replaces the value."""
         self._value = value
 
     def clear(self) -> None:
@@ -75,9 +79,9 @@ class Variable(Resource):
 class StoredVariable(Variable):
     """A variable of the state store.
 
-    Its value lies where it was last written: in numpy after an interpreted op, on the device after
-    a compiled segment. A compiled segment that updates it takes its buffer over (donation), so
-    whoever reads a device value does so under ``StateStore.lock``, and numpy readers get a copy.
+    Its value is where it was last written: in numpy after an interpreted op, on the device after a
+    compiled segment. A compiled segment that updates it takes over its buffer (donation). So device
+    values are read under ``StateStore.lock``, and numpy readers get a copy.
     """
 
     __slots__ = ("_lock",)
@@ -89,7 +93,7 @@ class StoredVariable(Variable):
         self._lock = lock
 
     def read(self) -> Any:
-        """The value as a numpy array that nobody writes to."""
+        """Returns the value as a numpy array that nobody writes to."""
         value = self._value
         if isinstance(value, np.ndarray):
             return value
@@ -104,7 +108,7 @@ class StoredVariable(Variable):
             return self._host
 
     def assign(self, value: Any) -> None:
-        """Takes ``value`` as the new value, copying it if somebody else may write to it."""
+        """Replaces the value, with a copy if somebody else may write to ``value``."""
         array = np.asarray(value)
         if not (array.flags.owndata and array.flags.writeable):
             array = np.array(array)
@@ -114,11 +118,17 @@ class StoredVariable(Variable):
         array.flags.writeable = False
 
     def device_value(self) -> Any:
-        """The value as it lies; None if uninitialized. The caller holds the store's lock."""
+        """Returns the value where it is; None if uninitialized.
+
+        The caller holds the store's lock.
+        """
         return self._value
 
     def set_device_value(self, value: Any) -> None:
-        """Takes a device array without a copy. The caller holds the store's lock."""
+        """Replaces the value by a device array without a copy.
+
+        The caller holds the store's lock.
+        """
         self._value = value
         self._host = None
 
@@ -135,7 +145,7 @@ class StateStore:
         self.lock = threading.RLock()
         """Held while device values are read or replaced."""
         self.stack_sizes: dict[str, int] = {}
-        """How many values were on a stack at most, by session and node: the room that it needs."""
+        """The most values that were on a stack, by session and node: the capacity that it needs."""
         self._default = default_container
         self._resources: dict[tuple[str, str, str], Resource] = {}
         self._private_names = itertools.count()
@@ -143,10 +153,12 @@ class StateStore:
     def lookup_or_create(
         self, scope: str, container: str, name: str, kind: type[R], make: Callable[[str], R]
     ) -> R:
-        """The resource at ``(scope, container, name)``; ``make(container)`` if there is none.
+        """Returns the resource at ``(scope, container, name)``.
+
+        ``make(container)`` if there is none.
 
         Raises:
-            InvalidArgumentError: the name is taken by a resource of another kind.
+            InvalidArgumentError: a resource of another kind has the name.
         """
         container = container or self._default
         key = (scope, container, name)
@@ -165,7 +177,7 @@ class StateStore:
         self, owner: str, scope: str, container: str, node: str, kind: type[R],
         make: Callable[[str, str], R],
     ) -> R:  # fmt: skip
-        """The resource that belongs to ``node`` of ``owner`` (the scope that it ends with).
+        """Returns the resource that belongs to ``node`` of ``owner``, the scope that it ends with.
 
         ``make(container, name)`` makes it if there is none. It can also be found by its handle, in
         ``scope``, under a name that no client can choose.
@@ -182,7 +194,11 @@ class StateStore:
     def variable(
         self, scope: str, container: str, name: str, dtype: DType, shape: Shape, what: str
     ) -> StoredVariable:
-        """The variable of that name. ``what`` is "ref" or "resource": it words the dtype errors."""
+        """Returns the variable of that name.
+
+        Args:
+            what: "ref" or "resource", for the texts of errors about the dtype.
+        """
         variable = self.lookup_or_create(
             scope,
             container,
@@ -207,7 +223,7 @@ class StateStore:
         return variable
 
     def by_handle(self, handle: tensor_pb2.ResourceHandleProto, scope: str) -> Resource:
-        """The resource that a handle names; NotFoundError if it is gone."""
+        """Returns the resource that a handle names; NotFoundError if it is gone."""
         with self.lock:
             found = self._resources.get((scope, handle.container, handle.name))
         if found is None:
@@ -238,11 +254,11 @@ class StateStore:
 
 @dataclass(frozen=True, slots=True)
 class KernelContext:
-    """Where a kernel runs: what it needs to make and to find resources."""
+    """The store and the names with which a kernel makes and finds resources."""
 
     store: StateStore
     device: str
-    """The full name of the device that it runs on."""
+    """The full name of the device that runs the kernel."""
     scope: str
     """The scope of named resources."""
     session: str
@@ -252,7 +268,7 @@ class KernelContext:
     def resource(
         self, container: bytes, shared_name: bytes, kind: type[R], make: Callable[[str, str], R]
     ) -> R:
-        """The resource that the attributes name, or the node's private one of this session.
+        """Returns the resource that the attributes name, or the node's private one of this session.
 
         ``make(container, name)`` makes it if there is none.
         """
@@ -265,7 +281,7 @@ class KernelContext:
         return self.store.private(owner, self.scope, where, self.node, kind, make)
 
     def handle(self, resource: Resource) -> tensor_pb2.ResourceHandleProto:
-        """What names ``resource`` outside this process."""
+        """Returns the handle that names ``resource`` outside this process."""
         return tensor_pb2.ResourceHandleProto(
             device=self.device,
             container=resource.container,
@@ -275,5 +291,5 @@ class KernelContext:
         )
 
     def by_handle(self, handle: tensor_pb2.ResourceHandleProto) -> Resource:
-        """The resource that a handle names; NotFoundError if it is gone."""
+        """Returns the resource that a handle names; NotFoundError if it is gone."""
         return self.store.by_handle(handle, self.scope)

@@ -1,7 +1,7 @@
 """Image files: JPEG, PNG, GIF and BMP, to and from arrays, with TensorFlow's pixels.
 
-Decoders raise ``ImageError`` for what is no such file. All of them let other threads run while they
-work: the libraries release Python's lock.
+Decoders raise ``ImageError`` for bytes that are not such a file. They let other threads run while
+they work, since the libraries release the GIL.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from flowray.proto import errors
 
 
 class ImageError(Exception):
-    """The bytes are no image of this format; the text says what is wrong, if that is known."""
+    """The bytes are not an image of this format; the text has the reason, if it is known."""
 
 
 @functools.cache
 def library(name: str) -> Any:
-    """A module that comes with the extra ``server``; imported when the first file needs it."""
+    """Imports a module that comes with the extra ``server``, when the first file needs it."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -35,7 +35,10 @@ def library(name: str) -> Any:
 
 @contextmanager
 def opened_by_pillow(data: bytes, file_format: str) -> Iterator[Any]:
-    """The file as Pillow's Image; whatever goes wrong with it in the block is an ImageError."""
+    """Opens the file as Pillow's Image.
+
+    Any error about the file in the block becomes an ImageError.
+    """
     Image = library("PIL.Image")
     # Of broken files its parsers may raise any of these.
     broken = (EOFError, IndexError, OSError, SyntaxError, ValueError, struct.error)

@@ -1,4 +1,4 @@
-"""BMP files: uncompressed ones with 8, 24 or 32 bits per pixel; TensorFlow reads no others."""
+"""BMP files without compression and with 8, 24 or 32 bits per pixel; TensorFlow reads no others."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _HEADER_SIZE = 32
 
 
 def decode(data: bytes, channels: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The pixels, [height, width, channels]: gray (8 bits, palettes are ignored), RGB or RGBA.
+    """Decodes to [height, width, channels]: gray (8 bits, palettes are ignored), RGB or RGBA.
 
-    ``channels`` may ask for 3 or 4; gray is repeated, alpha is 255 where the file has none.
+    ``channels`` may ask for 3 or 4; gray is repeated, and alpha is 255 if the file has none.
     """
     if len(data) < _HEADER_SIZE:
         raise ImageError(

@@ -15,7 +15,7 @@ _KEEP = 0b00000100
 
 
 def decode(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The frames, RGB: [frames, height, width, 3].
+    """Decodes the frames to RGB: [frames, height, width, 3].
 
     As in TensorFlow, each frame is painted over the one before, whatever the file says about
     disposing of it, and a file that ends too early gives the frames that are complete.
@@ -33,7 +33,7 @@ def decode(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _keeping_frames(data: bytes) -> bytes:
-    """``data`` with every frame marked to stay when the next one comes."""
+    """Returns ``data`` with every frame marked to stay when the next one comes."""
     result = bytearray(data)
     position = 13 + _table_size(data, 10)
     while position < len(data) and data[position] != _TRAILER:
@@ -46,18 +46,18 @@ def _keeping_frames(data: bytes) -> bytes:
         elif data[position] == _IMAGE:
             position = _after_blocks(data, position + 11 + _table_size(data, position + 9))
         else:
-            break  # not for us to judge: Pillow will
+            break  # an unknown block, which Pillow accepts or refuses
     return bytes(result)
 
 
 def _table_size(data: bytes, position: int) -> int:
-    """The size of the color table that the flags at ``position`` announce."""
+    """Returns the size of the color table that the flags at ``position`` announce."""
     flags = data[position] if position < len(data) else 0
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _after_blocks(data: bytes, position: int) -> int:
-    """Where a series of blocks, each after its length, ends with an empty one."""
+    """Returns the end of a series of blocks, each after its length, that an empty one ends."""
     while position < len(data) and data[position]:
         position += 1 + data[position]
     return position + 1

@@ -1,5 +1,8 @@
-"""JPEG files. simplejpeg decodes, by libjpeg-turbo as TensorFlow does, to the same pixels; Pillow
-encodes, to the same bytes (docs/decisions/0006-image-decoding.md has the measurements)."""
+"""JPEG files: simplejpeg decodes and Pillow encodes.
+
+simplejpeg decodes with libjpeg-turbo, as TensorFlow does, to the same pixels; Pillow encodes to the
+same bytes. docs/decisions/0006-image-decoding.md has the measurements.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _COMPONENTS = {"Gray": _GRAY, "RGB": _COLOR, "YCbCr": _COLOR, "CMYK": _INK, "YCC
 
 
 def shape(data: bytes) -> tuple[int, int, int]:
-    """Height, width and number of components. ImageError if the header is none."""
+    """Returns height, width and number of components. ImageError if there is no valid header."""
     simplejpeg = library("simplejpeg")
     try:
         height, width, color_space, _ = simplejpeg.decode_jpeg_header(data)
@@ -39,13 +42,13 @@ def decode(
     recover_truncated: bool = False,
     fast_dct: bool = True,
 ) -> Pixels:
-    """The pixels, [height, width, channels].
+    """Decodes to [height, width, channels].
 
     Args:
         channels: 1 (gray), 3 (RGB), or 0: as many as the file has; of CMYK 3.
         ratio: 1, 2, 4 or 8: by how much to shrink while decoding.
         fancy_upscaling: whether to interpolate the colors of subsampled files.
-        recover_truncated: whether a file that ends too early gives a picture with gray below.
+        recover_truncated: whether a file that ends too early gives an image with gray below.
         fast_dct: whether to take the faster, less exact of the two integer transforms.
     """
     simplejpeg = library("simplejpeg")
@@ -59,7 +62,7 @@ def decode(
         "fastupsample": not fancy_upscaling,
     }
     if ratio == 1:
-        # Without one it makes a bytearray, whose zeros cost half as much as the decoding.
+        # Without a buffer it makes a bytearray, and zeroing that takes half as long as decoding.
         depth = {"CMYK": 4, "GRAY": 1, "RGB": 3}[options["colorspace"]]
         options["buffer"] = np.empty(height * width * depth, np.uint8)
     else:
@@ -71,7 +74,7 @@ def decode(
     try:
         pixels = simplejpeg.decode_jpeg(data, **options)
     except ValueError:
-        # A file with a flaw, which TensorFlow overlooks unless it is the lack of an end.
+        # A damaged file. TensorFlow accepts all damage but a missing end.
         if not recover_truncated and not _has_end(data):
             raise ImageError("the file is truncated") from None
         try:
@@ -82,13 +85,13 @@ def decode(
 
 
 def _rgb_of_inks(pixels: Pixels, is_inverted: bool) -> Pixels:
-    """RGB of CMYK pixels; Adobe's files hold how much light is left, others how much ink is put."""
+    """Converts CMYK to RGB; Adobe's files store the light that is left, others the ink."""
     light = pixels.astype(np.uint16) if is_inverted else 255 - pixels.astype(np.uint16)
     return (light[..., :3] * light[..., 3:] // 255).astype(np.uint8)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment up to the first scan."""
+    """Yields marker, start and end of each segment up to the first scan."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -110,7 +113,10 @@ def _is_adobe(data: bytes) -> bool:
 
 
 def _has_end(data: bytes) -> bool:
-    """Whether there is an end after the first scan's start; within a scan it cannot occur."""
+    """Tells whether an end marker follows the start of the first scan.
+
+    It cannot occur in a scan.
+    """
     return any(
         marker == _START_OF_SCAN and data.find(_END, end) >= 0 for marker, _, end in _segments(data)
     )
@@ -127,18 +133,18 @@ def encode(
     y_density: int = 300,
     xmp_metadata: bytes = b"",
 ) -> bytes:
-    """The file of uint8 [height, width, 1 or 3].
+    """Encodes uint8 [height, width, 1 or 3].
 
     Args:
         quality: 0 to 100.
-        progressive: whether the picture comes in passes that become sharper.
+        progressive: whether the image comes in passes that become sharper.
         optimize_size: whether to spend time on a smaller file.
         chroma_downsampling: whether to store colors with half the resolution.
         density_unit: ``in`` or ``cm``, that of the densities, which do not change the pixels.
         xmp_metadata: an XMP document to put into the file.
 
     Raises:
-        ImageError: it is empty, or larger than a JPEG file can be.
+        ImageError: the image is empty, or larger than a JPEG file can be.
     """
     Image = library("PIL.Image")
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -151,7 +157,7 @@ def encode(
         )  # fmt: skip
     except (OSError, ValueError, SystemError) as error:
         raise ImageError(str(error)) from None
-    # The JFIF header, which comes first: its unit and its densities follow name and version.
+    # The JFIF header comes first; its unit and its densities follow name and version.
     data = bytearray(file.getvalue())
     unit = {"in": 1, "cm": 2}[density_unit]
     struct.pack_into(">BHH", data, 13, unit, x_density & 0xFFFF, y_density & 0xFFFF)

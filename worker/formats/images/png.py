@@ -1,7 +1,7 @@
 """PNG files.
 
-Writing them is zlib's work; it takes half the time of Pillow, and a few lines. Pillow reads those
-with up to 8 bits for a color; it cannot read 16, so that this is done here.
+They are written with zlib here, which takes half the time of Pillow and a few lines. Pillow reads
+files of up to 8 bits per channel. It cannot read 16 bits, so that is done here.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Array = np.ndarray[Any, Any]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _CHANNELS = {color_type: channels for channels, color_type in _COLOR_TYPE.items()}
-_SUBTRACT_LEFT = 1  # the filter of each row: pixels as differences from their left neighbours
+_SUBTRACT_LEFT = 1  # the filter of each row: pixels as differences from their left neighbors
 _END = b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
 
 # Encoding ----------------------------------------------------------------------------------------
 
 
 def encode(pixels: Array, compression: int = -1) -> bytes:
-    """The PNG file of an image.
+    """Encodes an image as a PNG file.
 
     Args:
-        pixels: uint8 or uint16 [height, width, channels], none of them 0; gray, gray and alpha,
-            RGB or RGBA.
+        pixels: uint8 or uint16 [height, width, channels], none of them 0; gray, gray and alpha, RGB
+            or RGBA.
         compression: from 0 (fast) to 9 (small); -1 for zlib's own choice.
     """
     height, width, channels = pixels.shape
@@ -63,11 +63,11 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def decode(data: bytes, channels: int = 0, bits: int = 8) -> Array:
-    """The pixels, uint8 or uint16 [height, width, channels].
+    """Decodes to uint8 or uint16 [height, width, channels].
 
     Args:
         channels: 1 (gray), 3 (RGB), 4 (RGBA), or 0: as many as the file has.
-        bits: 8 or 16; those of the file are repeated or cut off.
+        bits: 8 or 16; the file's bits are repeated or cut off.
     """
     if len(data) < 33 or not data.startswith(_SIGNATURE) or _END not in data:
         raise ImageError("the file is truncated")
@@ -89,7 +89,7 @@ def decode(data: bytes, channels: int = 0, bits: int = 8) -> Array:
 
 
 def _gray(pixels: Array) -> Array:
-    """libpng's conversion: weights in 15 bits, 16-bit values rounded, 8-bit ones cut off."""
+    """Converts to gray as libpng: weights in 15 bits, 16-bit values rounded, 8-bit ones cut off."""
     red, green, blue = (pixels[..., i : i + 1].astype(np.uint32) for i in range(3))
     rounding = 1 << 14 if pixels.dtype == np.uint16 else 0
     return ((9797 * red + 19234 * green + 3737 * blue + rounding) >> 15).astype(pixels.dtype)
@@ -149,17 +149,17 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _passes(pixels: Array) -> list[Array]:
-    """The pixels of Adam7's seven passes, as views."""
+    """Returns the pixels of Adam7's seven passes, as views."""
     starts = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
               (1, 0, 2, 1))  # fmt: skip
     return [pixels[y::down, x::across] for y, x, down, across in starts]
 
 
 def _unfiltered(rows: bytes, shape: tuple[int, ...]) -> Array:
-    """uint16 pixels of ``shape``; each row holds the number of its filter and what that left.
+    """Undoes the filters of the rows: uint16 pixels of ``shape``.
 
-    A byte needs its left, upper and upper left neighbours, so that all of one diagonal are made
-    at once.
+    Each row holds the index of its filter and the filtered bytes. A byte needs its left, upper and
+    upper left neighbors, so all bytes of one diagonal are computed at once.
     """
     height, width, channels = shape
     lines = np.frombuffer(rows, np.uint8).reshape(height, 1 + 2 * channels * width)
