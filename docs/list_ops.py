@@ -28,7 +28,6 @@ def page() -> str:
     """The text of docs/ops.md."""
     families: dict[str, list[str]] = {}
     for name, op in op_registry.registered_ops().items():
-        family = Path(op.defined_at.rpartition(":")[0]).stem
         marks = "".join(
             mark
             for mark, holds in (
@@ -39,7 +38,7 @@ def page() -> str:
             )
             if holds
         )
-        families.setdefault(family, []).append(f"{name} {marks}".strip())
+        families.setdefault(op.family, []).append(f"{name} {marks}".strip())
     parts = [HEAD, f"{sum(map(len, families.values()))} ops.\n"]
     for family in sorted(families):
         listed = ", ".join(sorted(families[family], key=str.lower))

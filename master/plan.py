@@ -17,14 +17,13 @@ from flowray.master.passes.stages import StageGraph, cut, value_of
 from flowray.proto import errors
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes, shapes
 from flowray.proto.types.dtypes import DType, type_name
 from flowray.proto.types.shapes import Shape
 from flowray.proto.wire.stage import Stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-_PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def _feed_check(graph: Graph, tensor: TensorId) -> FeedCheck:
     node = graph.nodes[tensor.node]
     dtype = node.output_types[tensor.index].base_dtype
     shape: Shape = None
-    if node.op.name in _PLACEHOLDERS:
+    if node.op.kind is OpKind.PLACEHOLDER:
         shape = node.attrs["shape"]
         # Before version 24 a placeholder of unknown shape was written as a scalar.
         if shape == () and node.op.name == "Placeholder" and graph.versions.producer < 24:

@@ -18,10 +18,9 @@ from flowray.client.framework.graph import Operation, Tensor, get_default_graph
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops.control_flow_ops import merge, switch
 from flowray.proto import errors
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types.shapes import Shape, TensorShape, is_compatible
 from flowray.proto.types.shapes import merge as merge_shapes
-
-ENTERS = frozenset({"Enter", "RefEnter"})
 
 
 @dataclass(slots=True)
@@ -180,7 +179,7 @@ class WhileContext(ControlFlowContext):
 
 
 def _is_constant(tensor: Tensor) -> bool:
-    return tensor.op.type in ENTERS and bool(tensor.op.get_attr("is_constant"))
+    return tensor.op._kind is OpKind.ENTER and bool(tensor.op.get_attr("is_constant"))
 
 
 def check_invariant(first: Tensor, shape: Shape, following: Tensor) -> None:

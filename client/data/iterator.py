@@ -18,6 +18,7 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.tf_export import tf_export
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 from flowray.proto.types.attr_values import from_attr_value
 
@@ -218,7 +219,7 @@ class _Copier:
     def _made(self, op: Operation) -> Operation:
         definition = op.op_def
         assert definition is not None
-        if op.type in ("Placeholder", "PlaceholderV2"):
+        if op._kind is OpKind.PLACEHOLDER:
             raise _NotCopiableError(
                 f"Cannot capture a placeholder (name:{op.name}, type:{op.type}) by value."
             )

@@ -19,6 +19,7 @@ from flowray.client.framework.graph import Graph, Operation, Tensor, get_default
 from flowray.client.tf_export import tf_export
 from flowray.proto.graph import functions
 from flowray.proto.messages import graph_pb2
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types.dtypes import DType, as_dtype
 from flowray.proto.types.shapes import as_shape
 
@@ -182,7 +183,7 @@ class TracedFunction:
 
 
 def _has_effects(op: Operation) -> bool:
-    return op.op_def is not None and op.op_def.stateful and op.type != "VarHandleOp"
+    return op.op_def is not None and op.op_def.stateful and op._kind is not OpKind.VARIABLE
 
 
 def trace(

@@ -10,11 +10,11 @@ from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph, name_scope
 from flowray.client.tf_export import tf_export
 from flowray.proto import errors
-from flowray.proto.graph.deadness import MERGES
 from flowray.proto.graph.device_names import merge as merge_devices
 from flowray.proto.graph.tensor_id import TensorId, control_inputs, is_control, node_of
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
+from flowray.proto.ops.op_registry import OpKind
 
 
 @tf_export("import_graph_def")
@@ -145,9 +145,9 @@ class _Importer:
         """Whether an input of ``node`` is the one that closes a loop."""
         producer = self._nodes.get(node_of(text))
         return (
-            node.op in MERGES
+            _kind(node) is OpKind.MERGE
             and producer is not None
-            and producer.op in ("NextIteration", "RefNextIteration")
+            and _kind(producer) is OpKind.NEXT_ITERATION
         )
 
     def _add(self, node: graph_pb2.NodeDef) -> Operation:
@@ -248,3 +248,8 @@ class _Importer:
         self._graph._apply_device_functions(operation)
         if own:
             operation._set_device(merge_devices(operation.device, own))
+
+
+def _kind(node: graph_pb2.NodeDef) -> OpKind:
+    definition = op_registry.registered_ops().get(node.op)
+    return OpKind.OTHER if definition is None else definition.kind

@@ -189,6 +189,11 @@ class Operation:
         return self._op_def
 
     @property
+    def _kind(self) -> op_registry.OpKind:
+        """The kind of the op; OTHER where its definition is not known."""
+        return op_registry.OpKind.OTHER if self._op_def is None else self._op_def.kind
+
+    @property
     def inputs(self) -> list[Tensor]:
         return list(self._inputs)
 

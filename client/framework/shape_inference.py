@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowray.client.framework.constant_value import constant_value, constant_value_as_shape
+from flowray.proto.ops.op_registry import OpKind
+from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import Shape, format_shape
 
@@ -38,21 +40,18 @@ class _Context:
         return variable_of(self._operation._inputs[index])
 
 
-_PASS_RESOURCES_ON = frozenset({"Identity", "Enter", "Switch", "StopGradient"})
-
-
 def variable_of(handle: Tensor) -> tuple[DType, Shape] | None:
     """The dtype and shape of the variable that a resource tensor names, if the graph tells."""
     op = handle.op
     while True:
-        if op.type in _PASS_RESOURCES_ON:
+        if op.op_def is not None and op.op_def.forwards_resource:
             op = op._inputs[0].op
             continue
-        source = op.graph._source_of(op._outputs[0]) if op.type == "Placeholder" else None
+        source = op.graph._source_of(op._outputs[0]) if op._kind is OpKind.PLACEHOLDER else None
         if source is None:
             break
         op = source.op
-    if op.type != "VarHandleOp":
+    if op._kind is not OpKind.VARIABLE or op._outputs[0].dtype != dtypes.resource:
         return None
     return op._attrs["dtype"], op._attrs["shape"]
 

@@ -7,15 +7,9 @@ from typing import Any
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops import array_ops, slice_ops
 from flowray.proto.types import shapes
-
-not_differentiable(
-    "Const", "Placeholder", "PlaceholderV2", "StopGradient", "Shape", "ShapeN", "Size", "Rank",
-    "BroadcastArgs", "ConcatOffset", "InvertPermutation", "ZerosLike", "OnesLike", "OneHot",
-    "Bitcast",
-)  # fmt: skip
 
 
 def dense(grad: Any) -> Any:

@@ -7,12 +7,11 @@ from typing import Any
 from flowray.client.framework.conversion import constant
 from flowray.client.framework.graph import Operation, Tensor, control_dependencies
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.framework.shape_inference import variable_of
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops.control_flow_ops import merge, switch
-from flowray.proto.graph.deadness import MERGES, SWITCHES
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
-
-not_differentiable("NoOp", "ControlTrigger", "Assert")
 
 
 @gradient("Switch", "RefSwitch")
@@ -35,7 +34,8 @@ def _zeros_of_branch(data: Tensor, pred: Tensor, branch: int) -> Tensor:
     alive = switch(data, pred)[branch]
     if alive.dtype.base_dtype == dtypes.resource:
         shape = apply_op("VariableShape", alive)
-        dtype = data.op.get_attr("dtype") if data.op.type == "VarHandleOp" else dtypes.float32
+        variable = variable_of(data)
+        dtype = dtypes.float32 if variable is None else variable[0]
     else:
         shape, dtype = apply_op("Shape", alive), alive.dtype.base_dtype
     with control_dependencies([apply_op("Identity", alive)]):
@@ -69,10 +69,10 @@ def _switch_before(op: Operation) -> Tensor | None:
         if op in seen:
             continue
         seen.add(op)
-        if op.type in SWITCHES:
+        if op._kind is OpKind.SWITCH:
             return op.inputs[1]
         before = [tensor.op for tensor in op._inputs] + op._control_inputs
-        if op.type in MERGES:  # the end of an inner condition: what counts is around it
+        if op._kind is OpKind.MERGE:  # the end of an inner condition: what counts is around it
             inner = _switch_before(before[0])
             before = [] if inner is None else [inner.op]
         pending.extend(before)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from flowray.client.control_flow.while_context import ENTERS, WhileContext
+from flowray.client.control_flow.while_context import WhileContext
 from flowray.client.framework.composite_conversions import as_indexed_slices
 from flowray.client.framework.conversion import (
     constant,
@@ -30,7 +30,7 @@ from flowray.client.gradients import registry
 from flowray.client.gradients.loops import loop_gradients
 from flowray.client.gradients.walk import Step, Walk, is_trainable
 from flowray.client.tf_export import tf_export
-from flowray.proto.graph.deadness import SWITCHES
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape, is_fully_defined
 
@@ -211,7 +211,7 @@ class _Engine:
         for i, grad in enumerate(out_grads):
             # A Switch's gradient knows itself what the branch that was not taken gives.
             output = op._outputs[i]
-            if grad is None and is_trainable(output) and op.type not in SWITCHES:
+            if grad is None and is_trainable(output) and op._kind is not OpKind.SWITCH:
                 # Of several outputs, resources are passed on: who gives them on needs no zeros.
                 out_grads[i] = None if _is_resource(output) else _zeros_like(output)
         with name_scope(op.name + "_grad"):
@@ -258,7 +258,9 @@ def _current_loop() -> WhileContext | None:
 def _check_level(between: Iterable[Step], xs: Sequence[Tensor]) -> None:
     """ValueError, in TensorFlow's words, if a way leads back through earlier iterations."""
     for step in between:
-        if isinstance(step, Operation) and step.type in ENTERS and not step.get_attr("is_constant"):
+        if not isinstance(step, Operation) or step._kind is not OpKind.ENTER:
+            continue
+        if not step.get_attr("is_constant"):
             raise ValueError(
                 "Cannot compute gradient inside while loop with respect to op "
                 f"'{xs[0].op.name}'. We do not support taking the gradient wrt or through the "

@@ -35,11 +35,9 @@ from flowray.client.ops.functional_ops import call
 from flowray.proto.graph import functions
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
+from flowray.proto.ops.op_registry import OpDef, OpKind
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import Shape
-
-# Stateful ops that give the same when they run again.
-_REPEATABLE = ("ReadVariableOp", "VarHandleOp", "ResourceGather", "Stack", "TensorArray")
 
 
 def _library(graph: Graph) -> dict[str, graph_pb2.FunctionDef]:
@@ -58,12 +56,16 @@ def _check_repeatable(
             if called not in seen:
                 _check_repeatable(called, library, seen | {function})
         calls = bool(functions.called_functions(node)) or node.op in library
-        stateful = not calls and op_registry.lookup(node.op).stateful
-        if stateful and not node.op.startswith(_REPEATABLE):
+        if not calls and not _is_repeatable(op_registry.lookup(node.op)):
             raise NotImplementedError(
                 f"There is no gradient through function {function}: its node '{node.name}' "
                 f"({node.op}) has effects, or gives something else each time"
             )
+
+
+def _is_repeatable(op: OpDef) -> bool:
+    """Whether the op gives the same when it runs again in a step."""
+    return not op.stateful or op.reads_only or op.step_state or op.kind is OpKind.VARIABLE
 
 
 def _inlined(function: graph_pb2.NameAttrList, arguments: Sequence[Tensor]) -> list[Tensor]:

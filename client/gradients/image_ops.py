@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client.gradients.registry import gradient, not_differentiable
-
-# As in TensorFlow 1, of which scripts rely on it that colors are where a gradient ends.
-not_differentiable("HSVToRGB", "RGBToHSV")
+from flowray.client.gradients.registry import gradient
 
 
 @gradient("AdjustContrastv2", "AdjustHue", "AdjustSaturation")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client.gradients.registry import gradient, not_differentiable
-
-not_differentiable("PrintV2", "StringFormat", "Timestamp")
+from flowray.client.gradients.registry import gradient
 
 
 @gradient("Print")

@@ -12,7 +12,6 @@ from typing import Any
 from flowray.client.control_flow.cond import CondContext
 from flowray.client.control_flow.context import in_context
 from flowray.client.control_flow.while_context import (
-    ENTERS,
     LoopVariable,
     WhileContext,
 )
@@ -24,6 +23,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.shape_inference import variable_of
 from flowray.client.gradients.walk import Walk, is_trainable
 from flowray.client.ops.control_flow_ops import switch
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import Shape, is_fully_defined
 
@@ -56,11 +56,11 @@ class BackwardLoop(WhileContext):
 
     @property
     def constants(self) -> dict[Tensor, Tensor]:
-        return {t: e for t, e in self._brought.items() if e.op.type in ENTERS}
+        return {t: e for t, e in self._brought.items() if e.op._kind is OpKind.ENTER}
 
     def _recalled(self, tensor: Tensor) -> Tensor:
         """What ``tensor`` was in the iteration of the forward loop."""
-        if tensor.op.type in ENTERS and tensor in self._forward.constants.values():
+        if tensor.op._kind is OpKind.ENTER and tensor in self._forward.constants.values():
             return super().AddValue(tensor.op._inputs[0])
         value = constant_value(tensor)
         if value is not None:

@@ -11,16 +11,10 @@ import numpy as np
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor, control_dependencies
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops import math_ops as tf
 from flowray.client.ops.reduction_ops import reduce_sum
 from flowray.proto.types.shapes import Shape, is_fully_defined
-
-not_differentiable(
-    "ApproximateEqual", "BroadcastGradientArgs", "Bucketize", "Ceil", "Equal", "Floor", "FloorDiv",
-    "Greater", "GreaterEqual", "IsFinite", "IsInf", "IsNan", "Less", "LessEqual", "LinSpace",
-    "LogicalAnd", "LogicalNot", "LogicalOr", "NotEqual", "Range", "Rint", "Round", "TruncateDiv",
-)  # fmt: skip
 
 
 def _number(value: float, like: Tensor) -> Tensor:

@@ -7,9 +7,7 @@ from typing import Any
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.gradients.registry import gradient, not_differentiable
-
-not_differentiable("InTopK", "InTopKV2")
+from flowray.client.gradients.registry import gradient
 
 
 @gradient("BiasAdd")

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from flowray.client.framework.graph import Operation, Tensor, control_dependencies
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.gradients.registry import gradient, not_differentiable
-
-not_differentiable(
-    "RandomUniform",
-    "RandomStandardNormal",
-    "TruncatedNormal",
-    "RandomUniformInt",
-    "RandomPoissonV2",
-    "Multinomial",
-    "RandomShuffle",
-)
+from flowray.client.gradients.registry import gradient
 
 
 @gradient("RandomGamma")

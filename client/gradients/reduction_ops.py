@@ -12,15 +12,11 @@ from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant
 from flowray.client.framework.graph import Operation, Tensor
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops import math_ops as tf
 from flowray.client.ops import reduction_ops
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import is_fully_defined
-
-not_differentiable(
-    "All", "Any", "ArgMax", "ArgMin", "Bincount", "DenseBincount", "HistogramFixedWidth",
-)  # fmt: skip
 
 
 def _number(value: float, like: Tensor) -> Tensor:

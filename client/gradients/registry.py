@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flowray.client.tf_export import tf_export
+from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
+from flowray.proto.ops import op_registry
 
 GradientFunction = Callable[..., Any]
 F = TypeVar("F", bound=GradientFunction)
@@ -33,12 +35,17 @@ def gradient(*op_types: str) -> Callable[[F], F]:
 
 
 def not_differentiable(*op_types: str) -> None:
-    """States that the outputs of ``op_types`` do not vary with their inputs."""
+    """States that the outputs of ``op_types`` do not vary with their inputs.
+
+    The definitions of flowray's own ops say that themselves (``differentiable=False``).
+    """
     for op_type in op_types:
         _add(op_type, None)
 
 
 def _add(op_type: str, function: GradientFunction | None) -> None:
+    if not _may_have_a_gradient(op_type):
+        raise ValueError(f"the op {op_type!r} is defined as not differentiable")
     if op_type in _registry:
         earlier = _registry[op_type]
         where = (
@@ -50,9 +57,14 @@ def _add(op_type: str, function: GradientFunction | None) -> None:
     _registry[op_type] = function
 
 
+def _may_have_a_gradient(op_type: str) -> bool:
+    definition = op_registry.registered_ops().get(op_type)
+    return definition is None or definition.differentiable
+
+
 def is_registered(op_type: str) -> bool:
-    """Whether the op has a gradient function or is known not to be differentiable."""
-    return op_type in _registry
+    """Returns whether the op has a gradient function or is known not to be differentiable."""
+    return op_type in _registry or not _may_have_a_gradient(op_type)
 
 
 @tf_export("lookup")
@@ -62,9 +74,9 @@ def lookup(op_type: str) -> GradientFunction | None:
     Raises:
         LookupError: neither is registered; the text is TensorFlow's.
     """
-    if op_type not in _registry:
+    if not is_registered(op_type):
         raise LookupError(f"gradient registry has no entry for: {op_type}")
-    return _registry[op_type]
+    return _registry.get(op_type)
 
 
 RegisterGradient: Any = tf_export("RegisterGradient")(gradient)

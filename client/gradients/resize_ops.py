@@ -6,7 +6,7 @@ from typing import Any
 
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.array_ops import dense
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops import array_ops, slice_ops
 from flowray.proto.types import dtypes
 
@@ -53,9 +53,6 @@ def crop_and_resize(op: Any, grad: Any) -> Any:
 
 
 # As TensorFlow says of it; of the others it says nothing.
-not_differentiable("ResizeBilinearGrad")
-
-
 @gradient(
     "CropAndResizeGradBoxes",
     "CropAndResizeGradImage",

@@ -10,18 +10,10 @@ from typing import Any
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.array_ops import dense
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops import array_ops
 from flowray.client.variables.resource_variable import variable_shape
 from flowray.proto import errors
-
-not_differentiable(
-    "VarHandleOp", "VarIsInitializedOp", "VariableShape", "DestroyResourceOp", "ResourceCountUpTo",
-    "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "ResourceStridedSliceAssign",
-    "ResourceScatterUpdate", "ResourceScatterAdd", "ResourceScatterSub", "ResourceScatterMul",
-    "ResourceScatterDiv", "ResourceScatterMin", "ResourceScatterMax", "ResourceScatterNdUpdate",
-    "ResourceScatterNdAdd", "ResourceScatterNdSub",
-)  # fmt: skip
 
 
 @gradient("ReadVariableOp")

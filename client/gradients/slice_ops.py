@@ -8,10 +8,8 @@ from flowray.client.framework.graph import colocate_with
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.gradients.array_ops import dense
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops import array_ops, slice_ops
-
-not_differentiable("Where", "Unique", "UniqueWithCounts", "ListDiff")
 
 # Slices -------------------------------------------------------------------------------------------
 

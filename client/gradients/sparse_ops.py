@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.op_builder import apply_op
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops.reduction_ops import reduce_sum
-
-not_differentiable(
-    "DeserializeManySparse", "DeserializeSparse", "SerializeManySparse", "SerializeSparse"
-)
 
 
 @gradient("SparseToDense")

@@ -9,14 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.graph import Operation, Tensor, control_dependencies
-from flowray.client.gradients.registry import gradient, not_differentiable
+from flowray.client.gradients.registry import gradient
 from flowray.client.ops.array_ops import identity
 from flowray.client.ops.tensor_array_ops import TensorArray
-
-not_differentiable(
-    "TensorArrayV3", "TensorArrayGradV3", "TensorArrayGradWithShape", "TensorArraySizeV3",
-    "TensorArrayCloseV3",
-)  # fmt: skip
 
 
 def _source(grad: Tensor) -> str:

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator
 from flowray.client.control_flow.context import loop_around, loops_around
 from flowray.client.control_flow.while_context import WhileContext
 from flowray.client.framework.graph import Operation, Tensor
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 
 Step = Operation | WhileContext
 
-_EXITS = frozenset({"Exit", "RefExit"})
-_NEXT_ITERATIONS = frozenset({"NextIteration", "RefNextIteration"})
 _TRAINABLE = dtypes.FLOATING | dtypes.COMPLEX | {dtypes.resource, dtypes.variant}
 
 
@@ -42,7 +41,7 @@ class Walk:
     def step(self, op: Operation) -> Step:
         """The step that ``op`` is, or is a part of."""
         loops = loops_around(op._control_flow_context)
-        if op.type in _EXITS:  # it is made around the loop that it leaves
+        if op._kind is OpKind.EXIT:  # it is made around the loop that it leaves
             loops = loops_around(loop_around(op._inputs[0].op))
         for here, there in zip(self._around, loops, strict=False):
             if here is not there:
@@ -87,7 +86,7 @@ class Walk:
 
     def _steps_after(self, tensor: Tensor) -> Iterator[Step]:
         # The next iteration is another one.
-        return (self.step(op) for op in tensor._consumers if op.type not in _NEXT_ITERATIONS)
+        return (self.step(op) for op in tensor._consumers if op._kind is not OpKind.NEXT_ITERATION)
 
     def between(self, to_ops: Iterable[Operation], reached: set[Step]) -> dict[Step, None]:
         """Those of ``reached`` that ``to_ops`` depend on, themselves included."""

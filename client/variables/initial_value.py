@@ -16,9 +16,6 @@ from flowray.client.framework.graph import (
 )
 from flowray.proto.messages import graph_pb2
 
-_KEPT = frozenset({"IsVariableInitialized", "VarIsInitializedOp", "ReadVariableOp", "VarHandleOp"})
-_REFERENCES = frozenset({"Variable", "VariableV2"})
-
 
 def located_at(scope: str) -> AbstractContextManager[None]:
     """Ops made within it go where the variable ``scope`` is."""
@@ -42,6 +39,17 @@ def guarded(scope: str, initial_value: Tensor) -> Tensor:
     return _Guard(scope).rebuilt(initial_value)
 
 
+def _asks_about_variable(op: Operation) -> bool:
+    """Whether the op reads a variable itself, or asks whether it has a value."""
+    definition = op.op_def
+    return (
+        definition is not None
+        and definition.reads_only
+        and len(definition.inputs) == 1
+        and not definition.outputs[0].is_ref
+    )
+
+
 class _Guard:
     def __init__(self, scope: str) -> None:
         self._scope = scope
@@ -52,7 +60,7 @@ class _Guard:
         pending, entered = [tensor.op], set()
         while pending:
             op = pending[-1]
-            missing = [] if op.type in _KEPT else [t.op for t in op._inputs]
+            missing = [] if _asks_about_variable(op) else [t.op for t in op._inputs]
             missing = [i for i in missing if i not in self._outputs]
             if missing and op not in entered:
                 entered.add(op)
@@ -67,10 +75,10 @@ class _Guard:
 
     def _outputs_of(self, op: Operation) -> Sequence[Tensor]:
         """The outputs of ``op``, or of what stands for it here. Its inputs are done."""
-        if op.type in _REFERENCES:
+        if op.op_def is not None and op.op_def.is_ref_variable:
             variable = self._variable_of(op)
             return op._outputs if variable is None else [variable.initialized_value()]
-        if op.type in _KEPT:
+        if _asks_about_variable(op):
             return op._outputs
         inputs = [self._outputs[t.op][t._value_index] for t in op._inputs]
         if all(new is old for new, old in zip(inputs, op._inputs, strict=True)):

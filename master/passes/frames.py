@@ -13,10 +13,7 @@ from typing import Final
 from flowray.proto import errors
 from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
-
-ENTERS: Final = frozenset({"Enter", "RefEnter"})
-EXITS: Final = frozenset({"Exit", "RefExit"})
-NEXT_ITERATIONS: Final = frozenset({"NextIteration", "RefNextIteration"})
+from flowray.proto.ops.op_registry import OpKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +43,9 @@ def frames_of(nodes: Mapping[str, Node], feeds: frozenset[TensorId]) -> dict[str
         before = [t.node for t in node.inputs if t not in feeds and t.node not in node.back_inputs]
         before += node.control_inputs
         around = _common(node, (n for n in before if n in nodes), nodes, frames)
-        if node.op.name in ENTERS:
+        if node.op.kind is OpKind.ENTER:
             around = Frame(node.attrs["frame_name"].decode(errors="replace"), around)
-        elif node.op.name in EXITS and around.parent is None:
+        elif node.op.kind is OpKind.EXIT and around.parent is None:
             raise errors.invalid_argument(
                 "Invalid Exit op: Cannot find a corresponding Enter op.", node=name
             )
@@ -61,7 +58,7 @@ def frames_of(nodes: Mapping[str, Node], feeds: frozenset[TensorId]) -> dict[str
 def frame_after(node: Node, frames: Mapping[str, Frame]) -> Frame:
     """The frame that the outputs of ``node`` are in."""
     frame = frames[node.name]
-    if node.op.name not in EXITS:
+    if node.op.kind is not OpKind.EXIT:
         return frame
     assert frame.parent is not None
     return frame.parent

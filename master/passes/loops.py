@@ -13,27 +13,20 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from flowray.master.passes.frames import (
-    ENTERS,
-    EXITS,
-    NEXT_ITERATIONS,
-    ROOT,
-    Frame,
-    frame_after,
-    frames_of,
-)
+from flowray.master.passes.frames import ROOT, Frame, frame_after, frames_of
 from flowray.master.passes.graph import Graph, add_node, topological
 from flowray.proto import errors
 from flowray.proto.graph import device_names, functions
-from flowray.proto.graph.deadness import MERGES, SWITCHES
 from flowray.proto.graph.device_names import DeviceSpec
 from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 
-_MACHINERY = ENTERS | EXITS | NEXT_ITERATIONS | {"LoopCond"}
+_MACHINERY = frozenset({OpKind.ENTER, OpKind.EXIT, OpKind.NEXT_ITERATION, OpKind.LOOP_COND})
+"""The kinds of the nodes that make a loop; all others compute something."""
 
 # A constant up to this size is copied into the functions that use it: what XLA must know of a
 # shape or an axis is known there. A larger one is passed, so that it lies in memory once.
@@ -56,7 +49,7 @@ def with_while_nodes(
             fetched or a target.
         UnimplementedError: a loop has state on several tasks, or is none that clients build.
     """
-    if not any(node.op.name in ENTERS for node in graph.nodes.values()):
+    if not any(node.op.kind is OpKind.ENTER for node in graph.nodes.values()):
         return graph, devices
     frames = frames_of(graph.nodes, frozenset(feeds))
     _check_outside(graph, frames, feeds, fetches, targets)
@@ -110,7 +103,7 @@ def _before(node: Node) -> list[str]:
 
 
 def _is_constant_enter(node: Node) -> bool:
-    return node.op.name in ENTERS and bool(node.attrs["is_constant"])
+    return node.op.kind is OpKind.ENTER and bool(node.attrs["is_constant"])
 
 
 class _Work:
@@ -155,7 +148,7 @@ class _Work:
             if _is_constant_enter(node):
                 tensor = node.inputs[0]
                 continue
-            if node.op.name != "Const":
+            if node.op.kind is not OpKind.CONST:
                 return None
             size = node.definition.attr["value"].tensor.ByteSize()
             return node if size <= _MAX_COPIED_BYTES else None
@@ -182,25 +175,25 @@ class _Loop:
         self._frame = frame
         self._outside = frame.parent
         self._members = list(members)
-        conditions = self._of({"LoopCond"})
+        conditions = self._of(OpKind.LOOP_COND)
         if len(conditions) != 1:
             raise self._refusal(f"has {len(conditions)} LoopCond nodes instead of one", members[0])
         (self._condition,) = conditions
-        self._merges = {n.name: n for n in self._of(MERGES) if n.back_inputs}
+        self._merges = {n.name: n for n in self._of(OpKind.MERGE) if n.back_inputs}
         self._switches = {
-            n.name: n for n in self._of(SWITCHES) if n.inputs[1].node == self._condition.name
+            n.name: n for n in self._of(OpKind.SWITCH) if n.inputs[1].node == self._condition.name
         }
         self._invariants: dict[TensorId, Node] = {}
         """What enters as a constant, and the Enter that stands for it in the functions."""
 
-    def _of(self, ops: Collection[str]) -> list[Node]:
+    def _of(self, kind: OpKind) -> list[Node]:
         nodes = (self._work.nodes[name] for name in self._members)
-        return [node for node in nodes if node.op.name in ops]
+        return [node for node in nodes if node.op.kind is kind]
 
     def _computing(self) -> list[Node]:
         """The nodes that are more than the loop's machinery."""
         nodes = (self._work.nodes[name] for name in self._members)
-        return [n for n in nodes if n.op.name not in _MACHINERY and n.name not in self._parts()]
+        return [n for n in nodes if n.op.kind not in _MACHINERY and n.name not in self._parts()]
 
     def _parts(self) -> set[str]:
         return {*self._merges, *self._switches}
@@ -234,7 +227,7 @@ class _Loop:
             home,
         )
         self._check_effects(cond, body)
-        enters = self._of(ENTERS)
+        enters = self._of(OpKind.ENTER)
         loop = _while_node(
             f"_loop/{self._condition.name}",
             cond,
@@ -244,7 +237,7 @@ class _Loop:
             self._waits(enters),
             max(e.attrs["parallel_iterations"] for e in enters),
         )
-        exits = [self._identity(node, loop) for node in self._of(EXITS)]
+        exits = [self._identity(node, loop) for node in self._of(OpKind.EXIT)]
         for name in self._members:
             del work.nodes[name]
         for node in (loop, *exits):
@@ -252,21 +245,21 @@ class _Loop:
 
     def _ends(self, merge: Node) -> tuple[Node, Node]:
         """The Enter and the NextIteration of a loop variable."""
-        if merge.op.name == "RefMerge":
+        if merge.op.outputs[0].is_ref:
             raise self._refusal("has a reference as a loop variable", merge.name)
         following = [t.node for t in merge.inputs if t.node in merge.back_inputs]
         first = [t.node for t in merge.inputs if t.node not in merge.back_inputs]
         if len(first) != 1 or len(following) != 1 or first[0] not in self._members:
             raise self._refusal("has a Merge of other inputs than a first and a next", merge.name)
         enter = self._work.nodes[first[0]]
-        if enter.op.name not in ENTERS or _is_constant_enter(enter):
+        if enter.op.kind is not OpKind.ENTER or _is_constant_enter(enter):
             raise self._refusal("has a Merge whose first value does not enter", merge.name)
         return enter, self._work.nodes[following[0]]
 
     def _find_invariants(self) -> None:
         users = [self._work.nodes[name] for name in self._members if name not in self._merges]
         uses = {tensor.node for user in users for tensor in user.inputs}
-        for enter in self._of(ENTERS):
+        for enter in self._of(OpKind.ENTER):
             if not _is_constant_enter(enter):
                 if enter.name in uses:
                     raise self._refusal("uses a first value beyond its Merge", enter.name)
@@ -375,9 +368,9 @@ class _Loop:
     def _is_there_already(self, name: str) -> bool:
         """Whether to wait for a node is to wait for the function's call."""
         node = self._work.nodes[name]
-        if node.op.name in NEXT_ITERATIONS:
+        if node.op.kind is OpKind.NEXT_ITERATION:
             raise self._refusal("waits for its next iteration", name)
-        return node.op.name in _MACHINERY or name in self._parts()
+        return node.op.kind in _MACHINERY or name in self._parts()
 
     def _check_effects(self, cond: graph_pb2.FunctionDef, body: graph_pb2.FunctionDef) -> None:
         """What both functions need runs in both: it must not matter."""
@@ -422,7 +415,9 @@ class _Loop:
             for tensor, dtype in zip(node.inputs, node.input_types, strict=True)
             if dtype is dtypes.resource
         }
-        for node in self._of({"ReadVariableOp"}):
+        for node in self._computing():
+            if node.op.name != "ReadVariableOp":
+                continue
             handle = self._handle(node.inputs[0])
             if handle is None or handle in written:
                 continue

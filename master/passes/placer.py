@@ -16,15 +16,13 @@ from flowray.proto.graph import device_names
 from flowray.proto.graph.device_names import DeviceSpec
 from flowray.proto.graph.node import Node
 from flowray.proto.messages import config_pb2
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 
 _ANYWHERE = DeviceSpec()
 _PRIORITY = {"TPU": 300, "GPU": 210, "CPU": 70}
 _HOST_TYPES = frozenset({dtypes.string, dtypes.variant})
-_METADATA = frozenset({"Shape", "Size", "Rank", "Identity"})
-# These take resources of several devices: their inputs do not bind them.
-_UNBOUND = frozenset({"IdentityN", "PartitionedCall", "StatefulPartitionedCall"})
 
 
 def place(
@@ -127,7 +125,7 @@ class _Placer:
         for node in added:
             if _is_generator(node):
                 generators.append(node)
-            elif node.op.name in _METADATA and len(node.inputs) == 1:
+            elif _follows_input(node):
                 self._assign(node, self._device_of(node.inputs[0].node))
             else:
                 self._assign(node)
@@ -164,7 +162,7 @@ class _Placer:
 
     def _follow_resources(self, node: Node) -> None:
         """A reference or resource pulls its users to its device, whatever they asked for."""
-        if node.op.name in _UNBOUND:
+        if node.op.multi_device:
             return
         for tensor, dtype in zip(node.inputs, node.input_types, strict=True):
             if not _is_resource(dtype):
@@ -339,6 +337,11 @@ def _makes_resource(node: Node) -> bool:
 
 def _is_resource(dtype: DType) -> bool:
     return dtype is dtypes.resource or dtype._is_ref_dtype
+
+
+def _follows_input(node: Node) -> bool:
+    """Whether it goes where its input is, if it may: it costs less than bringing the input."""
+    return len(node.inputs) == 1 and (node.op.shape_only or node.op.kind is OpKind.IDENTITY)
 
 
 def _is_generator(node: Node) -> bool:

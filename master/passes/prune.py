@@ -9,8 +9,7 @@ from flowray.master.passes.graph import Graph, topological
 from flowray.proto import errors
 from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
-
-_PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
+from flowray.proto.ops.op_registry import OpKind
 
 
 def prune(
@@ -31,7 +30,7 @@ def prune(
     """
     _check(graph, feeds, fetches, targets)
     fed = frozenset(feeds)
-    fulfilled = {t.node for t in feeds if graph.nodes[t.node].op.name in _PLACEHOLDERS}
+    fulfilled = {t.node for t in feeds if graph.nodes[t.node].op.kind is OpKind.PLACEHOLDER}
     needed: dict[str, Node] = {}
     pending = [t.node for t in fetches]
     pending += targets

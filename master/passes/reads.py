@@ -19,6 +19,7 @@ from flowray.proto.graph import device_names
 from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
+from flowray.proto.ops.op_registry import OpKind
 
 
 def order_reads(
@@ -75,7 +76,7 @@ class _Orderer:
             if dtype._is_ref_dtype and not passes:
                 variable = made
             elif dtype._is_ref_dtype or (
-                node.op.name == "Identity" and self._is_reference(node.inputs[0])
+                node.op.kind is OpKind.IDENTITY and self._is_reference(node.inputs[0])
             ):
                 variable = self._variable_of(node.inputs[0])
             if variable is not None:

@@ -20,6 +20,7 @@ from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 
 
@@ -85,7 +86,7 @@ class _Cutter:
                 for t in node.inputs
             )
             inputs = [str(tensor) for tensor in node.inputs]
-            analysis.add(name, node.op.name, inputs, node.control_inputs, copies=copies)
+            analysis.add(name, node.op.kind, inputs, node.control_inputs, copies=copies)
         return analysis
 
     def cut(self) -> list[StageGraph]:
@@ -97,7 +98,7 @@ class _Cutter:
         """Whether stages of ``task`` have their own copy of ``producer``."""
         if producer not in self._copied:
             return False
-        return self._task[producer] == task or self._nodes[producer].op.name == "Const"
+        return self._task[producer] == task or self._nodes[producer].op.kind is OpKind.CONST
 
     def _predecessors(self, node: Node) -> list[str]:
         """The nodes whose run comes before: not those of fed or copied values."""
@@ -316,7 +317,7 @@ def _can_be_copied(node: Node) -> bool:
     if node.inputs or node.control_inputs or len(node.output_types) != 1:
         return False
     made = node.output_types[0]
-    return node.op.name == "Const" or made is dtypes.resource or made._is_ref_dtype
+    return node.op.kind is OpKind.CONST or made is dtypes.resource or made._is_ref_dtype
 
 
 def _may_block(called: Iterable[graph_pb2.FunctionDef]) -> bool:

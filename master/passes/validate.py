@@ -18,7 +18,7 @@ from flowray.proto.graph import functions
 from flowray.proto.graph.node import Node
 from flowray.proto.messages import graph_pb2, types_pb2
 from flowray.proto.ops import op_registry
-from flowray.proto.ops.op_registry import REQUIRED, OpDef
+from flowray.proto.ops.op_registry import REQUIRED, OpDef, OpKind
 from flowray.proto.types.attr_values import to_attr_value
 from flowray.proto.types.dtypes import type_name
 
@@ -182,11 +182,11 @@ def _producers(node: Node) -> Iterable[str]:
 
 def _with_back_inputs(node: Node, added: dict[str, Node]) -> Node:
     """A while loop's Merge takes the next iteration's value: the one cycle that is allowed."""
-    if node.op.name not in ("Merge", "RefMerge"):
+    if node.op.kind is not OpKind.MERGE:
         return node
     back = frozenset(
         t.node
         for t in node.inputs
-        if t.node in added and added[t.node].op.name in ("NextIteration", "RefNextIteration")
+        if t.node in added and added[t.node].op.kind is OpKind.NEXT_ITERATION
     )
     return replace(node, back_inputs=back) if back else node

@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from flowray.proto.graph.tensor_id import TensorId
+from flowray.proto.ops.op_registry import OpKind
 
 
 class _Dead:
@@ -47,9 +48,6 @@ class _Dead:
 
 
 DEAD: Final = _Dead()
-
-SWITCHES: Final = frozenset({"Switch", "RefSwitch"})
-MERGES: Final = frozenset({"Merge", "RefMerge"})
 
 
 class Condition(NamedTuple):
@@ -85,7 +83,7 @@ class DeadnessAnalysis:
     def add(
         self,
         name: str,
-        op: str,
+        kind: OpKind,
         inputs: Sequence[str],
         controls: Iterable[str] = (),
         more: Conditions = NONE,
@@ -101,19 +99,19 @@ class DeadnessAnalysis:
         """
         found = [self.of_tensor(tensor) for tensor in inputs]
         waits = more.union(*(self.of_node(control) for control in controls))
-        if op in MERGES:
+        if kind is OpKind.MERGE:
             conditions = waits.union(frozenset.intersection(*found)) if found else waits
-        elif op == "ControlTrigger":
+        elif kind is OpKind.CONTROL_TRIGGER:
             conditions = NONE
         else:
             conditions = waits.union(*found)
         self._nodes[name] = conditions
-        if op in SWITCHES:
+        if kind is OpKind.SWITCH:
             predicate = self.root(inputs[1])
             for value in (False, True):
                 output = f"{name}:{int(value)}"
                 self._tensors[output] = conditions | {Condition(predicate, value)}
-        if op == "Identity" and copies:
+        if kind is OpKind.IDENTITY and copies:
             self._same[f"{name}:0"] = inputs[0]
         return conditions
 

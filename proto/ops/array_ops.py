@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
-from flowray.proto.ops.op_registry import ShapeContext, attr, op
+from flowray.proto.ops.op_registry import OpKind, ShapeContext, attr, op
 from flowray.proto.types import shapes
 from flowray.proto.types.dtypes import FLOATING, INDEX, NUMERIC, bool, int8, int32, int64, uint8
 from flowray.proto.types.shapes import (
@@ -71,36 +71,91 @@ def placeholder_with_default_shape(c: ShapeContext) -> Shape:
     return shape
 
 
-op("Const", "-> output: dtype", value=attr("tensor"), shape=const_shape)
-op("Placeholder", "-> output: dtype", shape_=attr("shape", None), shape=from_shape_attr)
-op("PlaceholderV2", "-> output: dtype", shape_=attr("shape"), shape=from_shape_attr)
 op(
-    "PlaceholderWithDefault", "input: dtype -> output: dtype",
-    shape_=attr("shape"), shape=placeholder_with_default_shape,
-)  # fmt: skip
+    "Const",
+    "-> output: dtype",
+    value=attr("tensor"),
+    kind=OpKind.CONST,
+    differentiable=False,
+    shape=const_shape,
+)
+op(
+    "Placeholder",
+    "-> output: dtype",
+    shape_=attr("shape", None),
+    kind=OpKind.PLACEHOLDER,
+    differentiable=False,
+    shape=from_shape_attr,
+)
+op(
+    "PlaceholderV2",
+    "-> output: dtype",
+    shape_=attr("shape"),
+    kind=OpKind.PLACEHOLDER,
+    differentiable=False,
+    shape=from_shape_attr,
+)
+op(
+    "PlaceholderWithDefault",
+    "input: dtype -> output: dtype",
+    shape_=attr("shape"),
+    shape=placeholder_with_default_shape,
+)
 
 
 # Identities ---------------------------------------------------------------------------------------
 
-for _name in ("Identity", "StopGradient", "Snapshot"):
-    op(_name, "input: T -> output: T", shape=unchanged)
-op("GuaranteeConst", "input: T -> output: T", shape=unchanged, stateful=True)
 op(
-    "PreventGradient", "input: T -> output: T",
-    message="", hints=["message"], shape=unchanged,
-)  # fmt: skip
+    "Identity",
+    "input: T -> output: T",
+    kind=OpKind.IDENTITY,
+    forwards_resource=True,
+    shape=unchanged,
+)
+op("Snapshot", "input: T -> output: T", forwards_resource=True, shape=unchanged)
 op(
-    "IdentityN", "input: [T] -> output: [T]", T=attr("list(type)", minimum=1),
+    "StopGradient",
+    "input: T -> output: T",
+    forwards_resource=True,
+    differentiable=False,
+    shape=unchanged,
+)
+op(
+    "GuaranteeConst",
+    "input: T -> output: T",
+    forwards_resource=True,
+    shape=unchanged,
+    stateful=True,
+)
+op(
+    "PreventGradient",
+    "input: T -> output: T",
+    message="",
+    hints=["message"],
+    forwards_resource=True,
+    shape=unchanged,
+)
+op(
+    "IdentityN",
+    "input: [T] -> output: [T]",
+    T=attr("list(type)", minimum=1),
+    multi_device=True,
     shape=lambda c: list(c.inputs),
-)  # fmt: skip
+)
 op(
-    "CheckNumerics", "tensor: T -> output: T", T=FLOATING, message=attr("string"),
-    stateful=True, shape=unchanged,
-)  # fmt: skip
+    "CheckNumerics",
+    "tensor: T -> output: T",
+    T=FLOATING,
+    message=attr("string"),
+    stateful=True,
+    shape=unchanged,
+)
 op(
-    "EnsureShape", "input: T -> output: T", shape_=attr("shape"),
+    "EnsureShape",
+    "input: T -> output: T",
+    shape_=attr("shape"),
     shape=lambda c: merge_all([from_shape_attr(c), c.inputs[0]]),
-)  # fmt: skip
+)
 
 
 # Shapes as values ---------------------------------------------------------------------------------
@@ -117,28 +172,37 @@ def broadcast_args_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "Shape", "input: T -> output: out_type", out_type=INDEX_TYPE,
+    "Shape",
+    "input: T -> output: out_type",
+    out_type=INDEX_TYPE,
+    shape_only=True,
     shape=lambda c: shape_of(c.inputs[0]),
-)  # fmt: skip
+)
 op(
-    "ShapeN", "input: N*T -> output: N*out_type", out_type=INDEX_TYPE,
+    "ShapeN",
+    "input: N*T -> output: N*out_type",
+    out_type=INDEX_TYPE,
+    shape_only=True,
     shape=lambda c: [shape_of(s) for s in c.inputs],
-)  # fmt: skip
-op("Size", "input: T -> output: out_type", out_type=INDEX_TYPE, shape=scalar)
-op("Rank", "input: T -> output: int32", shape=scalar)
+)
+op("Size", "input: T -> output: out_type", out_type=INDEX_TYPE, shape_only=True, shape=scalar)
+op("Rank", "input: T -> output: int32", shape_only=True, shape=scalar)
 op(
-    "ConcatOffset", "concat_dim: int32, shape: N*shape_type -> offset: N*shape_type",
-    N=attr("int", minimum=2), shape_type=INDEX_TYPE, static_inputs=[0],
+    "ConcatOffset",
+    "concat_dim: int32, shape: N*shape_type -> offset: N*shape_type",
+    N=attr("int", minimum=2),
+    shape_type=INDEX_TYPE,
+    static_inputs=[0],
     shape=lambda c: [merge_all(c.inputs[1:])] * (len(c.inputs) - 1),
-)  # fmt: skip
+)
 op("BroadcastArgs", "s0: T, s1: T -> r0: T", T=INDEX_TYPE, shape=broadcast_args_shape)
 op("InvertPermutation", "x: T -> y: T", T=INDEX_TYPE, shape=lambda c: with_rank(c.inputs[0], 1))
 
 
 # Filling ------------------------------------------------------------------------------------------
 
-op("ZerosLike", "x: T -> y: T", shape=unchanged)
-op("OnesLike", "x: T -> y: T", T=NUMERIC | {bool}, shape=unchanged)
+op("ZerosLike", "x: T -> y: T", differentiable=False, shape=unchanged)
+op("OnesLike", "x: T -> y: T", T=NUMERIC | {bool}, differentiable=False, shape=unchanged)
 
 
 def fill_shape(c: ShapeContext) -> Shape:
@@ -150,9 +214,12 @@ def fill_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "Fill", "dims: index_type, value: T -> output: T", index_type=INDEX_TYPE, static_inputs=[0],
+    "Fill",
+    "dims: index_type, value: T -> output: T",
+    index_type=INDEX_TYPE,
+    static_inputs=[0],
     shape=fill_shape,
-)  # fmt: skip
+)
 
 
 def one_hot_shape(c: ShapeContext) -> Shape:
@@ -169,10 +236,14 @@ def one_hot_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "OneHot", "indices: TI, depth: int32, on_value: T, off_value: T -> output: T",
-    axis=-1, TI=attr("type", int64, allowed=INDEX | {int8, uint8}), static_inputs=[1],
+    "OneHot",
+    "indices: TI, depth: int32, on_value: T, off_value: T -> output: T",
+    axis=-1,
+    TI=attr("type", int64, allowed=INDEX | {int8, uint8}),
+    static_inputs=[1],
+    differentiable=False,
     shape=one_hot_shape,
-)  # fmt: skip
+)
 
 
 # Reshaping ----------------------------------------------------------------------------------------
@@ -279,27 +350,48 @@ def bitcast_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "Reshape", "tensor: T, shape: Tshape -> output: T", Tshape=INDEX_TYPE, static_inputs=[1],
+    "Reshape",
+    "tensor: T, shape: Tshape -> output: T",
+    Tshape=INDEX_TYPE,
+    static_inputs=[1],
     shape=reshape_shape,
-)  # fmt: skip
+)
 op(
-    "ExpandDims", "input: T, dim: Tdim -> output: T", Tdim=INDEX_TYPE, static_inputs=[1],
+    "ExpandDims",
+    "input: T, dim: Tdim -> output: T",
+    Tdim=INDEX_TYPE,
+    static_inputs=[1],
     shape=expand_dims_shape,
-)  # fmt: skip
+)
 op(
-    "Squeeze", "input: T -> output: T", squeeze_dims=attr("list(int)", [], minimum=0),
+    "Squeeze",
+    "input: T -> output: T",
+    squeeze_dims=attr("list(int)", [], minimum=0),
     shape=squeeze_shape,
-)  # fmt: skip
+)
 for _name in ("Transpose", "ConjugateTranspose"):
     op(
-        _name, "x: T, perm: Tperm -> y: T", Tperm=INDEX_TYPE, static_inputs=[1],
+        _name,
+        "x: T, perm: Tperm -> y: T",
+        Tperm=INDEX_TYPE,
+        static_inputs=[1],
         shape=transpose_shape,
-    )  # fmt: skip
+    )
 op(
-    "BroadcastTo", "input: T, shape: Tidx -> output: T", Tidx=INDEX_TYPE, static_inputs=[1],
+    "BroadcastTo",
+    "input: T, shape: Tidx -> output: T",
+    Tidx=INDEX_TYPE,
+    static_inputs=[1],
     shape=broadcast_to_shape,
-)  # fmt: skip
-op("Bitcast", "input: T -> output: type", T=NUMERIC, type=NUMERIC, shape=bitcast_shape)
+)
+op(
+    "Bitcast",
+    "input: T -> output: type",
+    T=NUMERIC,
+    type=NUMERIC,
+    differentiable=False,
+    shape=bitcast_shape,
+)
 
 
 # Joining and splitting ----------------------------------------------------------------------------
@@ -408,19 +500,30 @@ def split_v_shape(c: ShapeContext) -> list[Shape]:
 op("Pack", "values: N*T -> output: T", axis=0, shape=pack_shape)
 op("Unpack", "value: T -> output: num*T", num=attr("int", minimum=0), axis=0, shape=unpack_shape)
 op(
-    "ConcatV2", "values: N*T, axis: Tidx -> output: T", N=attr("int", minimum=2), Tidx=INDEX_TYPE,
+    "ConcatV2",
+    "values: N*T, axis: Tidx -> output: T",
+    N=attr("int", minimum=2),
+    Tidx=INDEX_TYPE,
     static_inputs=[1],
     shape=lambda c: concat_shape(list(c.inputs[:-1]), constant_int(c, len(c.inputs) - 1)),
-)  # fmt: skip
+)
 op(
-    "Concat", "concat_dim: int32, values: N*T -> output: T", N=attr("int", minimum=2),
-    static_inputs=[0], shape=lambda c: concat_shape(list(c.inputs[1:]), constant_int(c, 0)),
-)  # fmt: skip
+    "Concat",
+    "concat_dim: int32, values: N*T -> output: T",
+    N=attr("int", minimum=2),
+    static_inputs=[0],
+    shape=lambda c: concat_shape(list(c.inputs[1:]), constant_int(c, 0)),
+)
 op(
-    "Split", "split_dim: int32, value: T -> output: num_split*T", static_inputs=[0],
+    "Split",
+    "split_dim: int32, value: T -> output: num_split*T",
+    static_inputs=[0],
     shape=split_shape,
-)  # fmt: skip
+)
 op(
-    "SplitV", "value: T, size_splits: Tlen, split_dim: int32 -> output: num_split*T",
-    Tlen=attr("type", int64, allowed=INDEX | {int8}), static_inputs=[1, 2], shape=split_v_shape,
-)  # fmt: skip
+    "SplitV",
+    "value: T, size_splits: Tlen, split_dim: int32 -> output: num_split*T",
+    Tlen=attr("type", int64, allowed=INDEX | {int8}),
+    static_inputs=[1, 2],
+    shape=split_v_shape,
+)

@@ -29,11 +29,11 @@ for _name in ("UnbatchDataset", "ExperimentalUnbatchDataset"):
 define_dataset(
     "WindowDataset",
     "input_dataset: variant, size: int64, shift: int64, stride: int64, drop_remainder: bool",
-)  # fmt: skip
+)
 for _name in ("SlidingWindowDataset", "ExperimentalSlidingWindowDataset"):
     _drop = {"drop_remainder": True} if _name.startswith("S") else {}
     define_dataset(
         _name,
         "input_dataset: variant, window_size: int64, window_shift: int64, window_stride: int64",
         **_drop,
-    )  # fmt: skip
+    )

@@ -21,13 +21,21 @@ def _drawn(c: ShapeContext) -> Shape:
 
 
 op(
-    "DrawBoundingBoxes", "images: T, boxes: float32 -> output: T",
-    T=_HALF_OR_FLOAT, host_only=True, shape=_drawn,
-)  # fmt: skip
+    "DrawBoundingBoxes",
+    "images: T, boxes: float32 -> output: T",
+    T=_HALF_OR_FLOAT,
+    host_only=True,
+    differentiable=False,
+    shape=_drawn,
+)
 op(
-    "DrawBoundingBoxesV2", "images: T, boxes: float32, colors: float32 -> output: T",
-    T=_HALF_OR_FLOAT, host_only=True, shape=_drawn,
-)  # fmt: skip
+    "DrawBoundingBoxesV2",
+    "images: T, boxes: float32, colors: float32 -> output: T",
+    T=_HALF_OR_FLOAT,
+    host_only=True,
+    differentiable=False,
+    shape=_drawn,
+)
 
 # Non-maximum suppression -------------------------------------------------------------------------
 
@@ -45,20 +53,28 @@ def _selected(c: ShapeContext) -> Shape:
 op(
     "NonMaxSuppression",
     "boxes: float32, scores: float32, max_output_size: int32 -> selected_indices: int32",
-    iou_threshold=0.5, host_only=True, shape=_selected,
-)  # fmt: skip
+    iou_threshold=0.5,
+    host_only=True,
+    shape=_selected,
+)
 op(
     "NonMaxSuppressionV2",
     "boxes: T, scores: T, max_output_size: int32, iou_threshold: T_threshold "
     "-> selected_indices: int32",
-    T=_HALF_OR_FLOAT, T_threshold=_HALF_OR_FLOAT, host_only=True, shape=_selected,
-)  # fmt: skip
+    T=_HALF_OR_FLOAT,
+    T_threshold=_HALF_OR_FLOAT,
+    host_only=True,
+    shape=_selected,
+)
 op(
     "NonMaxSuppressionV3",
     "boxes: T, scores: T, max_output_size: int32, iou_threshold: T_threshold, "
     "score_threshold: T_threshold -> selected_indices: int32",
-    T=_HALF_OR_FLOAT, T_threshold=_HALF_OR_FLOAT, host_only=True, shape=_selected,
-)  # fmt: skip
+    T=_HALF_OR_FLOAT,
+    T_threshold=_HALF_OR_FLOAT,
+    host_only=True,
+    shape=_selected,
+)
 
 
 def _selected_and_padded(c: ShapeContext) -> list[Shape]:
@@ -70,9 +86,12 @@ op(
     "NonMaxSuppressionV4",
     "boxes: T, scores: T, max_output_size: int32, iou_threshold: T_threshold, "
     "score_threshold: T_threshold -> selected_indices: int32, valid_outputs: int32",
-    T=_HALF_OR_FLOAT, T_threshold=_HALF_OR_FLOAT, pad_to_max_output_size=False,
-    host_only=True, shape=_selected_and_padded,
-)  # fmt: skip
+    T=_HALF_OR_FLOAT,
+    T_threshold=_HALF_OR_FLOAT,
+    pad_to_max_output_size=False,
+    host_only=True,
+    shape=_selected_and_padded,
+)
 
 # Random boxes ------------------------------------------------------------------------------------
 
@@ -97,11 +116,20 @@ _SAMPLED = {
 op(
     "SampleDistortedBoundingBox",
     "image_size: T, bounding_boxes: float32 -> begin: T, size: T, bboxes: float32",
-    min_object_covered=0.1, **_SAMPLED, stateful=True, host_only=True, shape=_sampled,
-)  # fmt: skip
+    min_object_covered=0.1,
+    **_SAMPLED,
+    stateful=True,
+    host_only=True,
+    differentiable=False,
+    shape=_sampled,
+)
 op(
     "SampleDistortedBoundingBoxV2",
     "image_size: T, bounding_boxes: float32, min_object_covered: float32 "
     "-> begin: T, size: T, bboxes: float32",
-    **_SAMPLED, stateful=True, host_only=True, shape=_sampled,
-)  # fmt: skip
+    **_SAMPLED,
+    stateful=True,
+    host_only=True,
+    differentiable=False,
+    shape=_sampled,
+)

@@ -28,22 +28,50 @@ def _hits_shape(c: ShapeContext) -> list[Shape]:
 # Unique samples take as many draws as it takes.
 for _name in ("Uniform", "LogUniform", "LearnedUnigram", "ThreadUnsafeUnigram"):
     op(
-        f"{_name}CandidateSampler", f"true_classes: int64 -> {_OUTPUTS}", **_SAMPLER,
-        range_max=_COUNT, **_SEEDS, stateful=True, host_only=True, shape=_sampler_shape,
-    )  # fmt: skip
+        f"{_name}CandidateSampler",
+        f"true_classes: int64 -> {_OUTPUTS}",
+        **_SAMPLER,
+        range_max=_COUNT,
+        **_SEEDS,
+        stateful=True,
+        host_only=True,
+        differentiable=False,
+        shape=_sampler_shape,
+    )
 op(
-    "FixedUnigramCandidateSampler", f"true_classes: int64 -> {_OUTPUTS}", **_SAMPLER,
-    range_max=_COUNT, vocab_file="", distortion=1.0, num_reserved_ids=0,
-    num_shards=attr("int", 1, minimum=1), shard=attr("int", 0, minimum=0),
-    unigrams=attr("list(float)", []), **_SEEDS, stateful=True, host_only=True,
+    "FixedUnigramCandidateSampler",
+    f"true_classes: int64 -> {_OUTPUTS}",
+    **_SAMPLER,
+    range_max=_COUNT,
+    vocab_file="",
+    distortion=1.0,
+    num_reserved_ids=0,
+    num_shards=attr("int", 1, minimum=1),
+    shard=attr("int", 0, minimum=0),
+    unigrams=attr("list(float)", []),
+    **_SEEDS,
+    stateful=True,
+    host_only=True,
+    differentiable=False,
     shape=_sampler_shape,
-)  # fmt: skip
+)
 op(
-    "AllCandidateSampler", f"true_classes: int64 -> {_OUTPUTS}", **_SAMPLER, **_SEEDS,
-    stateful=True, host_only=True, shape=_sampler_shape,
-)  # fmt: skip
+    "AllCandidateSampler",
+    f"true_classes: int64 -> {_OUTPUTS}",
+    **_SAMPLER,
+    **_SEEDS,
+    stateful=True,
+    host_only=True,
+    differentiable=False,
+    shape=_sampler_shape,
+)
 op(
     "ComputeAccidentalHits",
     "true_classes: int64, sampled_candidates: int64 -> indices: int32, ids: int64, weights: float",
-    num_true=attr("int"), **_SEEDS, host_only=True, dynamic_shape=True, shape=_hits_shape,
-)  # fmt: skip
+    num_true=attr("int"),
+    **_SEEDS,
+    host_only=True,
+    dynamic_shape=True,
+    differentiable=False,
+    shape=_hits_shape,
+)

@@ -62,19 +62,33 @@ _TYPES = attr("list(type)", minimum=1)
 op(
     "SaveV2",
     "prefix: string, tensor_names: string, shape_and_slices: string, tensors: [dtypes] ->",
-    dtypes=_TYPES, stateful=True, host_only=True, shape=save_shape,
-)  # fmt: skip
+    dtypes=_TYPES,
+    stateful=True,
+    host_only=True,
+    shape=save_shape,
+)
 op(
     "RestoreV2",
     "prefix: string, tensor_names: string, shape_and_slices: string -> tensors: [dtypes]",
-    dtypes=_TYPES, stateful=True, host_only=True, dynamic_shape=True, shape=restore_shape,
-)  # fmt: skip
+    dtypes=_TYPES,
+    stateful=True,
+    host_only=True,
+    dynamic_shape=True,
+    differentiable=False,
+    shape=restore_shape,
+)
 op(
-    "MergeV2Checkpoints", "checkpoint_prefixes: string, destination_prefix: string ->",
-    delete_old_dirs=True, allow_missing_files=False, stateful=True, host_only=True,
+    "MergeV2Checkpoints",
+    "checkpoint_prefixes: string, destination_prefix: string ->",
+    delete_old_dirs=True,
+    allow_missing_files=False,
+    stateful=True,
+    host_only=True,
     shape=merge_shape,
-)  # fmt: skip
+)
 op(
-    "ShardedFilename", "basename: string, shard: int32, num_shards: int32 -> filename: string",
-    host_only=True, shape=sharded_filename_shape,
-)  # fmt: skip
+    "ShardedFilename",
+    "basename: string, shard: int32, num_shards: int32 -> filename: string",
+    host_only=True,
+    shape=sharded_filename_shape,
+)

@@ -175,46 +175,90 @@ _CONV_3D = {
 }
 
 op(
-    "Conv2D", "input: T, filter: T -> output: T", T=_CONV_TYPES, use_cudnn_on_gpu=True,
-    **_CONV_2D, shape=conv_shape, hints=["use_cudnn_on_gpu"],
-)  # fmt: skip
+    "Conv2D",
+    "input: T, filter: T -> output: T",
+    T=_CONV_TYPES,
+    use_cudnn_on_gpu=True,
+    **_CONV_2D,
+    expensive=True,
+    shape=conv_shape,
+    hints=["use_cudnn_on_gpu"],
+)
 op(
-    "Conv2DBackpropInput", "input_sizes: int32, filter: T, out_backprop: T -> output: T",
-    T=_CONV_TYPES, use_cudnn_on_gpu=True, **_CONV_2D, shape=conv_backprop_input_shape,
-    static_inputs=[0], hints=["use_cudnn_on_gpu"],
-)  # fmt: skip
+    "Conv2DBackpropInput",
+    "input_sizes: int32, filter: T, out_backprop: T -> output: T",
+    T=_CONV_TYPES,
+    use_cudnn_on_gpu=True,
+    **_CONV_2D,
+    expensive=True,
+    shape=conv_backprop_input_shape,
+    static_inputs=[0],
+    hints=["use_cudnn_on_gpu"],
+)
 op(
-    "Conv2DBackpropFilter", "input: T, filter_sizes: int32, out_backprop: T -> output: T",
-    T=FLOATING, use_cudnn_on_gpu=True, **_CONV_2D, shape=lambda c: sizes_shape(c, 1, 4),
-    static_inputs=[1], hints=["use_cudnn_on_gpu"],
-)  # fmt: skip
+    "Conv2DBackpropFilter",
+    "input: T, filter_sizes: int32, out_backprop: T -> output: T",
+    T=FLOATING,
+    use_cudnn_on_gpu=True,
+    **_CONV_2D,
+    expensive=True,
+    shape=lambda c: sizes_shape(c, 1, 4),
+    static_inputs=[1],
+    hints=["use_cudnn_on_gpu"],
+)
 op(
-    "DepthwiseConv2dNative", "input: T, filter: T -> output: T", T=FLOATING, **_CONV_2D,
+    "DepthwiseConv2dNative",
+    "input: T, filter: T -> output: T",
+    T=FLOATING,
+    **_CONV_2D,
+    expensive=True,
     shape=depthwise_conv_shape,
-)  # fmt: skip
+)
 op(
     "DepthwiseConv2dNativeBackpropInput",
-    "input_sizes: int32, filter: T, out_backprop: T -> output: T", T=FLOATING, **_CONV_2D,
-    shape=lambda c: sizes_shape(c, 0, 4), static_inputs=[0],
-)  # fmt: skip
+    "input_sizes: int32, filter: T, out_backprop: T -> output: T",
+    T=FLOATING,
+    **_CONV_2D,
+    expensive=True,
+    shape=lambda c: sizes_shape(c, 0, 4),
+    static_inputs=[0],
+)
 op(
     "DepthwiseConv2dNativeBackpropFilter",
-    "input: T, filter_sizes: int32, out_backprop: T -> output: T", T=FLOATING, **_CONV_2D,
-    shape=lambda c: sizes_shape(c, 1, 4), static_inputs=[1],
-)  # fmt: skip
+    "input: T, filter_sizes: int32, out_backprop: T -> output: T",
+    T=FLOATING,
+    **_CONV_2D,
+    expensive=True,
+    shape=lambda c: sizes_shape(c, 1, 4),
+    static_inputs=[1],
+)
 op(
-    "Conv3D", "input: T, filter: T -> output: T", T=FLOATING, **_CONV_3D,
+    "Conv3D",
+    "input: T, filter: T -> output: T",
+    T=FLOATING,
+    **_CONV_3D,
+    expensive=True,
     shape=lambda c: conv_shape(c, 5),
-)  # fmt: skip
+)
 op(
-    "Conv3DBackpropInputV2", "input_sizes: Tshape, filter: T, out_backprop: T -> output: T",
-    T=FLOATING, Tshape=attr("type", int32, allowed=[int32, int64]), **_CONV_3D,
-    shape=lambda c: sizes_shape(c, 0, 5), static_inputs=[0],
-)  # fmt: skip
+    "Conv3DBackpropInputV2",
+    "input_sizes: Tshape, filter: T, out_backprop: T -> output: T",
+    T=FLOATING,
+    Tshape=attr("type", int32, allowed=[int32, int64]),
+    **_CONV_3D,
+    expensive=True,
+    shape=lambda c: sizes_shape(c, 0, 5),
+    static_inputs=[0],
+)
 op(
-    "Conv3DBackpropFilterV2", "input: T, filter_sizes: int32, out_backprop: T -> output: T",
-    T=FLOATING, **_CONV_3D, shape=lambda c: sizes_shape(c, 1, 5), static_inputs=[1],
-)  # fmt: skip
+    "Conv3DBackpropFilterV2",
+    "input: T, filter_sizes: int32, out_backprop: T -> output: T",
+    T=FLOATING,
+    **_CONV_3D,
+    expensive=True,
+    shape=lambda c: sizes_shape(c, 1, 5),
+    static_inputs=[1],
+)
 
 
 # Pools --------------------------------------------------------------------------------------------
@@ -226,65 +270,124 @@ _REAL_DEFAULT = attr("type", float32, allowed=REAL)
 _POOL_3D_TYPES = frozenset({float16, bfloat16, float32})
 
 op(
-    "MaxPool", "input: T -> output: T", T=_FLOAT_DEFAULT, **_WINDOW_2D, padding=_ANY_PADDING,
-    explicit_paddings=_NO_PADDINGS, data_format=_FORMAT_2D, shape=pool_shape,
-)  # fmt: skip
+    "MaxPool",
+    "input: T -> output: T",
+    T=_FLOAT_DEFAULT,
+    **_WINDOW_2D,
+    padding=_ANY_PADDING,
+    explicit_paddings=_NO_PADDINGS,
+    data_format=_FORMAT_2D,
+    shape=pool_shape,
+)
 op(
-    "MaxPoolV2", "input: T, ksize: int32, strides: int32 -> output: T", T=_FLOAT_DEFAULT,
-    padding=_SAME_OR_VALID, data_format=_FORMAT_2D, shape=pool_v2_shape, static_inputs=[1, 2],
-)  # fmt: skip
+    "MaxPoolV2",
+    "input: T, ksize: int32, strides: int32 -> output: T",
+    T=_FLOAT_DEFAULT,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_2D,
+    shape=pool_v2_shape,
+    static_inputs=[1, 2],
+)
 op(
-    "MaxPoolGrad", "orig_input: T, orig_output: T, grad: T -> output: T", T=_REAL_DEFAULT,
-    **_WINDOW_2D, padding=_ANY_PADDING, explicit_paddings=_NO_PADDINGS, data_format=_FORMAT_2D,
+    "MaxPoolGrad",
+    "orig_input: T, orig_output: T, grad: T -> output: T",
+    T=_REAL_DEFAULT,
+    **_WINDOW_2D,
+    padding=_ANY_PADDING,
+    explicit_paddings=_NO_PADDINGS,
+    data_format=_FORMAT_2D,
     shape=pool_grad_shape,
-)  # fmt: skip
+)
 op(
     "MaxPoolGradV2",
     "orig_input: T, orig_output: T, grad: T, ksize: int32, strides: int32 -> output: T",
-    T=_REAL_DEFAULT, padding=_SAME_OR_VALID, data_format=_FORMAT_2D, shape=pool_grad_shape,
+    T=_REAL_DEFAULT,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_2D,
+    shape=pool_grad_shape,
     static_inputs=[3, 4],
-)  # fmt: skip
+)
 op(
-    "MaxPoolGradGrad", "orig_input: T, orig_output: T, grad: T -> output: T", T=REAL,
-    **_WINDOW_2D, padding=_SAME_OR_VALID, data_format=_FORMAT_2D,
+    "MaxPoolGradGrad",
+    "orig_input: T, orig_output: T, grad: T -> output: T",
+    T=REAL,
+    **_WINDOW_2D,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_2D,
     shape=lambda c: merge_all([with_rank(c.inputs[1], 4), pool_shape(c)]),
-)  # fmt: skip
+)
 op(
     "MaxPoolGradGradV2",
     "orig_input: T, orig_output: T, grad: T, ksize: int32, strides: int32 -> output: T",
-    T=REAL, padding=_SAME_OR_VALID, data_format=_FORMAT_2D,
-    shape=lambda c: with_rank(c.inputs[1], 4), static_inputs=[3, 4],
-)  # fmt: skip
+    T=REAL,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_2D,
+    shape=lambda c: with_rank(c.inputs[1], 4),
+    static_inputs=[3, 4],
+)
 op(
-    "AvgPool", "value: T -> output: T", T=FLOATING, **_WINDOW_2D, padding=_SAME_OR_VALID,
-    data_format=_FORMAT_2D, shape=pool_shape,
-)  # fmt: skip
+    "AvgPool",
+    "value: T -> output: T",
+    T=FLOATING,
+    **_WINDOW_2D,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_2D,
+    shape=pool_shape,
+)
 op(
-    "AvgPoolGrad", "orig_input_shape: int32, grad: T -> output: T", T=FLOATING, **_WINDOW_2D,
-    padding=_SAME_OR_VALID, data_format=_FORMAT_2D, shape=lambda c: sizes_shape(c, 0, 4),
+    "AvgPoolGrad",
+    "orig_input_shape: int32, grad: T -> output: T",
+    T=FLOATING,
+    **_WINDOW_2D,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_2D,
+    shape=lambda c: sizes_shape(c, 0, 4),
     static_inputs=[0],
-)  # fmt: skip
+)
 op(
-    "MaxPool3D", "input: T -> output: T", T=attr("type", allowed=_POOL_3D_TYPES), **_WINDOW_3D,
-    padding=_SAME_OR_VALID, data_format=_FORMAT_3D, shape=lambda c: pool_shape(c, 5),
-)  # fmt: skip
+    "MaxPool3D",
+    "input: T -> output: T",
+    T=attr("type", allowed=_POOL_3D_TYPES),
+    **_WINDOW_3D,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_3D,
+    shape=lambda c: pool_shape(c, 5),
+)
 op(
-    "MaxPool3DGrad", "orig_input: TInput, orig_output: TInput, grad: T -> output: T",
+    "MaxPool3DGrad",
+    "orig_input: TInput, orig_output: TInput, grad: T -> output: T",
     T=attr("type", float32, allowed=_POOL_3D_TYPES),
-    TInput=attr("type", float32, allowed=_POOL_3D_TYPES), **_WINDOW_3D, padding=_SAME_OR_VALID,
-    data_format=_FORMAT_3D, shape=lambda c: pool_grad_shape(c, 5),
-)  # fmt: skip
+    TInput=attr("type", float32, allowed=_POOL_3D_TYPES),
+    **_WINDOW_3D,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_3D,
+    shape=lambda c: pool_grad_shape(c, 5),
+)
 op(
-    "MaxPool3DGradGrad", "orig_input: T, orig_output: T, grad: T -> output: T", T=REAL,
-    **_WINDOW_3D, padding=_SAME_OR_VALID, data_format=_FORMAT_3D,
+    "MaxPool3DGradGrad",
+    "orig_input: T, orig_output: T, grad: T -> output: T",
+    T=REAL,
+    **_WINDOW_3D,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_3D,
     shape=lambda c: merge_all([with_rank(c.inputs[1], 5), pool_shape(c, 5)]),
-)  # fmt: skip
+)
 op(
-    "AvgPool3D", "input: T -> output: T", T=FLOATING, **_WINDOW_3D, padding=_SAME_OR_VALID,
-    data_format=_FORMAT_3D, shape=lambda c: pool_shape(c, 5),
-)  # fmt: skip
+    "AvgPool3D",
+    "input: T -> output: T",
+    T=FLOATING,
+    **_WINDOW_3D,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_3D,
+    shape=lambda c: pool_shape(c, 5),
+)
 op(
-    "AvgPool3DGrad", "orig_input_shape: int32, grad: T -> output: T", T=FLOATING, **_WINDOW_3D,
-    padding=_SAME_OR_VALID, data_format=_FORMAT_3D, shape=lambda c: sizes_shape(c, 0, 5),
+    "AvgPool3DGrad",
+    "orig_input_shape: int32, grad: T -> output: T",
+    T=FLOATING,
+    **_WINDOW_3D,
+    padding=_SAME_OR_VALID,
+    data_format=_FORMAT_3D,
+    shape=lambda c: sizes_shape(c, 0, 5),
     static_inputs=[0],
-)  # fmt: skip
+)

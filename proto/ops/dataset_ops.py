@@ -41,18 +41,33 @@ _WITHOUT_METADATA = frozenset({
 
 
 def define_dataset(
-    name: str, inputs: str, *, stateful: bool = False, hints: dict[str, Any] | None = None,
-    typed: bool = True, blocks: bool = False, **attributes: Any,
-) -> None:  # fmt: skip
+    name: str,
+    inputs: str,
+    *,
+    stateful: bool = False,
+    hints: dict[str, Any] | None = None,
+    typed: bool = True,
+    blocks: bool = False,
+    **attributes: Any,
+) -> None:
     """A dataset op; ``typed`` ones state their elements' types and shapes."""
     hints = dict(hints or {})
     if not name.startswith("Experimental") and name not in _WITHOUT_METADATA:
         hints["metadata"] = ""
     elements = ELEMENTS if typed else {}
     op(
-        name, f"{inputs} -> handle: variant", **elements, **attributes, **hints,
-        hints=list(hints), stateful=stateful, blocks=blocks, host_only=True, shape=scalar,
-    )  # fmt: skip
+        name,
+        f"{inputs} -> handle: variant",
+        **elements,
+        **attributes,
+        **hints,
+        hints=list(hints),
+        stateful=stateful,
+        blocks=blocks,
+        host_only=True,
+        differentiable=False,
+        shape=scalar,
+    )
 
 
 # Sources ------------------------------------------------------------------------------------------
@@ -61,21 +76,32 @@ define_dataset(
     "TensorDataset", "components: [Toutput_types]", typed=False, stateful=True, **COMPONENTS
 )
 define_dataset(
-    "TensorSliceDataset", "components: [Toutput_types]", typed=False, stateful=True, **COMPONENTS,
+    "TensorSliceDataset",
+    "components: [Toutput_types]",
+    typed=False,
+    stateful=True,
+    **COMPONENTS,
     hints={"is_files": False, "replicate_on_split": False},
-)  # fmt: skip
+)
 define_dataset(
-    "RangeDataset", "start: int64, stop: int64, step: int64", stateful=True,
+    "RangeDataset",
+    "start: int64, stop: int64, step: int64",
+    stateful=True,
     hints={"replicate_on_split": False},
-)  # fmt: skip
+)
 define_dataset("RandomDataset", "seed: int64, seed2: int64", stateful=True)
 define_dataset(
     "GeneratorDataset",
     "init_func_other_args: [Tinit_func_args], next_func_other_args: [Tnext_func_args], "
     "finalize_func_other_args: [Tfinalize_func_args]",
-    init_func=FUNCTION, next_func=FUNCTION, finalize_func=FUNCTION, Tinit_func_args=ARGUMENTS,
-    Tnext_func_args=ARGUMENTS, Tfinalize_func_args=ARGUMENTS, stateful=True,
-)  # fmt: skip
+    init_func=FUNCTION,
+    next_func=FUNCTION,
+    finalize_func=FUNCTION,
+    Tinit_func_args=ARGUMENTS,
+    Tnext_func_args=ARGUMENTS,
+    Tfinalize_func_args=ARGUMENTS,
+    stateful=True,
+)
 
 
 # Sequences ----------------------------------------------------------------------------------------
@@ -85,22 +111,25 @@ for _name in ("RepeatDataset", "TakeDataset", "SkipDataset"):
 define_dataset("ConcatenateDataset", "input_dataset: variant, another_dataset: variant")
 define_dataset("ZipDataset", "input_datasets: N*variant")
 define_dataset(
-    "ShardDataset", "input_dataset: variant, num_shards: int64, index: int64",
+    "ShardDataset",
+    "input_dataset: variant, num_shards: int64, index: int64",
     require_non_empty=False,
-)  # fmt: skip
+)
 define_dataset(
-    "ShuffleDataset", "input_dataset: variant, buffer_size: int64, seed: int64, seed2: int64",
+    "ShuffleDataset",
+    "input_dataset: variant, buffer_size: int64, seed: int64, seed2: int64",
     reshuffle_each_iteration=True,
-)  # fmt: skip
+)
 define_dataset(
     "ShuffleAndRepeatDataset",
     "input_dataset: variant, buffer_size: int64, seed: int64, seed2: int64, count: int64",
     reshuffle_each_iteration=True,
-)  # fmt: skip
+)
 define_dataset(
-    "PrefetchDataset", "input_dataset: variant, buffer_size: int64",
+    "PrefetchDataset",
+    "input_dataset: variant, buffer_size: int64",
     hints={"slack_period": 0, "legacy_autotune": True, "buffer_size_min": 0},
-)  # fmt: skip
+)
 for _name in ("DirectedInterleaveDataset", "ExperimentalDirectedInterleaveDataset"):
     _stop = {"stop_on_empty_dataset": False} if _name.startswith("D") else {}
     define_dataset(
@@ -117,12 +146,13 @@ define_dataset(
     "input_dataset: variant, optimizations_enabled: string, optimizations_disabled: string, "
     "optimizations_default: string",
     hints=_CONFIGS,
-)  # fmt: skip
+)
 define_dataset("RewriteDataset", "input_dataset: variant, rewrite_name: string")
 define_dataset(
-    "ModelDataset", "input_dataset: variant",
+    "ModelDataset",
+    "input_dataset: variant",
     hints={"algorithm": 0, "cpu_budget": 0, "ram_budget": 0},
-)  # fmt: skip
+)
 define_dataset(
     "OptionsDataset", "input_dataset: variant", hints={"serialized_options": attr("string")}
 )
@@ -141,18 +171,38 @@ op(
     "ReduceDataset",
     "input_dataset: variant, initial_state: [Tstate], other_arguments: [Targuments] "
     "-> components: [output_types]",
-    f=FUNCTION, Tstate=attr("list(type)", minimum=1), Targuments=ARGUMENTS, **ELEMENTS,
-    **INTER_OP, metadata="", hints=["metadata", *INTER_OP],
-    stateful=True, blocks=True, host_only=True, shape=components_shape,
-)  # fmt: skip
-op(
-    "DatasetToSingleElement", "dataset: variant -> components: [output_types]", **ELEMENTS,
-    metadata="", hints=["metadata"], stateful=True, blocks=True, host_only=True,
+    f=FUNCTION,
+    Tstate=attr("list(type)", minimum=1),
+    Targuments=ARGUMENTS,
+    **ELEMENTS,
+    **INTER_OP,
+    metadata="",
+    hints=["metadata", *INTER_OP],
+    stateful=True,
+    blocks=True,
+    host_only=True,
+    differentiable=False,
     shape=components_shape,
-)  # fmt: skip
+)
+op(
+    "DatasetToSingleElement",
+    "dataset: variant -> components: [output_types]",
+    **ELEMENTS,
+    metadata="",
+    hints=["metadata"],
+    stateful=True,
+    blocks=True,
+    host_only=True,
+    differentiable=False,
+    shape=components_shape,
+)
 for _name in ("DatasetCardinality", "ExperimentalDatasetCardinality"):
     _options = {"cardinality_options": ""} if _name.startswith("D") else {}
     op(
-        _name, "input_dataset: variant -> cardinality: int64", **_options, hints=list(_options),
-        host_only=True, shape=scalar,
-    )  # fmt: skip
+        _name,
+        "input_dataset: variant -> cardinality: int64",
+        **_options,
+        hints=list(_options),
+        host_only=True,
+        shape=scalar,
+    )

@@ -32,24 +32,55 @@ def _called_shapes(context: ShapeContext) -> list[Shape]:
 
 for _name, _stateful in (("PartitionedCall", False), ("StatefulPartitionedCall", True)):
     op(
-        _name, "args: [Tin] -> output: [Tout]", Tin=_TYPES, Tout=_TYPES, f=attr("func"), config="",
-        config_proto="", executor_type="", stateful=_stateful, shape=_called_shapes,
+        _name,
+        "args: [Tin] -> output: [Tout]",
+        Tin=_TYPES,
+        Tout=_TYPES,
+        f=attr("func"),
+        config="",
+        config_proto="",
+        executor_type="",
+        stateful=_stateful,
+        multi_device=True,
+        expensive=True,
+        shape=_called_shapes,
         hints=("Tout", "config", "config_proto", "executor_type"),
-    )  # fmt: skip
+    )
 
 for _prefix, _stateful in (("Stateless", False), ("", True)):
     op(
-        f"{_prefix}If", "cond: Tcond, input: [Tin] -> output: [Tout]", Tin=_TYPES, Tout=_TYPES,
-        then_branch=attr("func"), else_branch=attr("func"), output_shapes=_SHAPES,
-        stateful=_stateful, shape=_branch_shapes, hints=("Tout", "output_shapes"),
-    )  # fmt: skip
+        f"{_prefix}If",
+        "cond: Tcond, input: [Tin] -> output: [Tout]",
+        Tin=_TYPES,
+        Tout=_TYPES,
+        then_branch=attr("func"),
+        else_branch=attr("func"),
+        output_shapes=_SHAPES,
+        stateful=_stateful,
+        shape=_branch_shapes,
+        hints=("Tout", "output_shapes"),
+    )
     op(
-        f"{_prefix}Case", "branch_index: int32, input: [Tin] -> output: [Tout]", Tin=_TYPES,
-        Tout=_TYPES, branches=attr("list(func)", minimum=1), output_shapes=_SHAPES,
-        stateful=_stateful, shape=_branch_shapes, hints=("Tout", "output_shapes"),
-    )  # fmt: skip
+        f"{_prefix}Case",
+        "branch_index: int32, input: [Tin] -> output: [Tout]",
+        Tin=_TYPES,
+        Tout=_TYPES,
+        branches=attr("list(func)", minimum=1),
+        output_shapes=_SHAPES,
+        stateful=_stateful,
+        shape=_branch_shapes,
+        hints=("Tout", "output_shapes"),
+    )
     op(
-        f"{_prefix}While", "input: [T] -> output: [T]", T=_TYPES, cond=attr("func"),
-        body=attr("func"), output_shapes=_SHAPES, parallel_iterations=10, stateful=_stateful,
-        shape=_loop_shapes, hints=("output_shapes", "parallel_iterations"),
-    )  # fmt: skip
+        f"{_prefix}While",
+        "input: [T] -> output: [T]",
+        T=_TYPES,
+        cond=attr("func"),
+        body=attr("func"),
+        output_shapes=_SHAPES,
+        parallel_iterations=10,
+        stateful=_stateful,
+        expensive=True,
+        shape=_loop_shapes,
+        hints=("output_shapes", "parallel_iterations"),
+    )

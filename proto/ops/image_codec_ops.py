@@ -36,9 +36,13 @@ _JPEG = {
 _JPEG_HINTS = ("acceptable_fraction",)
 
 op(
-    "DecodeJpeg", "contents: string -> image: uint8",
-    **_JPEG, hints=_JPEG_HINTS, host_only=True, shape=_decoded,
-)  # fmt: skip
+    "DecodeJpeg",
+    "contents: string -> image: uint8",
+    **_JPEG,
+    hints=_JPEG_HINTS,
+    host_only=True,
+    shape=_decoded,
+)
 
 
 def _cropped(c: ShapeContext) -> Shape:
@@ -51,13 +55,21 @@ def _cropped(c: ShapeContext) -> Shape:
 
 
 op(
-    "DecodeAndCropJpeg", "contents: string, crop_window: int32 -> image: uint8",
-    **_JPEG, hints=_JPEG_HINTS, host_only=True, shape=_cropped,
-)  # fmt: skip
+    "DecodeAndCropJpeg",
+    "contents: string, crop_window: int32 -> image: uint8",
+    **_JPEG,
+    hints=_JPEG_HINTS,
+    host_only=True,
+    shape=_cropped,
+)
 op(
-    "DecodePng", "contents: string -> image: dtype",
-    channels=0, dtype=attr("type", dtypes.uint8, allowed=_DEPTH), host_only=True, shape=_decoded,
-)  # fmt: skip
+    "DecodePng",
+    "contents: string -> image: dtype",
+    channels=0,
+    dtype=attr("type", dtypes.uint8, allowed=_DEPTH),
+    host_only=True,
+    shape=_decoded,
+)
 op("DecodeBmp", "contents: string -> image: uint8", channels=0, host_only=True, shape=_decoded)
 
 
@@ -75,10 +87,15 @@ def _any_image(c: ShapeContext) -> Shape:
 
 
 op(
-    "DecodeImage", "contents: string -> image: dtype",
-    channels=0, dtype=attr("type", dtypes.uint8, allowed=_DEPTH | {dtypes.float32}),
-    expand_animations=True, host_only=True, shape=_any_image,
-)  # fmt: skip
+    "DecodeImage",
+    "contents: string -> image: dtype",
+    channels=0,
+    dtype=attr("type", dtypes.uint8, allowed=_DEPTH | {dtypes.float32}),
+    expand_animations=True,
+    host_only=True,
+    differentiable=False,
+    shape=_any_image,
+)
 
 
 def _extracted(c: ShapeContext) -> Shape:
@@ -87,9 +104,12 @@ def _extracted(c: ShapeContext) -> Shape:
 
 
 op(
-    "ExtractJpegShape", "contents: string -> image_shape: output_type",
-    output_type=attr("type", dtypes.int32, allowed=dtypes.INDEX), host_only=True, shape=_extracted,
-)  # fmt: skip
+    "ExtractJpegShape",
+    "contents: string -> image_shape: output_type",
+    output_type=attr("type", dtypes.int32, allowed=dtypes.INDEX),
+    host_only=True,
+    shape=_extracted,
+)
 
 # Encoding ----------------------------------------------------------------------------------------
 
@@ -100,12 +120,20 @@ def _one_file(c: ShapeContext) -> Shape:
 
 
 op(
-    "EncodeJpeg", "image: uint8 -> contents: string",
-    format=attr("string", b"", allowed=[b"", b"grayscale", b"rgb"]), quality=95,
-    progressive=False, optimize_size=False, chroma_downsampling=True,
-    density_unit=attr("string", b"in", allowed=[b"in", b"cm"]), x_density=300, y_density=300,
-    xmp_metadata="", host_only=True, shape=_one_file,
-)  # fmt: skip
+    "EncodeJpeg",
+    "image: uint8 -> contents: string",
+    format=attr("string", b"", allowed=[b"", b"grayscale", b"rgb"]),
+    quality=95,
+    progressive=False,
+    optimize_size=False,
+    chroma_downsampling=True,
+    density_unit=attr("string", b"in", allowed=[b"in", b"cm"]),
+    x_density=300,
+    y_density=300,
+    xmp_metadata="",
+    host_only=True,
+    shape=_one_file,
+)
 
 
 def _one_file_of_quality(c: ShapeContext) -> Shape:
@@ -114,9 +142,11 @@ def _one_file_of_quality(c: ShapeContext) -> Shape:
 
 
 op(
-    "EncodeJpegVariableQuality", "images: uint8, quality: int32 -> contents: string",
-    host_only=True, shape=_one_file_of_quality,
-)  # fmt: skip
+    "EncodeJpegVariableQuality",
+    "images: uint8, quality: int32 -> contents: string",
+    host_only=True,
+    shape=_one_file_of_quality,
+)
 
 
 def _files(c: ShapeContext) -> Shape:
@@ -126,6 +156,10 @@ def _files(c: ShapeContext) -> Shape:
 
 
 op(
-    "EncodePng", "image: T -> contents: string",
-    compression=-1, T=attr("type", dtypes.uint8, allowed=_DEPTH), host_only=True, shape=_files,
-)  # fmt: skip
+    "EncodePng",
+    "image: T -> contents: string",
+    compression=-1,
+    T=attr("type", dtypes.uint8, allowed=_DEPTH),
+    host_only=True,
+    shape=_files,
+)

@@ -16,11 +16,15 @@ def _colors(c: ShapeContext) -> Shape:
     return None if images is None else (*images[:-1], with_value(images[-1], 3))
 
 
+# As in TensorFlow 1: scripts rely on it that gradients end at a conversion of colors.
 for _name in ("RGBToHSV", "HSVToRGB"):
     op(
-        _name, "images: T -> output: T",
-        T=attr("type", dtypes.float32, allowed=FLOATING), shape=_colors,
-    )  # fmt: skip
+        _name,
+        "images: T -> output: T",
+        T=attr("type", dtypes.float32, allowed=FLOATING),
+        differentiable=False,
+        shape=_colors,
+    )
 
 
 def _adjusted(c: ShapeContext) -> Shape:
@@ -30,8 +34,10 @@ def _adjusted(c: ShapeContext) -> Shape:
 
 
 op(
-    "AdjustContrastv2", "images: T, contrast_factor: float32 -> output: T",
-    T=_HALF_OR_FLOAT, shape=_adjusted,
-)  # fmt: skip
+    "AdjustContrastv2",
+    "images: T, contrast_factor: float32 -> output: T",
+    T=_HALF_OR_FLOAT,
+    shape=_adjusted,
+)
 op("AdjustHue", "images: T, delta: float32 -> output: T", T=_HALF_OR_FLOAT, shape=_adjusted)
 op("AdjustSaturation", "images: T, scale: float32 -> output: T", T=_HALF_OR_FLOAT, shape=_adjusted)

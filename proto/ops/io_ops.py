@@ -22,9 +22,12 @@ def _write_shape(c: ShapeContext) -> list[Shape]:
 
 
 op(
-    "WriteFile", "filename: string, contents: string ->",
-    stateful=True, host_only=True, shape=_write_shape,
-)  # fmt: skip
+    "WriteFile",
+    "filename: string, contents: string ->",
+    stateful=True,
+    host_only=True,
+    shape=_write_shape,
+)
 
 
 def _matching_shape(c: ShapeContext) -> Shape:
@@ -33,6 +36,8 @@ def _matching_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "MatchingFiles", "pattern: string -> filenames: string",
-    host_only=True, shape=_matching_shape,
-)  # fmt: skip
+    "MatchingFiles",
+    "pattern: string -> filenames: string",
+    host_only=True,
+    shape=_matching_shape,
+)

@@ -102,29 +102,52 @@ for _name, _inputs in (
     op(_name, f"{_inputs} -> output: T", Tpaddings=INDEX_TYPE, static_inputs=[1], shape=padded)
 _MODE = attr("string", allowed=[b"REFLECT", b"SYMMETRIC"])
 op(
-    "MirrorPad", "input: T, paddings: Tpaddings -> output: T", Tpaddings=INDEX_TYPE, mode=_MODE,
-    static_inputs=[1], shape=padded,
-)  # fmt: skip
+    "MirrorPad",
+    "input: T, paddings: Tpaddings -> output: T",
+    Tpaddings=INDEX_TYPE,
+    mode=_MODE,
+    static_inputs=[1],
+    shape=padded,
+)
 op(
-    "MirrorPadGrad", "input: T, paddings: Tpaddings -> output: T", Tpaddings=INDEX_TYPE, mode=_MODE,
-    static_inputs=[1], shape=lambda c: padded(c, -1),
-)  # fmt: skip
+    "MirrorPadGrad",
+    "input: T, paddings: Tpaddings -> output: T",
+    Tpaddings=INDEX_TYPE,
+    mode=_MODE,
+    static_inputs=[1],
+    shape=lambda c: padded(c, -1),
+)
 op(
-    "Tile", "input: T, multiples: Tmultiples -> output: T", Tmultiples=INDEX_TYPE,
-    static_inputs=[1], shape=tile_shape,
-)  # fmt: skip
+    "Tile",
+    "input: T, multiples: Tmultiples -> output: T",
+    Tmultiples=INDEX_TYPE,
+    static_inputs=[1],
+    shape=tile_shape,
+)
 op(
-    "ReverseV2", "tensor: T, axis: Tidx -> output: T", Tidx=INDEX_TYPE,
-    T=NUMERIC | {bool, string}, static_inputs=[1], shape=reverse_shape,
-)  # fmt: skip
+    "ReverseV2",
+    "tensor: T, axis: Tidx -> output: T",
+    Tidx=INDEX_TYPE,
+    T=NUMERIC | {bool, string},
+    static_inputs=[1],
+    shape=reverse_shape,
+)
 op(
-    "ReverseSequence", "input: T, seq_lengths: Tlen -> output: T", seq_dim=attr("int"), batch_dim=0,
-    Tlen=attr("type", int64, allowed=INDEX), shape=reverse_sequence_shape,
-)  # fmt: skip
+    "ReverseSequence",
+    "input: T, seq_lengths: Tlen -> output: T",
+    seq_dim=attr("int"),
+    batch_dim=0,
+    Tlen=attr("type", int64, allowed=INDEX),
+    shape=reverse_sequence_shape,
+)
 op(
-    "Roll", "input: T, shift: Tshift, axis: Taxis -> output: T", Tshift=INDEX, Taxis=INDEX,
-    static_inputs=[2], shape=roll_shape,
-)  # fmt: skip
+    "Roll",
+    "input: T, shift: Tshift, axis: Taxis -> output: T",
+    Tshift=INDEX,
+    Taxis=INDEX,
+    static_inputs=[2],
+    shape=roll_shape,
+)
 
 
 # Diagonals ----------------------------------------------------------------------------------------
@@ -177,18 +200,20 @@ op("MatrixDiag", "diagonal: T -> output: T", shape=matrix_diag_shape)
 op("MatrixDiagPart", "input: T -> diagonal: T", shape=matrix_diag_part_shape)
 op("MatrixSetDiag", "input: T, diagonal: T -> output: T", shape=matrix_set_diag_shape)
 op(
-    "MatrixBandPart", "input: T, num_lower: Tindex, num_upper: Tindex -> band: T",
+    "MatrixBandPart",
+    "input: T, num_lower: Tindex, num_upper: Tindex -> band: T",
     Tindex=attr("type", int64, allowed=INDEX),
     shape=lambda c: with_rank_at_least(c.inputs[0], 2),
-)  # fmt: skip
+)
 
 
 # Many diagonals at once (k = [lower, upper]) ------------------------------------------------------
 
 ALIGN = attr(
-    "string", b"RIGHT_LEFT",
+    "string",
+    b"RIGHT_LEFT",
     allowed=[b"LEFT_RIGHT", b"RIGHT_LEFT", b"LEFT_LEFT", b"RIGHT_RIGHT"],
-)  # fmt: skip
+)
 
 
 def _diagonals(c: ShapeContext, index: int) -> tuple[int, int] | None:
@@ -247,16 +272,24 @@ def matrix_diag_part_v3_shape(c: ShapeContext) -> Shape:
 op(
     "MatrixDiagV3",
     "diagonal: T, k: int32, num_rows: int32, num_cols: int32, padding_value: T -> output: T",
-    align=ALIGN, static_inputs=[1, 2, 3], shape=matrix_diag_v3_shape,
-)  # fmt: skip
+    align=ALIGN,
+    static_inputs=[1, 2, 3],
+    shape=matrix_diag_v3_shape,
+)
 op(
-    "MatrixDiagPartV3", "input: T, k: int32, padding_value: T -> diagonal: T", align=ALIGN,
-    static_inputs=[1], shape=matrix_diag_part_v3_shape,
-)  # fmt: skip
+    "MatrixDiagPartV3",
+    "input: T, k: int32, padding_value: T -> diagonal: T",
+    align=ALIGN,
+    static_inputs=[1],
+    shape=matrix_diag_part_v3_shape,
+)
 op(
-    "MatrixSetDiagV3", "input: T, diagonal: T, k: int32 -> output: T", align=ALIGN,
-    static_inputs=[2], shape=lambda c: with_rank_at_least(c.inputs[0], 2),
-)  # fmt: skip
+    "MatrixSetDiagV3",
+    "input: T, diagonal: T, k: int32 -> output: T",
+    align=ALIGN,
+    static_inputs=[2],
+    shape=lambda c: with_rank_at_least(c.inputs[0], 2),
+)
 
 
 # Blocks -------------------------------------------------------------------------------------------
@@ -319,20 +352,32 @@ def _batch_shape(c: ShapeContext, *, into_batch: bool) -> Shape:
 
 _FORMAT = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW"])
 op(
-    "SpaceToDepth", "input: T -> output: T", block_size=attr("int", minimum=2), data_format=_FORMAT,
+    "SpaceToDepth",
+    "input: T -> output: T",
+    block_size=attr("int", minimum=2),
+    data_format=_FORMAT,
     shape=lambda c: _depth_shape(c, into_depth=True),
-)  # fmt: skip
+)
 op(
-    "DepthToSpace", "input: T -> output: T", block_size=attr("int", minimum=2), data_format=_FORMAT,
+    "DepthToSpace",
+    "input: T -> output: T",
+    block_size=attr("int", minimum=2),
+    data_format=_FORMAT,
     shape=lambda c: _depth_shape(c, into_depth=False),
-)  # fmt: skip
+)
 op(
-    "SpaceToBatchND", "input: T, block_shape: Tblock_shape, paddings: Tpaddings -> output: T",
-    Tblock_shape=INDEX_TYPE, Tpaddings=INDEX_TYPE, static_inputs=[1, 2],
+    "SpaceToBatchND",
+    "input: T, block_shape: Tblock_shape, paddings: Tpaddings -> output: T",
+    Tblock_shape=INDEX_TYPE,
+    Tpaddings=INDEX_TYPE,
+    static_inputs=[1, 2],
     shape=lambda c: _batch_shape(c, into_batch=True),
-)  # fmt: skip
+)
 op(
-    "BatchToSpaceND", "input: T, block_shape: Tblock_shape, crops: Tcrops -> output: T",
-    Tblock_shape=INDEX_TYPE, Tcrops=INDEX_TYPE, static_inputs=[1, 2],
+    "BatchToSpaceND",
+    "input: T, block_shape: Tblock_shape, crops: Tcrops -> output: T",
+    Tblock_shape=INDEX_TYPE,
+    Tcrops=INDEX_TYPE,
+    static_inputs=[1, 2],
     shape=lambda c: _batch_shape(c, into_batch=False),
-)  # fmt: skip
+)

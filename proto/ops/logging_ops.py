@@ -25,16 +25,33 @@ def string_format_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "Print", "input: T, data: [U] -> output: T", U=attr("list(type)", minimum=0),
-    message="", first_n=-1, summarize=3, stateful=True, host_only=True, shape=unchanged,
-)  # fmt: skip
+    "Print",
+    "input: T, data: [U] -> output: T",
+    U=attr("list(type)", minimum=0),
+    message="",
+    first_n=-1,
+    summarize=3,
+    stateful=True,
+    host_only=True,
+    shape=unchanged,
+)
 op(
-    "PrintV2", "input: string ->", output_stream="stderr", end="\n",
-    stateful=True, host_only=True, shape=print_v2_shape,
-)  # fmt: skip
+    "PrintV2",
+    "input: string ->",
+    output_stream="stderr",
+    end="\n",
+    stateful=True,
+    host_only=True,
+    shape=print_v2_shape,
+)
 op(
-    "StringFormat", "inputs: [T] -> output: string", T=attr("list(type)", minimum=0),
-    template="%s", placeholder="%s", summarize=3, host_only=True,
+    "StringFormat",
+    "inputs: [T] -> output: string",
+    T=attr("list(type)", minimum=0),
+    template="%s",
+    placeholder="%s",
+    summarize=3,
+    host_only=True,
     shape=string_format_shape,
-)  # fmt: skip
-op("Timestamp", "-> ts: float64", stateful=True, host_only=True, shape=scalar)
+)
+op("Timestamp", "-> ts: float64", stateful=True, host_only=True, differentiable=False, shape=scalar)

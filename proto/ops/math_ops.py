@@ -37,16 +37,20 @@ _REMAINDER = FLOATING | INDEX
 # One operand -------------------------------------------------------------------------------------
 
 _UNARY = {
-    "Neg Sign Reciprocal Inv Round": _SIGNED_NUMERIC,
+    "Neg Sign Reciprocal Inv": _SIGNED_NUMERIC,
     "Abs": FLOATING | SIGNED,
     "Square": NUMERIC,
     "Sqrt Rsqrt Exp Expm1 Log Log1p Sigmoid Tanh": FLOATING_OR_COMPLEX,
     "Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh": FLOATING_OR_COMPLEX,
-    "Erf Erfc Erfinv Ndtri Lgamma Digamma BesselI0e BesselI1e Floor Ceil Rint": FLOATING,
+    "Erf Erfc Erfinv Ndtri Lgamma Digamma BesselI0e BesselI1e": FLOATING,
 }
 for _names, _types in _UNARY.items():
     for _name in _names.split():
         op(_name, "x: T -> y: T", T=_types, shape=unchanged)
+
+op("Round", "x: T -> y: T", T=_SIGNED_NUMERIC, differentiable=False, shape=unchanged)
+for _name in ("Floor", "Ceil", "Rint"):
+    op(_name, "x: T -> y: T", T=FLOATING, differentiable=False, shape=unchanged)
 
 for _name in ("IsNan", "IsInf", "IsFinite"):
     op(_name, "x: T -> y: bool", T=FLOATING, shape=unchanged)
@@ -57,16 +61,21 @@ for _name in ("SqrtGrad", "RsqrtGrad", "TanhGrad", "SigmoidGrad", "ReciprocalGra
     op(_name, "y: T, dy: T -> z: T", T=FLOATING_OR_COMPLEX, shape=merged)
 
 op(
-    "Cast", "x: SrcT -> y: DstT",
-    SrcT=attr("type"), DstT=attr("type"), Truncate=False,
+    "Cast",
+    "x: SrcT -> y: DstT",
+    SrcT=attr("type"),
+    DstT=attr("type"),
+    Truncate=False,
     shape=unchanged,
-)  # fmt: skip
+)
 
 op(
-    "Bucketize", "input: T -> output: int32",
-    T=_WIDE | INDEX, boundaries=attr("list(float)"),
+    "Bucketize",
+    "input: T -> output: int32",
+    T=_WIDE | INDEX,
+    boundaries=attr("list(float)"),
     shape=unchanged,
-)  # fmt: skip
+)
 
 # Complex numbers ---------------------------------------------------------------------------------
 
@@ -78,15 +87,17 @@ for _name in ("Real", "Imag", "Angle"):
     op(_name, "input: T -> output: Tout", T=_complex_type, Tout=_part_type, shape=unchanged)
 op("Conj", "input: T -> output: T", T=_complex_type, shape=unchanged)
 op(
-    "Complex", "real: T, imag: T -> out: Tout",
-    T=_part_type, Tout=_complex_type,
+    "Complex",
+    "real: T, imag: T -> out: Tout",
+    T=_part_type,
+    Tout=_complex_type,
     shape=broadcast_binary,
-)  # fmt: skip
+)
 
 # Two operands that broadcast ---------------------------------------------------------------------
 
 _BINARY = {
-    "AddV2 Sub Mul Div RealDiv FloorDiv TruncateDiv": NUMERIC,
+    "AddV2 Sub Mul Div RealDiv": NUMERIC,
     "Add": _SIGNED_NUMERIC | {dtypes.uint8, dtypes.string},
     "Mod TruncateMod": _REMAINDER,
     "FloorMod Maximum Minimum": REAL,
@@ -98,6 +109,8 @@ for _names, _types in _BINARY.items():
     for _name in _names.split():
         op(_name, "x: T, y: T -> z: T", T=_types, shape=broadcast_binary)
 
+for _name in ("FloorDiv", "TruncateDiv"):
+    op(_name, "x: T, y: T -> z: T", T=NUMERIC, differentiable=False, shape=broadcast_binary)
 op("Atan2", "y: T, x: T -> z: T", T=FLOATING, shape=broadcast_binary)
 op("Zeta", "x: T, q: T -> z: T", T=_WIDE, shape=broadcast_binary)
 op("Polygamma", "a: T, x: T -> z: T", T=_WIDE, shape=broadcast_binary)
@@ -122,10 +135,12 @@ def _equality_shape(c: ShapeContext) -> Shape:
 
 for _name in ("Equal", "NotEqual"):
     op(
-        _name, "x: T, y: T -> z: bool",
-        T=ALL, incompatible_shape_error=True,
+        _name,
+        "x: T, y: T -> z: bool",
+        T=ALL,
+        incompatible_shape_error=True,
         shape=_equality_shape,
-    )  # fmt: skip
+    )
 
 op("ApproximateEqual", "x: T, y: T -> z: bool", T=NUMERIC, tolerance=1e-5, shape=merged)
 
@@ -160,20 +175,25 @@ def _add_n_shape(c: ShapeContext) -> Shape:
 
 op("Select", "condition: bool, t: T, e: T -> output: T", shape=_select_shape)
 op(
-    "SelectV2", "condition: bool, t: T, e: T -> output: T",
+    "SelectV2",
+    "condition: bool, t: T, e: T -> output: T",
     shape=lambda c: broadcast_all(*c.inputs),
-)  # fmt: skip
+)
 op(
-    "ClipByValue", "t: T, clip_value_min: T, clip_value_max: T -> output: T",
+    "ClipByValue",
+    "t: T, clip_value_min: T, clip_value_max: T -> output: T",
     T=NUMERIC,
     shape=_clip_shape,
-)  # fmt: skip
+)
 op("AddN", "inputs: N*T -> sum: T", T=NUMERIC, shape=_add_n_shape)
 op(
-    "AccumulateNV2", "inputs: N*T -> sum: T",
-    T=NUMERIC, shape_=attr("shape"), hints=["shape"],
+    "AccumulateNV2",
+    "inputs: N*T -> sum: T",
+    T=NUMERIC,
+    shape_=attr("shape"),
+    hints=["shape"],
     shape=lambda c: merge_all([*c.inputs, c.attr("shape")]),
-)  # fmt: skip
+)
 
 
 def _cross_shape(c: ShapeContext) -> Shape:
@@ -201,11 +221,14 @@ def _matmul_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "MatMul", "a: T, b: T -> product: T",
+    "MatMul",
+    "a: T, b: T -> product: T",
     T=FLOATING_OR_COMPLEX | (INTEGERS - {dtypes.int8, dtypes.int16}),
-    transpose_a=False, transpose_b=False,
+    transpose_a=False,
+    transpose_b=False,
+    expensive=True,
     shape=_matmul_shape,
-)  # fmt: skip
+)
 
 
 def _batch_matmul_shape(c: ShapeContext) -> Shape:
@@ -234,21 +257,34 @@ def _strict_batch_matmul_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "BatchMatMul", "x: T, y: T -> output: T",
-    T=FLOATING_OR_COMPLEX | INDEX, adj_x=False, adj_y=False,
+    "BatchMatMul",
+    "x: T, y: T -> output: T",
+    T=FLOATING_OR_COMPLEX | INDEX,
+    adj_x=False,
+    adj_y=False,
+    expensive=True,
     shape=_strict_batch_matmul_shape,
-)  # fmt: skip
+)
 op(
-    "BatchMatMulV2", "x: T, y: T -> output: T",
-    T=FLOATING_OR_COMPLEX | (INTEGERS - {dtypes.int8}), adj_x=False, adj_y=False,
+    "BatchMatMulV2",
+    "x: T, y: T -> output: T",
+    T=FLOATING_OR_COMPLEX | (INTEGERS - {dtypes.int8}),
+    adj_x=False,
+    adj_y=False,
+    expensive=True,
     shape=_batch_matmul_shape,
-)  # fmt: skip
+)
 op(
-    "BatchMatMulV3", "x: Ta, y: Tb -> output: Tout",
-    Ta=_SIGNED_NUMERIC | {dtypes.uint8}, Tb=_SIGNED_NUMERIC | {dtypes.uint8},
-    Tout=FLOATING_OR_COMPLEX | (SIGNED - {dtypes.int8}), adj_x=False, adj_y=False,
+    "BatchMatMulV3",
+    "x: Ta, y: Tb -> output: Tout",
+    Ta=_SIGNED_NUMERIC | {dtypes.uint8},
+    Tb=_SIGNED_NUMERIC | {dtypes.uint8},
+    Tout=FLOATING_OR_COMPLEX | (SIGNED - {dtypes.int8}),
+    adj_x=False,
+    adj_y=False,
+    expensive=True,
     shape=_batch_matmul_shape,
-)  # fmt: skip
+)
 
 # Sequences ---------------------------------------------------------------------------------------
 
@@ -286,20 +322,29 @@ def _linspace_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "Range", "start: Tidx, limit: Tidx, delta: Tidx -> output: Tidx",
-    Tidx=attr("type", dtypes.int32, allowed=REAL - {dtypes.uint8}), static_inputs=(0, 1, 2),
+    "Range",
+    "start: Tidx, limit: Tidx, delta: Tidx -> output: Tidx",
+    Tidx=attr("type", dtypes.int32, allowed=REAL - {dtypes.uint8}),
+    static_inputs=(0, 1, 2),
+    differentiable=False,
     shape=_range_shape,
-)  # fmt: skip
+)
 op(
-    "LinSpace", "start: T, stop: T, num: Tidx -> output: T",
-    T=FLOATING, Tidx=attr("type", dtypes.int32, allowed=INDEX), static_inputs=(2,),
+    "LinSpace",
+    "start: T, stop: T, num: Tidx -> output: T",
+    T=FLOATING,
+    Tidx=attr("type", dtypes.int32, allowed=INDEX),
+    static_inputs=(2,),
+    differentiable=False,
     shape=_linspace_shape,
-)  # fmt: skip
+)
 
 # Broadcasting itself -----------------------------------------------------------------------------
 
 op(
-    "BroadcastGradientArgs", "s0: T, s1: T -> r0: T, r1: T",
-    T=attr("type", dtypes.int32, allowed=INDEX), static_inputs=(0, 1),
+    "BroadcastGradientArgs",
+    "s0: T, s1: T -> r0: T, r1: T",
+    T=attr("type", dtypes.int32, allowed=INDEX),
+    static_inputs=(0, 1),
     shape=lambda c: [(None,), (None,)],
-)  # fmt: skip
+)

@@ -44,13 +44,19 @@ def bias_add_grad_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "BiasAdd", "value: T, bias: T -> output: T", T=NUMERIC, data_format=NHWC_OR_NCHW,
+    "BiasAdd",
+    "value: T, bias: T -> output: T",
+    T=NUMERIC,
+    data_format=NHWC_OR_NCHW,
     shape=lambda c: bias_add_shape(c, c.attr("data_format")),
-)  # fmt: skip
+)
 op(
-    "BiasAddGrad", "out_backprop: T -> output: T", T=NUMERIC, data_format=NHWC_OR_NCHW,
+    "BiasAddGrad",
+    "out_backprop: T -> output: T",
+    T=NUMERIC,
+    data_format=NHWC_OR_NCHW,
     shape=bias_add_grad_shape,
-)  # fmt: skip
+)
 op("BiasAddV1", "value: T, bias: T -> output: T", T=NUMERIC, shape=bias_add_shape)
 
 
@@ -68,13 +74,19 @@ for _name, _known in (
     op(_name, "features: T -> activations: T", T=FLOATING, shape=unchanged)
     op(f"{_name}Grad", f"gradients: T, {_known}: T -> backprops: T", T=FLOATING, shape=merged)
 op(
-    "LeakyRelu", "features: T -> activations: T", alpha=0.2,
-    T=attr("type", float32, allowed=FLOATING), shape=unchanged,
-)  # fmt: skip
+    "LeakyRelu",
+    "features: T -> activations: T",
+    alpha=0.2,
+    T=attr("type", float32, allowed=FLOATING),
+    shape=unchanged,
+)
 op(
-    "LeakyReluGrad", "gradients: T, features: T -> backprops: T", alpha=0.2,
-    T=attr("type", float32, allowed=FLOATING), shape=merged,
-)  # fmt: skip
+    "LeakyReluGrad",
+    "gradients: T, features: T -> backprops: T",
+    alpha=0.2,
+    T=attr("type", float32, allowed=FLOATING),
+    shape=merged,
+)
 
 
 # Softmax and losses -------------------------------------------------------------------------------
@@ -101,15 +113,18 @@ def sparse_softmax_cross_entropy_shape(c: ShapeContext) -> list[Shape]:
 op("Softmax", "logits: T -> softmax: T", T=FLOATING, shape=at_least_vector)
 op("LogSoftmax", "logits: T -> logsoftmax: T", T=FLOATING, shape=at_least_vector)
 op(
-    "SoftmaxCrossEntropyWithLogits", "features: T, labels: T -> loss: T, backprop: T",
-    T=FLOATING, shape=softmax_cross_entropy_shape,
-)  # fmt: skip
+    "SoftmaxCrossEntropyWithLogits",
+    "features: T, labels: T -> loss: T, backprop: T",
+    T=FLOATING,
+    shape=softmax_cross_entropy_shape,
+)
 op(
     "SparseSoftmaxCrossEntropyWithLogits",
     "features: T, labels: Tlabels -> loss: T, backprop: T",
-    T=FLOATING, Tlabels=attr("type", int64, allowed=INDEX),
+    T=FLOATING,
+    Tlabels=attr("type", int64, allowed=INDEX),
     shape=sparse_softmax_cross_entropy_shape,
-)  # fmt: skip
+)
 op("L2Loss", "t: T -> output: T", T=FLOATING, shape=scalar)
 
 
@@ -142,23 +157,38 @@ def top_k_v2_shape(c: ShapeContext) -> list[Shape]:
 
 
 op(
-    "InTopK", "predictions: float32, targets: T -> precision: bool",
-    k=attr("int"), T=attr("type", int32, allowed=INDEX), shape=in_top_k_shape,
-)  # fmt: skip
+    "InTopK",
+    "predictions: float32, targets: T -> precision: bool",
+    k=attr("int"),
+    T=attr("type", int32, allowed=INDEX),
+    shape=in_top_k_shape,
+)
 op(
-    "InTopKV2", "predictions: float32, targets: T, k: T -> precision: bool",
-    T=attr("type", int32, allowed=INDEX), shape=in_top_k_shape,
-)  # fmt: skip
+    "InTopKV2",
+    "predictions: float32, targets: T, k: T -> precision: bool",
+    T=attr("type", int32, allowed=INDEX),
+    shape=in_top_k_shape,
+)
 op(
-    "TopK", "input: T -> values: T, indices: int32", k=attr("int", minimum=0), sorted=True, T=REAL,
-    shape=lambda c: top_k_shape(c, c.attr("k")), hints=["sorted"],
-)  # fmt: skip
+    "TopK",
+    "input: T -> values: T, indices: int32",
+    k=attr("int", minimum=0),
+    sorted=True,
+    T=REAL,
+    shape=lambda c: top_k_shape(c, c.attr("k")),
+    hints=["sorted"],
+)
 op(
-    "TopKV2", "input: T, k: Tk -> values: T, indices: index_type", sorted=True, T=REAL,
+    "TopKV2",
+    "input: T, k: Tk -> values: T, indices: index_type",
+    sorted=True,
+    T=REAL,
     Tk=attr("type", int32, allowed=[int16, int32, int64]),
     index_type=attr("type", int32, allowed=[int16, int32, int64]),
-    shape=top_k_v2_shape, static_inputs=[1], hints=["sorted"],
-)  # fmt: skip
+    shape=top_k_v2_shape,
+    static_inputs=[1],
+    hints=["sorted"],
+)
 
 
 # Local response normalization ---------------------------------------------------------------------
@@ -166,11 +196,22 @@ op(
 _LRN_TYPE = attr("type", float32, allowed=[float16, bfloat16, float32])
 
 op(
-    "LRN", "input: T -> output: T", depth_radius=5, bias=1.0, alpha=1.0, beta=0.5, T=_LRN_TYPE,
+    "LRN",
+    "input: T -> output: T",
+    depth_radius=5,
+    bias=1.0,
+    alpha=1.0,
+    beta=0.5,
+    T=_LRN_TYPE,
     shape=lambda c: with_rank(c.inputs[0], 4),
-)  # fmt: skip
+)
 op(
-    "LRNGrad", "input_grads: T, input_image: T, output_image: T -> output: T",
-    depth_radius=5, bias=1.0, alpha=1.0, beta=0.5, T=_LRN_TYPE,
+    "LRNGrad",
+    "input_grads: T, input_image: T, output_image: T -> output: T",
+    depth_radius=5,
+    bias=1.0,
+    alpha=1.0,
+    beta=0.5,
+    T=_LRN_TYPE,
     shape=lambda c: with_rank(merged(c), 4),
-)  # fmt: skip
+)

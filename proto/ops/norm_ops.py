@@ -44,42 +44,62 @@ op(
     "FusedBatchNorm",
     "x: T, scale: T, offset: T, mean: T, variance: T"
     " -> y: T, batch_mean: T, batch_variance: T, reserve_space_1: T, reserve_space_2: T",
-    T={float32}, **_FORWARD, data_format=_FORMAT, shape=fused_batch_norm_shape,
-)  # fmt: skip
+    T={float32},
+    **_FORWARD,
+    data_format=_FORMAT,
+    shape=fused_batch_norm_shape,
+)
 op(
     "FusedBatchNormV2",
     "x: T, scale: U, offset: U, mean: U, variance: U"
     " -> y: T, batch_mean: U, batch_variance: U, reserve_space_1: U, reserve_space_2: U",
-    T=_X_TYPES, U={float32}, **_FORWARD, data_format=_FORMAT, shape=fused_batch_norm_shape,
-)  # fmt: skip
+    T=_X_TYPES,
+    U={float32},
+    **_FORWARD,
+    data_format=_FORMAT,
+    shape=fused_batch_norm_shape,
+)
 op(
     "FusedBatchNormV3",
     "x: T, scale: U, offset: U, mean: U, variance: U"
     " -> y: T, batch_mean: U, batch_variance: U, reserve_space_1: U, reserve_space_2: U,"
     " reserve_space_3: U",
-    T=_X_TYPES, U={bfloat16, float32}, **_FORWARD, data_format=_FORMAT_V3,
+    T=_X_TYPES,
+    U={bfloat16, float32},
+    **_FORWARD,
+    data_format=_FORMAT_V3,
     shape=lambda c: fused_batch_norm_shape(c, 3),
-)  # fmt: skip
+)
 op(
     "FusedBatchNormGrad",
     "y_backprop: T, x: T, scale: T, reserve_space_1: T, reserve_space_2: T"
     " -> x_backprop: T, scale_backprop: T, offset_backprop: T, reserve_space_3: T,"
     " reserve_space_4: T",
-    T={float32}, **_TRAINING, data_format=_FORMAT, shape=fused_batch_norm_grad_shape,
-)  # fmt: skip
+    T={float32},
+    **_TRAINING,
+    data_format=_FORMAT,
+    shape=fused_batch_norm_grad_shape,
+)
 op(
     "FusedBatchNormGradV2",
     "y_backprop: T, x: T, scale: float32, reserve_space_1: U, reserve_space_2: U"
     " -> x_backprop: T, scale_backprop: U, offset_backprop: U, reserve_space_3: U,"
     " reserve_space_4: U",
-    T=_X_TYPES, U={float32}, **_TRAINING, data_format=_FORMAT, shape=fused_batch_norm_grad_shape,
-)  # fmt: skip
+    T=_X_TYPES,
+    U={float32},
+    **_TRAINING,
+    data_format=_FORMAT,
+    shape=fused_batch_norm_grad_shape,
+)
 op(
     "FusedBatchNormGradV3",
     "y_backprop: T, x: T, scale: float32, reserve_space_1: U, reserve_space_2: U,"
     " reserve_space_3: U"
     " -> x_backprop: T, scale_backprop: U, offset_backprop: U, reserve_space_4: U,"
     " reserve_space_5: U",
-    T=_X_TYPES, U={float32}, **_TRAINING, data_format=_FORMAT_V3,
+    T=_X_TYPES,
+    U={float32},
+    **_TRAINING,
+    data_format=_FORMAT_V3,
     shape=fused_batch_norm_grad_shape,
-)  # fmt: skip
+)

@@ -24,11 +24,13 @@ least 1 unless said otherwise. An attribute whose name is a parameter of ``op`` 
 
 from __future__ import annotations
 
+import enum
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from pathlib import PurePath
+from types import FrameType, MappingProxyType
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -117,6 +119,30 @@ class ShapeContext(Protocol):
 ShapeFunction = Callable[[ShapeContext], "Shape | list[Shape]"]
 
 
+class OpKind(enum.Enum):
+    """The part that an op plays in a graph, where passes and loaders treat it in a way of its own.
+
+    The form of an op that takes a reference (``RefSwitch``) has the kind of the plain one.
+    """
+
+    OTHER = enum.auto()
+    CONST = enum.auto()
+    PLACEHOLDER = enum.auto()
+    """Has no value of its own: it is fed."""
+    VARIABLE = enum.auto()
+    """Stands for a variable, by its reference or by its resource handle."""
+    IDENTITY = enum.auto()
+    """Gives its input; as the read of a reference variable it shares the variable's memory."""
+    CONTROL_TRIGGER = enum.auto()
+    """Runs even if what it waits for is dead."""
+    SWITCH = enum.auto()
+    MERGE = enum.auto()
+    ENTER = enum.auto()
+    EXIT = enum.auto()
+    NEXT_ITERATION = enum.auto()
+    LOOP_COND = enum.auto()
+
+
 @dataclass(frozen=True, slots=True)
 class OpDef:
     """An op definition. Flags say what the placer, the master and the worker need to know."""
@@ -141,7 +167,33 @@ class OpDef:
     """Takes a variable (``Ref`` or resource) but never writes it."""
     hints: frozenset[str] = frozenset()
     """Attributes that do not change the result; kernels do not see them."""
+    kind: OpKind = OpKind.OTHER
+    differentiable: bool = True
+    """Gradients flow through it, or its lack of a gradient function is an error; False where the
+    outputs do not vary with the inputs. ``op`` sets it to False, too, where no output can have a
+    dtype that gradients flow through."""
+    shape_only: bool = False
+    """Its outputs tell the shapes of its inputs, which are known while XLA traces."""
+    forwards_resource: bool = False
+    """Its outputs are its first input: given a resource, they are that resource."""
+    multi_device: bool = False
+    """Takes resources of several devices, so the placer does not bind it to any of theirs."""
+    step_state: bool = False
+    """Makes or uses a resource that lives as long as a step (a stack, a tensor array)."""
+    expensive: bool = False
+    """Takes so long that an XLA program should not compute it for a branch that is not taken."""
     defined_at: str = field(default="", compare=False)
+    """The file and line of the definition: that of the statement at the module's level."""
+
+    @property
+    def family(self) -> str:
+        """The family that the op belongs to: the name of the module that defines it."""
+        return PurePath(self.defined_at.rpartition(":")[0]).stem
+
+    @property
+    def is_ref_variable(self) -> bool:
+        """Whether it stands for a variable by its reference."""
+        return self.kind is OpKind.VARIABLE and self.outputs[0].is_ref
 
     def kernel_attrs(self) -> frozenset[str]:
         """The attributes that a kernel must take: all but hints and what its inputs tell."""
@@ -228,6 +280,8 @@ def _types(args: Sequence[ArgDef], attrs: Mapping[str, Any]) -> list[DType]:
     return result
 
 
+_VARYING: Final = dtypes.FLOATING | dtypes.COMPLEX | {dtypes.resource, dtypes.variant}
+
 _registry: dict[str, OpDef] = {}
 
 
@@ -244,6 +298,13 @@ def op(
     allows_uninitialized_input: bool = False,
     reads_only: bool = False,
     hints: Sequence[str] = (),
+    kind: OpKind = OpKind.OTHER,
+    differentiable: bool = True,
+    shape_only: bool = False,
+    forwards_resource: bool = False,
+    multi_device: bool = False,
+    step_state: bool = False,
+    expensive: bool = False,
     **attributes: Any,
 ) -> OpDef:
     """Registers an op definition (see the module's docstring) and returns it.
@@ -252,8 +313,6 @@ def op(
         ValueError: the name is taken (the message names the earlier file and line), or the
             signature and the attributes do not fit.
     """
-    caller = sys._getframe(1)
-    defined_at = f"{caller.f_code.co_filename}:{caller.f_lineno}"
     if name in _registry:
         raise ValueError(f"op {name!r} is already defined at {_registry[name].defined_at}")
     left, arrow, right = signature.partition("->")
@@ -272,12 +331,51 @@ def op(
     if unknown:
         raise ValueError(f"op {name!r}: hints {sorted(unknown)} are not attributes")
     definition = OpDef(
-        name, inputs, outputs, MappingProxyType(attrs), shape, stateful, blocks, host_only,
-        frozenset(static_inputs), dynamic_shape, allows_uninitialized_input, reads_only,
-        frozenset(hints), defined_at,
-    )  # fmt: skip
+        name,
+        inputs,
+        outputs,
+        MappingProxyType(attrs),
+        shape,
+        stateful=stateful,
+        blocks=blocks,
+        host_only=host_only,
+        static_inputs=frozenset(static_inputs),
+        dynamic_shape=dynamic_shape,
+        allows_uninitialized_input=allows_uninitialized_input,
+        reads_only=reads_only,
+        hints=frozenset(hints),
+        kind=kind,
+        differentiable=differentiable and any(_may_vary(output, attrs) for output in outputs),
+        shape_only=shape_only,
+        forwards_resource=forwards_resource,
+        multi_device=multi_device,
+        step_state=step_state,
+        expensive=expensive,
+        defined_at=_definition_site(sys._getframe(1)),
+    )
     _registry[name] = definition
     return definition
+
+
+def _definition_site(frame: FrameType) -> str:
+    """The file and line of the statement at module level that ``frame`` runs for.
+
+    A family may define its ops through a function, also through one of another family.
+    """
+    site = frame
+    while site.f_code.co_name != "<module>" and site.f_back is not None:
+        site = site.f_back
+    if site.f_code.co_name != "<module>":  # called from an embedded interpreter
+        site = frame
+    return f"{site.f_code.co_filename}:{site.f_lineno}"
+
+
+def _may_vary(output: ArgDef, attrs: Mapping[str, AttrDef]) -> bool:
+    """Returns whether an output can have a dtype that gradients flow through."""
+    if output.dtype is not None:
+        return output.dtype in _VARYING
+    allowed = attrs[output.type_attr or output.type_list_attr or ""].allowed
+    return allowed is None or not _VARYING.isdisjoint(allowed)
 
 
 def default_attr_value(definition: AttrDef) -> graph_pb2.AttrValue:

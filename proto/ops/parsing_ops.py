@@ -22,10 +22,14 @@ def _with_last_dimension(c: ShapeContext) -> Shape:
 
 
 op(
-    "DecodeRaw", "bytes: string -> output: out_type",
-    out_type=attr("type", allowed=_RAW), little_endian=True,
-    host_only=True, shape=_with_last_dimension,
-)  # fmt: skip
+    "DecodeRaw",
+    "bytes: string -> output: out_type",
+    out_type=attr("type", allowed=_RAW),
+    little_endian=True,
+    host_only=True,
+    differentiable=False,
+    shape=_with_last_dimension,
+)
 
 
 def _columns(c: ShapeContext) -> list[Shape]:
@@ -40,14 +44,21 @@ def _columns(c: ShapeContext) -> list[Shape]:
 
 
 op(
-    "DecodeCSV", "records: string, record_defaults: [OUT_TYPE] -> output: [OUT_TYPE]",
+    "DecodeCSV",
+    "records: string, record_defaults: [OUT_TYPE] -> output: [OUT_TYPE]",
     OUT_TYPE=attr(
-        "list(type)", minimum=1,
+        "list(type)",
+        minimum=1,
         allowed=INDEX | {dtypes.float32, dtypes.float64, dtypes.string},
     ),
-    field_delim=",", use_quote_delim=True, na_value="", select_cols=attr("list(int)", []),
-    host_only=True, shape=_columns,
-)  # fmt: skip
+    field_delim=",",
+    use_quote_delim=True,
+    na_value="",
+    select_cols=attr("list(int)", []),
+    host_only=True,
+    differentiable=False,
+    shape=_columns,
+)
 
 
 def _scalar_input(c: ShapeContext) -> Shape:
@@ -56,13 +67,20 @@ def _scalar_input(c: ShapeContext) -> Shape:
 
 
 op(
-    "ParseTensor", "serialized: string -> output: out_type",
-    out_type=attr("type"), host_only=True, shape=_scalar_input,
-)  # fmt: skip
+    "ParseTensor",
+    "serialized: string -> output: out_type",
+    out_type=attr("type"),
+    host_only=True,
+    differentiable=False,
+    shape=_scalar_input,
+)
 op(
-    "SerializeTensor", "tensor: T -> serialized: string",
-    T=ALL - {dtypes.resource, dtypes.variant}, host_only=True, shape=scalar,
-)  # fmt: skip
+    "SerializeTensor",
+    "tensor: T -> serialized: string",
+    T=ALL - {dtypes.resource, dtypes.variant},
+    host_only=True,
+    shape=scalar,
+)
 
 # tf.train.Example --------------------------------------------------------------------------------
 
@@ -93,9 +111,15 @@ op(
     "serialized: string, names: string, sparse_keys: Nsparse*string, dense_keys: Ndense*string, "
     "dense_defaults: [Tdense] -> sparse_indices: Nsparse*int64, sparse_values: [sparse_types], "
     "sparse_shapes: Nsparse*int64, dense_values: [Tdense]",
-    Nsparse=_COUNT, Ndense=_COUNT, sparse_types=_TYPES, Tdense=_TYPES, dense_shapes=_SHAPES,
-    host_only=True, shape=_parsed,
-)  # fmt: skip
+    Nsparse=_COUNT,
+    Ndense=_COUNT,
+    sparse_types=_TYPES,
+    Tdense=_TYPES,
+    dense_shapes=_SHAPES,
+    host_only=True,
+    differentiable=False,
+    shape=_parsed,
+)
 
 
 def _parsed_v2(c: ShapeContext) -> list[Shape]:
@@ -119,10 +143,16 @@ op(
     "ragged_keys: string, dense_defaults: [Tdense] -> sparse_indices: num_sparse*int64, "
     "sparse_values: [sparse_types], sparse_shapes: num_sparse*int64, dense_values: [Tdense], "
     "ragged_values: [ragged_value_types], ragged_row_splits: [ragged_split_types]",
-    Tdense=_TYPES, num_sparse=_COUNT, sparse_types=_TYPES, ragged_value_types=_TYPES,
-    ragged_split_types=attr("list(type)", minimum=0, allowed=INDEX), dense_shapes=_SHAPES,
-    host_only=True, shape=_parsed_v2,
-)  # fmt: skip
+    Tdense=_TYPES,
+    num_sparse=_COUNT,
+    sparse_types=_TYPES,
+    ragged_value_types=_TYPES,
+    ragged_split_types=attr("list(type)", minimum=0, allowed=INDEX),
+    dense_shapes=_SHAPES,
+    host_only=True,
+    differentiable=False,
+    shape=_parsed_v2,
+)
 
 
 def _parsed_single(c: ShapeContext) -> list[Shape]:
@@ -134,10 +164,16 @@ op(
     "ParseSingleExample",
     "serialized: string, dense_defaults: [Tdense] -> sparse_indices: num_sparse*int64, "
     "sparse_values: [sparse_types], sparse_shapes: num_sparse*int64, dense_values: [Tdense]",
-    num_sparse=_COUNT, sparse_keys=attr("list(string)", minimum=0),
-    dense_keys=attr("list(string)", minimum=0), sparse_types=_TYPES, Tdense=_TYPES,
-    dense_shapes=_SHAPES, host_only=True, shape=_parsed_single,
-)  # fmt: skip
+    num_sparse=_COUNT,
+    sparse_keys=attr("list(string)", minimum=0),
+    dense_keys=attr("list(string)", minimum=0),
+    sparse_types=_TYPES,
+    Tdense=_TYPES,
+    dense_shapes=_SHAPES,
+    host_only=True,
+    differentiable=False,
+    shape=_parsed_single,
+)
 
 
 def _parsed_sequence(c: ShapeContext) -> list[Shape]:
@@ -165,9 +201,17 @@ op(
     "feature_list_sparse_values: [feature_list_sparse_types], "
     "feature_list_sparse_shapes: Nfeature_list_sparse*int64, "
     "feature_list_dense_values: [feature_list_dense_types]",
-    Ncontext_sparse=_NONE, Ncontext_dense=_NONE, Nfeature_list_sparse=_NONE,
-    Nfeature_list_dense=_NONE, context_sparse_types=_NO_TYPES, Tcontext_dense=_NO_TYPES,
-    feature_list_dense_types=_NO_TYPES, context_dense_shapes=_NO_SHAPES,
-    feature_list_sparse_types=_NO_TYPES, feature_list_dense_shapes=_NO_SHAPES,
-    host_only=True, shape=_parsed_sequence,
-)  # fmt: skip
+    Ncontext_sparse=_NONE,
+    Ncontext_dense=_NONE,
+    Nfeature_list_sparse=_NONE,
+    Nfeature_list_dense=_NONE,
+    context_sparse_types=_NO_TYPES,
+    Tcontext_dense=_NO_TYPES,
+    feature_list_dense_types=_NO_TYPES,
+    context_dense_shapes=_NO_SHAPES,
+    feature_list_sparse_types=_NO_TYPES,
+    feature_list_dense_shapes=_NO_SHAPES,
+    host_only=True,
+    differentiable=False,
+    shape=_parsed_sequence,
+)

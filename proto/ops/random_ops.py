@@ -39,25 +39,85 @@ def _multinomial_shape(c: ShapeContext) -> Shape:
 
 
 for _name in ("RandomUniform", "RandomStandardNormal", "TruncatedNormal"):
-    op(_name, "shape: T -> output: dtype", seed=0, seed2=0, dtype=FLOATING, T=INDEX,
-       stateful=True, static_inputs=(0,), shape=_random_shape)  # fmt: skip
+    op(
+        _name,
+        "shape: T -> output: dtype",
+        seed=0,
+        seed2=0,
+        dtype=FLOATING,
+        T=INDEX,
+        stateful=True,
+        static_inputs=(0,),
+        differentiable=False,
+        shape=_random_shape,
+    )
 
-op("RandomUniformInt", "shape: T, minval: Tout, maxval: Tout -> output: Tout", seed=0, seed2=0,
-   Tout=INDEX, T=INDEX, stateful=True, static_inputs=(0,), shape=_random_int_shape)  # fmt: skip
+op(
+    "RandomUniformInt",
+    "shape: T, minval: Tout, maxval: Tout -> output: Tout",
+    seed=0,
+    seed2=0,
+    Tout=INDEX,
+    T=INDEX,
+    stateful=True,
+    static_inputs=(0,),
+    shape=_random_int_shape,
+)
 
-op("RandomShuffle", "value: T -> output: T", seed=0, seed2=0, stateful=True, shape=unchanged)
+op(
+    "RandomShuffle",
+    "value: T -> output: T",
+    seed=0,
+    seed2=0,
+    stateful=True,
+    differentiable=False,
+    shape=unchanged,
+)
 
-op("Multinomial", "logits: T, num_samples: int32 -> output: output_dtype", seed=0, seed2=0, T=REAL,
-   output_dtype=attr("type", int64, allowed=INDEX), stateful=True, static_inputs=(1,),
-   shape=_multinomial_shape)  # fmt: skip
+op(
+    "Multinomial",
+    "logits: T, num_samples: int32 -> output: output_dtype",
+    seed=0,
+    seed2=0,
+    T=REAL,
+    output_dtype=attr("type", int64, allowed=INDEX),
+    stateful=True,
+    static_inputs=(1,),
+    shape=_multinomial_shape,
+)
 
 # Rejection sampling takes as many draws as it takes: on the host, over the outputs still undecided.
-op("RandomGamma", "shape: S, alpha: T -> output: T", seed=0, seed2=0, S=INDEX,
-   T=_COMPUTED_IN_DOUBLE, stateful=True, host_only=True, shape=_per_parameter_shape)  # fmt: skip
+op(
+    "RandomGamma",
+    "shape: S, alpha: T -> output: T",
+    seed=0,
+    seed2=0,
+    S=INDEX,
+    T=_COMPUTED_IN_DOUBLE,
+    stateful=True,
+    host_only=True,
+    expensive=True,
+    shape=_per_parameter_shape,
+)
 
-op("RandomGammaGrad", "alpha: T, sample: T -> output: T", T=frozenset({float32, float64}),
-   shape=broadcast_binary)  # fmt: skip
+op(
+    "RandomGammaGrad",
+    "alpha: T, sample: T -> output: T",
+    T=frozenset({float32, float64}),
+    expensive=True,
+    shape=broadcast_binary,
+)
 
-op("RandomPoissonV2", "shape: S, rate: R -> output: dtype", seed=0, seed2=0, S=INDEX,
-   R=attr("type", float64, allowed=_RATES), dtype=attr("type", int64, allowed=_RATES),
-   stateful=True, host_only=True, shape=_per_parameter_shape)  # fmt: skip
+op(
+    "RandomPoissonV2",
+    "shape: S, rate: R -> output: dtype",
+    seed=0,
+    seed2=0,
+    S=INDEX,
+    R=attr("type", float64, allowed=_RATES),
+    dtype=attr("type", int64, allowed=_RATES),
+    stateful=True,
+    host_only=True,
+    differentiable=False,
+    shape=_per_parameter_shape,
+)

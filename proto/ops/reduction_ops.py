@@ -44,17 +44,24 @@ _REDUCTIONS = {"Sum Mean Prod EuclideanNorm": NUMERIC, "Max Min": REAL}
 for _names, _types in _REDUCTIONS.items():
     for _name in _names.split():
         op(
-            _name, "input: T, reduction_indices: Tidx -> output: T",
-            T=_types, Tidx=_index_type, keep_dims=False, static_inputs=(1,),
+            _name,
+            "input: T, reduction_indices: Tidx -> output: T",
+            T=_types,
+            Tidx=_index_type,
+            keep_dims=False,
+            static_inputs=(1,),
             shape=reduced_shape,
-        )  # fmt: skip
+        )
 
 for _name in ("All", "Any"):
     op(
-        _name, "input: bool, reduction_indices: Tidx -> output: bool",
-        Tidx=_index_type, keep_dims=False, static_inputs=(1,),
+        _name,
+        "input: bool, reduction_indices: Tidx -> output: bool",
+        Tidx=_index_type,
+        keep_dims=False,
+        static_inputs=(1,),
         shape=reduced_shape,
-    )  # fmt: skip
+    )
 
 
 def _arg_shape(c: ShapeContext) -> Shape:
@@ -80,20 +87,26 @@ for _name, _axis, _result in (
     ("ArgMin", INDEX, INDEX),
 ):
     op(
-        _name, "input: T, dimension: Tidx -> output: output_type",
+        _name,
+        "input: T, dimension: Tidx -> output: output_type",
         T=REAL | {dtypes.bool},
         Tidx=attr("type", dtypes.int32, allowed=_axis),
         output_type=attr("type", dtypes.int64, allowed=_result),
         static_inputs=(1,),
         shape=_arg_shape,
-    )  # fmt: skip
+    )
 
 for _name in ("Cumsum", "Cumprod"):
     op(
-        _name, "x: T, axis: Tidx -> out: T",
-        T=NUMERIC, Tidx=_index_type, exclusive=False, reverse=False, static_inputs=(1,),
+        _name,
+        "x: T, axis: Tidx -> out: T",
+        T=NUMERIC,
+        Tidx=_index_type,
+        exclusive=False,
+        reverse=False,
+        static_inputs=(1,),
         shape=unchanged,
-    )  # fmt: skip
+    )
 
 # Segments ----------------------------------------------------------------------------------------
 
@@ -116,10 +129,13 @@ def unsorted_segment_shape(c: ShapeContext) -> Shape:
 for _names, _types in {"Sum Mean Prod": NUMERIC, "Max Min": REAL}.items():
     for _name in _names.split():
         op(
-            f"Segment{_name}", "data: T, segment_ids: Tindices -> output: T",
-            T=_types, Tindices=INDEX, dynamic_shape=True,
+            f"Segment{_name}",
+            "data: T, segment_ids: Tindices -> output: T",
+            T=_types,
+            Tindices=INDEX,
+            dynamic_shape=True,
             shape=_segment_shape,
-        )  # fmt: skip
+        )
 
 for _name, _types, _ids in (
     ("Sum", NUMERIC, INDEX | {dtypes.int16}), ("Prod", NUMERIC, INDEX),
@@ -128,10 +144,12 @@ for _name, _types, _ids in (
     op(
         f"UnsortedSegment{_name}",
         "data: T, segment_ids: Tindices, num_segments: Tnumsegments -> output: T",
-        T=_types, Tindices=_ids, Tnumsegments=_index_type,
+        T=_types,
+        Tindices=_ids,
+        Tnumsegments=_index_type,
         static_inputs=(2,),
         shape=unsorted_segment_shape,
-    )  # fmt: skip
+    )
 
 
 def _sparse_segment_shape(c: ShapeContext) -> Shape:
@@ -156,25 +174,37 @@ for _name, _types in {"Sum": REAL, "Mean": FLOATING, "SqrtN": FLOATING}.items():
     op(
         f"SparseSegment{_name}",
         "data: T, indices: Tidx, segment_ids: Tsegmentids -> output: T",
-        T=_types, Tidx=_index_type, Tsegmentids=_index_type, sparse_gradient=False,
-        dynamic_shape=True, hints=["sparse_gradient"],
+        T=_types,
+        Tidx=_index_type,
+        Tsegmentids=_index_type,
+        sparse_gradient=False,
+        dynamic_shape=True,
+        hints=["sparse_gradient"],
         shape=_sparse_segment_shape,
-    )  # fmt: skip
+    )
     op(
         f"SparseSegment{_name}WithNumSegments",
         "data: T, indices: Tidx, segment_ids: Tsegmentids, num_segments: Tnumsegments -> output: T",
-        T=_types, Tidx=_index_type, Tsegmentids=_index_type, Tnumsegments=_index_type,
-        sparse_gradient=False, static_inputs=(3,), hints=["sparse_gradient"],
+        T=_types,
+        Tidx=_index_type,
+        Tsegmentids=_index_type,
+        Tnumsegments=_index_type,
+        sparse_gradient=False,
+        static_inputs=(3,),
+        hints=["sparse_gradient"],
         shape=_counted_sparse_segment_shape,
-    )  # fmt: skip
+    )
 
 for _name in ("Mean", "SqrtN"):
     op(
         f"SparseSegment{_name}Grad",
         "grad: T, indices: Tidx, segment_ids: Tsegmentids, output_dim0: int32 -> output: T",
-        T=FLOATING, Tidx=_index_type, Tsegmentids=_index_type, static_inputs=(3,),
+        T=FLOATING,
+        Tidx=_index_type,
+        Tsegmentids=_index_type,
+        static_inputs=(3,),
         shape=_counted_sparse_segment_shape,
-    )  # fmt: skip
+    )
 
 # Counting ----------------------------------------------------------------------------------------
 
@@ -199,10 +229,13 @@ def _histogram_shape(c: ShapeContext) -> Shape:
 _COUNTED = INDEX | {dtypes.float32, dtypes.float64}
 
 op(
-    "Bincount", "arr: int32, size: int32, weights: T -> bins: T",
-    T=_COUNTED, static_inputs=(1,),
+    "Bincount",
+    "arr: int32, size: int32, weights: T -> bins: T",
+    T=_COUNTED,
+    static_inputs=(1,),
+    differentiable=False,
     shape=_bincount_shape,
-)  # fmt: skip
+)
 
 
 def _dense_bincount_shape(c: ShapeContext) -> Shape:
@@ -217,12 +250,20 @@ def _dense_bincount_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "DenseBincount", "input: Tidx, size: Tidx, weights: T -> output: T",
-    Tidx=INDEX, T=_COUNTED, binary_output=False, static_inputs=(1,),
+    "DenseBincount",
+    "input: Tidx, size: Tidx, weights: T -> output: T",
+    Tidx=INDEX,
+    T=_COUNTED,
+    binary_output=False,
+    static_inputs=(1,),
+    differentiable=False,
     shape=_dense_bincount_shape,
-)  # fmt: skip
+)
 op(
-    "HistogramFixedWidth", "values: T, value_range: T, nbins: int32 -> out: dtype",
-    T=_COUNTED, dtype=_index_type, static_inputs=(2,),
+    "HistogramFixedWidth",
+    "values: T, value_range: T, nbins: int32 -> out: dtype",
+    T=_COUNTED,
+    dtype=_index_type,
+    static_inputs=(2,),
     shape=_histogram_shape,
-)  # fmt: skip
+)

@@ -29,14 +29,22 @@ for _name, _out in (
     ("ResizeNearestNeighbor", "T"),
 ):
     op(
-        _name, f"images: T, size: int32 -> resized_images: {_out}",
-        T=_PIXELS, align_corners=False, half_pixel_centers=False, static_inputs=(1,),
+        _name,
+        f"images: T, size: int32 -> resized_images: {_out}",
+        T=_PIXELS,
+        align_corners=False,
+        half_pixel_centers=False,
+        static_inputs=(1,),
         shape=_resized,
-    )  # fmt: skip
+    )
 op(
-    "ResizeArea", "images: T, size: int32 -> resized_images: float32",
-    T=_PIXELS, align_corners=False, static_inputs=(1,), shape=_resized,
-)  # fmt: skip
+    "ResizeArea",
+    "images: T, size: int32 -> resized_images: float32",
+    T=_PIXELS,
+    align_corners=False,
+    static_inputs=(1,),
+    shape=_resized,
+)
 
 
 def _original(c: ShapeContext) -> Shape:
@@ -45,18 +53,31 @@ def _original(c: ShapeContext) -> Shape:
 
 
 op(
-    "ResizeBilinearGrad", "grads: float32, original_image: T -> output: T",
-    T=FLOATING, align_corners=False, half_pixel_centers=False, shape=_original,
-)  # fmt: skip
+    "ResizeBilinearGrad",
+    "grads: float32, original_image: T -> output: T",
+    T=FLOATING,
+    align_corners=False,
+    half_pixel_centers=False,
+    differentiable=False,
+    shape=_original,
+)
 op(
-    "ResizeBicubicGrad", "grads: float32, original_image: T -> output: T",
-    T=_WIDE, align_corners=False, half_pixel_centers=False, shape=_original,
-)  # fmt: skip
+    "ResizeBicubicGrad",
+    "grads: float32, original_image: T -> output: T",
+    T=_WIDE,
+    align_corners=False,
+    half_pixel_centers=False,
+    shape=_original,
+)
 op(
-    "ResizeNearestNeighborGrad", "grads: T, size: int32 -> output: T",
+    "ResizeNearestNeighborGrad",
+    "grads: T, size: int32 -> output: T",
     T=FLOATING | {dtypes.uint8, dtypes.int8, dtypes.int32},
-    align_corners=False, half_pixel_centers=False, static_inputs=(1,), shape=_resized,
-)  # fmt: skip
+    align_corners=False,
+    half_pixel_centers=False,
+    static_inputs=(1,),
+    shape=_resized,
+)
 
 # Parts of images, resized ------------------------------------------------------------------------
 
@@ -79,8 +100,12 @@ def _crops(c: ShapeContext) -> Shape:
 op(
     "CropAndResize",
     "image: T, boxes: float32, box_ind: int32, crop_size: int32 -> crops: float32",
-    T=_CROPPED, method=_METHOD, extrapolation_value=0.0, static_inputs=(3,), shape=_crops,
-)  # fmt: skip
+    T=_CROPPED,
+    method=_METHOD,
+    extrapolation_value=0.0,
+    static_inputs=(3,),
+    shape=_crops,
+)
 
 
 def _image_of_size(c: ShapeContext) -> Shape:
@@ -93,9 +118,11 @@ def _image_of_size(c: ShapeContext) -> Shape:
 op(
     "CropAndResizeGradImage",
     "grads: float32, boxes: float32, box_ind: int32, image_size: int32 -> output: T",
-    T=attr("type", allowed=_WIDE | {dtypes.float16}), method=_METHOD, static_inputs=(3,),
+    T=attr("type", allowed=_WIDE | {dtypes.float16}),
+    method=_METHOD,
+    static_inputs=(3,),
     shape=_image_of_size,
-)  # fmt: skip
+)
 
 
 def _boxes(c: ShapeContext) -> Shape:
@@ -108,5 +135,7 @@ def _boxes(c: ShapeContext) -> Shape:
 op(
     "CropAndResizeGradBoxes",
     "grads: float32, image: T, boxes: float32, box_ind: int32 -> output: float32",
-    T=_CROPPED, method=attr("string", b"bilinear", allowed=[b"bilinear"]), shape=_boxes,
-)  # fmt: skip
+    T=_CROPPED,
+    method=attr("string", b"bilinear", allowed=[b"bilinear"]),
+    shape=_boxes,
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowray.proto.ops.array_ops import INDEX_TYPE
 from flowray.proto.ops.common_shapes import no_outputs, scalar
-from flowray.proto.ops.op_registry import ShapeContext, ShapeFunction, attr, op
+from flowray.proto.ops.op_registry import OpKind, ShapeContext, ShapeFunction, attr, op
 from flowray.proto.ops.slice_ops import MASKS, check_scatter_nd, gathered_nd
 from flowray.proto.ops.state_ops import check_scatter
 from flowray.proto.types.dtypes import INDEX, NUMERIC, DType, float32, float64
@@ -69,51 +69,99 @@ def _checked(
 
 
 op(
-    "VarHandleOp", "-> resource: resource", dtype=attr("type"), shape_=attr("shape"),
-    container="", shared_name="", debug_name="", allowed_devices=attr("list(string)", []),
-    hints=["debug_name", "allowed_devices"], stateful=True, shape=scalar,
-)  # fmt: skip
+    "VarHandleOp",
+    "-> resource: resource",
+    dtype=attr("type"),
+    shape_=attr("shape"),
+    container="",
+    shared_name="",
+    debug_name="",
+    allowed_devices=attr("list(string)", []),
+    hints=["debug_name", "allowed_devices"],
+    stateful=True,
+    kind=OpKind.VARIABLE,
+    differentiable=False,
+    shape=scalar,
+)
 op(
-    "VarIsInitializedOp", "resource: resource -> is_initialized: bool",
-    stateful=True, host_only=True, reads_only=True, allows_uninitialized_input=True, shape=scalar,
-)  # fmt: skip
+    "VarIsInitializedOp",
+    "resource: resource -> is_initialized: bool",
+    stateful=True,
+    host_only=True,
+    reads_only=True,
+    allows_uninitialized_input=True,
+    shape=scalar,
+)
 op(
-    "ReadVariableOp", "resource: resource -> value: dtype",
-    stateful=True, reads_only=True, shape=resource_shape,
-)  # fmt: skip
+    "ReadVariableOp",
+    "resource: resource -> value: dtype",
+    stateful=True,
+    reads_only=True,
+    shape=resource_shape,
+)
 op(
-    "AssignVariableOp", "resource: resource, value: dtype ->", validate_shape=False,
-    stateful=True, allows_uninitialized_input=True, shape=assign_shape,
-)  # fmt: skip
+    "AssignVariableOp",
+    "resource: resource, value: dtype ->",
+    validate_shape=False,
+    stateful=True,
+    allows_uninitialized_input=True,
+    shape=assign_shape,
+)
 for _name in ("AssignAddVariableOp", "AssignSubVariableOp"):
     op(_name, "resource: resource, value: dtype ->", stateful=True, shape=assign_shape)
 op(
-    "VariableShape", "input: resource -> output: out_type", out_type=INDEX_TYPE,
-    stateful=True, reads_only=True, shape=variable_shape_shape,
-)  # fmt: skip
+    "VariableShape",
+    "input: resource -> output: out_type",
+    out_type=INDEX_TYPE,
+    stateful=True,
+    reads_only=True,
+    shape=variable_shape_shape,
+)
 op(
-    "DestroyResourceOp", "resource: resource ->", ignore_lookup_error=True,
-    stateful=True, host_only=True, allows_uninitialized_input=True, shape=no_outputs,
-)  # fmt: skip
+    "DestroyResourceOp",
+    "resource: resource ->",
+    ignore_lookup_error=True,
+    stateful=True,
+    host_only=True,
+    allows_uninitialized_input=True,
+    shape=no_outputs,
+)
 op(
-    "ResourceCountUpTo", "resource: resource -> output: T", T=INDEX, limit=attr("int"),
-    stateful=True, shape=scalar,
-)  # fmt: skip
+    "ResourceCountUpTo",
+    "resource: resource -> output: T",
+    T=INDEX,
+    limit=attr("int"),
+    stateful=True,
+    shape=scalar,
+)
 op(
-    "ResourceGather", "resource: resource, indices: Tindices -> output: dtype",
-    Tindices=INDEX, batch_dims=0, validate_indices=True, hints=["validate_indices"],
-    stateful=True, reads_only=True, shape=gather_shape,
-)  # fmt: skip
+    "ResourceGather",
+    "resource: resource, indices: Tindices -> output: dtype",
+    Tindices=INDEX,
+    batch_dims=0,
+    validate_indices=True,
+    hints=["validate_indices"],
+    stateful=True,
+    reads_only=True,
+    shape=gather_shape,
+)
 op(
-    "ResourceGatherNd", "resource: resource, indices: Tindices -> output: dtype",
-    Tindices=INDEX, stateful=True, reads_only=True,
+    "ResourceGatherNd",
+    "resource: resource, indices: Tindices -> output: dtype",
+    Tindices=INDEX,
+    stateful=True,
+    reads_only=True,
     shape=lambda c: gathered_nd(resource_shape(c), c.inputs[1]),
-)  # fmt: skip
+)
 op(
     "ResourceStridedSliceAssign",
     "ref: resource, begin: Index, end: Index, strides: Index, value: T ->",
-    Index=INDEX, **MASKS, static_inputs=[1, 2, 3], stateful=True, shape=no_outputs,
-)  # fmt: skip
+    Index=INDEX,
+    **MASKS,
+    static_inputs=[1, 2, 3],
+    stateful=True,
+    shape=no_outputs,
+)
 
 
 # Scattering ---------------------------------------------------------------------------------------
@@ -121,12 +169,21 @@ op(
 for _name in ("Update", "Add", "Sub", "Mul", "Div", "Min", "Max"):
     _dtype: dict[str, Any] = {} if _name == "Update" else {"dtype": NUMERIC}
     op(
-        f"ResourceScatter{_name}", "resource: resource, indices: Tindices, updates: dtype ->",
-        Tindices=INDEX, **_dtype, stateful=True, shape=_checked(check_scatter),
-    )  # fmt: skip
+        f"ResourceScatter{_name}",
+        "resource: resource, indices: Tindices, updates: dtype ->",
+        Tindices=INDEX,
+        **_dtype,
+        stateful=True,
+        shape=_checked(check_scatter),
+    )
 for _name in ("Update", "Add", "Sub"):
     op(
-        f"ResourceScatterNd{_name}", "ref: resource, indices: Tindices, updates: T ->",
-        Tindices=INDEX, use_locking=True, bad_indices_policy="", hints=["use_locking"],
-        stateful=True, shape=_checked(check_scatter_nd, "T"),
-    )  # fmt: skip
+        f"ResourceScatterNd{_name}",
+        "ref: resource, indices: Tindices, updates: T ->",
+        Tindices=INDEX,
+        use_locking=True,
+        bad_indices_policy="",
+        hints=["use_locking"],
+        stateful=True,
+        shape=_checked(check_scatter_nd, "T"),
+    )

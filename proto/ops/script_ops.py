@@ -12,7 +12,13 @@ def _unknown_shapes(c: ShapeContext) -> list[Shape]:
 
 for _name, _stateful in (("PyFunc", True), ("PyFuncStateless", False)):
     op(
-        _name, "input: [Tin] -> output: [Tout]", token=attr("string"),
-        Tin=attr("list(type)", minimum=0), Tout=attr("list(type)", minimum=0),
-        stateful=_stateful, host_only=True, shape=_unknown_shapes,
-    )  # fmt: skip
+        _name,
+        "input: [Tin] -> output: [Tout]",
+        token=attr("string"),
+        Tin=attr("list(type)", minimum=0),
+        Tout=attr("list(type)", minimum=0),
+        stateful=_stateful,
+        host_only=True,
+        differentiable=False,
+        shape=_unknown_shapes,
+    )

@@ -89,18 +89,28 @@ def slice_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "StridedSlice", "input: T, begin: Index, end: Index, strides: Index -> output: T",
-    Index=INDEX | {int16}, **MASKS, static_inputs=[1, 2, 3], shape=strided_slice_shape,
-)  # fmt: skip
+    "StridedSlice",
+    "input: T, begin: Index, end: Index, strides: Index -> output: T",
+    Index=INDEX | {int16},
+    **MASKS,
+    static_inputs=[1, 2, 3],
+    shape=strided_slice_shape,
+)
 op(
     "StridedSliceGrad",
     "shape: Index, begin: Index, end: Index, strides: Index, dy: T -> output: T",
-    Index=INDEX, **MASKS, static_inputs=[0, 1, 2, 3], shape=lambda c: c.constant_shape(0),
-)  # fmt: skip
+    Index=INDEX,
+    **MASKS,
+    static_inputs=[0, 1, 2, 3],
+    shape=lambda c: c.constant_shape(0),
+)
 op(
-    "Slice", "input: T, begin: Index, size: Index -> output: T", Index=INDEX,
-    static_inputs=[1, 2], shape=slice_shape,
-)  # fmt: skip
+    "Slice",
+    "input: T, begin: Index, size: Index -> output: T",
+    Index=INDEX,
+    static_inputs=[1, 2],
+    shape=slice_shape,
+)
 
 
 # Gathering ----------------------------------------------------------------------------------------
@@ -144,18 +154,29 @@ def gathered_nd(params: Shape, indices: Shape) -> Shape:
 
 
 op(
-    "Gather", "params: Tparams, indices: Tindices -> output: Tparams", Tindices=INDEX,
-    validate_indices=True, hints=["validate_indices"], shape=gather_shape,
-)  # fmt: skip
+    "Gather",
+    "params: Tparams, indices: Tindices -> output: Tparams",
+    Tindices=INDEX,
+    validate_indices=True,
+    hints=["validate_indices"],
+    shape=gather_shape,
+)
 op(
-    "GatherV2", "params: Tparams, indices: Tindices, axis: Taxis -> output: Tparams",
-    Tindices=INDEX | {int16}, Taxis=INDEX, batch_dims=0, static_inputs=[2], shape=gather_v2_shape,
-)  # fmt: skip
+    "GatherV2",
+    "params: Tparams, indices: Tindices, axis: Taxis -> output: Tparams",
+    Tindices=INDEX | {int16},
+    Taxis=INDEX,
+    batch_dims=0,
+    static_inputs=[2],
+    shape=gather_v2_shape,
+)
 op(
-    "GatherNd", "params: Tparams, indices: Tindices -> output: Tparams",
-    Tindices=INDEX | {int16}, bad_indices_policy="",
+    "GatherNd",
+    "params: Tparams, indices: Tindices -> output: Tparams",
+    Tindices=INDEX | {int16},
+    bad_indices_policy="",
     shape=lambda c: gathered_nd(*c.inputs),
-)  # fmt: skip
+)
 
 
 # Scattering ---------------------------------------------------------------------------------------
@@ -173,9 +194,14 @@ def check_scatter_nd(ref: Shape, indices: Shape, updates: Shape) -> None:
 
 
 def _check_same(
-    a: tuple[int | None, ...], b: tuple[int | None, ...],
-    a_start: int, b_start: int, a_end: int, b_end: int, what: str,
-) -> None:  # fmt: skip
+    a: tuple[int | None, ...],
+    b: tuple[int | None, ...],
+    a_start: int,
+    b_start: int,
+    a_end: int,
+    b_end: int,
+    what: str,
+) -> None:
     """ValueError with TensorFlow's text unless a part of ``a`` fits a part of the updates."""
     try:
         merge_all([a[a_start:a_end], b[b_start:b_end]])
@@ -199,16 +225,22 @@ def tensor_scatter_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "ScatterNd", "indices: Tindices, updates: T, shape: Tindices -> output: T",
-    Tindices=INDEX | {int16}, bad_indices_policy="", static_inputs=[2], shape=scatter_nd_shape,
-)  # fmt: skip
+    "ScatterNd",
+    "indices: Tindices, updates: T, shape: Tindices -> output: T",
+    Tindices=INDEX | {int16},
+    bad_indices_policy="",
+    static_inputs=[2],
+    shape=scatter_nd_shape,
+)
 _wide = INDEX | {int16, uint16}
 for _name in ("Update", "Add", "Sub", "Min", "Max"):
     op(
-        f"TensorScatter{_name}", "tensor: T, indices: Tindices, updates: T -> output: T",
-        Tindices=_wide if _name == "Update" else INDEX, bad_indices_policy="",
+        f"TensorScatter{_name}",
+        "tensor: T, indices: Tindices, updates: T -> output: T",
+        Tindices=_wide if _name == "Update" else INDEX,
+        bad_indices_policy="",
         shape=tensor_scatter_shape,
-    )  # fmt: skip
+    )
 
 
 # Partitions ---------------------------------------------------------------------------------------
@@ -241,14 +273,18 @@ def dynamic_stitch_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "DynamicPartition", "data: T, partitions: int32 -> outputs: num_partitions*T",
-    dynamic_shape=True, shape=dynamic_partition_shape,
-)  # fmt: skip
+    "DynamicPartition",
+    "data: T, partitions: int32 -> outputs: num_partitions*T",
+    dynamic_shape=True,
+    shape=dynamic_partition_shape,
+)
 for _name in ("DynamicStitch", "ParallelDynamicStitch"):
     op(
-        _name, "indices: N*int32, data: N*T -> merged: T", dynamic_shape=True,
+        _name,
+        "indices: N*int32, data: N*T -> merged: T",
+        dynamic_shape=True,
         shape=dynamic_stitch_shape,
-    )  # fmt: skip
+    )
 
 
 # Selecting by data --------------------------------------------------------------------------------
@@ -270,18 +306,33 @@ def list_diff_shape(c: ShapeContext) -> list[Shape]:
 
 
 op(
-    "Where", "input: T -> index: int64", dynamic_shape=True, shape=where_shape,
+    "Where",
+    "input: T -> index: int64",
+    dynamic_shape=True,
+    shape=where_shape,
     T=attr("type", bool, allowed=ALL - {string, resource, variant}),
-)  # fmt: skip
+)
 op(
-    "Unique", "x: T -> y: T, idx: out_idx", out_idx=INDEX_TYPE, dynamic_shape=True,
+    "Unique",
+    "x: T -> y: T, idx: out_idx",
+    out_idx=INDEX_TYPE,
+    dynamic_shape=True,
+    differentiable=False,
     shape=lambda c: unique_shape(c)[:2],
-)  # fmt: skip
+)
 op(
-    "UniqueWithCounts", "x: T -> y: T, idx: out_idx, count: out_idx", out_idx=INDEX_TYPE,
-    dynamic_shape=True, shape=unique_shape,
-)  # fmt: skip
+    "UniqueWithCounts",
+    "x: T -> y: T, idx: out_idx, count: out_idx",
+    out_idx=INDEX_TYPE,
+    dynamic_shape=True,
+    differentiable=False,
+    shape=unique_shape,
+)
 op(
-    "ListDiff", "x: T, y: T -> out: T, idx: out_idx", out_idx=INDEX_TYPE, dynamic_shape=True,
+    "ListDiff",
+    "x: T, y: T -> out: T, idx: out_idx",
+    out_idx=INDEX_TYPE,
+    dynamic_shape=True,
+    differentiable=False,
     shape=list_diff_shape,
-)  # fmt: skip
+)

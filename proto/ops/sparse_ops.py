@@ -38,22 +38,37 @@ def _deserialize_many_shape(c: ShapeContext) -> list[Shape]:
 
 
 op(
-    "SerializeSparse", f"{_SPARSE} -> serialized_sparse: out_type", out_type=_CARRIER,
-    host_only=True, shape=_serialize_shape,
-)  # fmt: skip
+    "SerializeSparse",
+    f"{_SPARSE} -> serialized_sparse: out_type",
+    out_type=_CARRIER,
+    host_only=True,
+    differentiable=False,
+    shape=_serialize_shape,
+)
 op(
-    "SerializeManySparse", f"{_SPARSE} -> serialized_sparse: out_type", out_type=_CARRIER,
-    host_only=True, shape=_serialize_many_shape,
-)  # fmt: skip
+    "SerializeManySparse",
+    f"{_SPARSE} -> serialized_sparse: out_type",
+    out_type=_CARRIER,
+    host_only=True,
+    differentiable=False,
+    shape=_serialize_many_shape,
+)
 _PARTS = "sparse_indices: int64, sparse_values: dtype, sparse_shape: int64"
 op(
-    "DeserializeSparse", f"serialized_sparse: Tserialized -> {_PARTS}", Tserialized=_CARRIER,
-    host_only=True, shape=_deserialize_shape,
-)  # fmt: skip
+    "DeserializeSparse",
+    f"serialized_sparse: Tserialized -> {_PARTS}",
+    Tserialized=_CARRIER,
+    host_only=True,
+    differentiable=False,
+    shape=_deserialize_shape,
+)
 op(
-    "DeserializeManySparse", f"serialized_sparse: string -> {_PARTS}",
-    host_only=True, shape=_deserialize_many_shape,
-)  # fmt: skip
+    "DeserializeManySparse",
+    f"serialized_sparse: string -> {_PARTS}",
+    host_only=True,
+    differentiable=False,
+    shape=_deserialize_many_shape,
+)
 
 
 def _to_dense_shape(c: ShapeContext) -> Shape:
@@ -66,5 +81,8 @@ op(
     "SparseToDense",
     "sparse_indices: Tindices, output_shape: Tindices, sparse_values: T, default_value: T "
     "-> dense: T",
-    validate_indices=True, Tindices=dtypes.INDEX, static_inputs=[1], shape=_to_dense_shape,
-)  # fmt: skip
+    validate_indices=True,
+    Tindices=dtypes.INDEX,
+    static_inputs=[1],
+    shape=_to_dense_shape,
+)

@@ -21,15 +21,33 @@ def _popped(c: ShapeContext) -> Shape:
 
 
 op(
-    "StackV2", "max_size: int32 -> handle: resource", elem_type=attr("type"), stack_name="",
-    stateful=True, static_inputs=(0,), shape=_made,
-)  # fmt: skip
+    "StackV2",
+    "max_size: int32 -> handle: resource",
+    elem_type=attr("type"),
+    stack_name="",
+    stateful=True,
+    static_inputs=(0,),
+    step_state=True,
+    differentiable=False,
+    shape=_made,
+)
 op(
-    "StackPushV2", "handle: resource, elem: T -> output: T", swap_memory=False, stateful=True,
-    shape=_pushed, hints=("swap_memory",),
-)  # fmt: skip
+    "StackPushV2",
+    "handle: resource, elem: T -> output: T",
+    swap_memory=False,
+    stateful=True,
+    step_state=True,
+    differentiable=False,
+    shape=_pushed,
+    hints=("swap_memory",),
+)
 op(
-    "StackPopV2", "handle: resource -> elem: elem_type", elem_type=attr("type"), stateful=True,
+    "StackPopV2",
+    "handle: resource -> elem: elem_type",
+    elem_type=attr("type"),
+    stateful=True,
+    step_state=True,
+    differentiable=False,
     shape=_popped,
-)  # fmt: skip
-op("StackCloseV2", "handle: resource ->", stateful=True, shape=no_outputs)
+)
+op("StackCloseV2", "handle: resource ->", stateful=True, step_state=True, shape=no_outputs)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
-from flowray.proto.ops.op_registry import ShapeContext, ShapeFunction, attr, op
+from flowray.proto.ops.op_registry import OpKind, ShapeContext, ShapeFunction, attr, op
 from flowray.proto.ops.slice_ops import MASKS, check_scatter_nd
 from flowray.proto.types.dtypes import INDEX, NUMERIC, REAL, bfloat16, float16, float32, float64
 from flowray.proto.types.shapes import Shape, concatenate, merge_all, with_rank_at_least
@@ -50,30 +50,66 @@ _VARIABLE: dict[str, Any] = {
     "shape_": attr("shape"), "container": "", "shared_name": "", "stateful": True,
 }  # fmt: skip
 
-op("VariableV2", "-> ref: Ref(dtype)", **_VARIABLE, shape=from_shape_attr)
-op("Variable", "-> ref: Ref(dtype)", **_VARIABLE, shape=variable_shape)
 op(
-    "IsVariableInitialized", "ref: Ref(dtype) -> is_initialized: bool",
-    host_only=True, reads_only=True, allows_uninitialized_input=True, shape=scalar,
-)  # fmt: skip
+    "VariableV2",
+    "-> ref: Ref(dtype)",
+    **_VARIABLE,
+    kind=OpKind.VARIABLE,
+    differentiable=False,
+    shape=from_shape_attr,
+)
 op(
-    "Assign", "ref: Ref(T), value: T -> output_ref: Ref(T)",
-    validate_shape=True, use_locking=True, hints=["use_locking"],
-    allows_uninitialized_input=True, shape=assign_shape,
-)  # fmt: skip
+    "Variable",
+    "-> ref: Ref(dtype)",
+    **_VARIABLE,
+    kind=OpKind.VARIABLE,
+    differentiable=False,
+    shape=variable_shape,
+)
+op(
+    "IsVariableInitialized",
+    "ref: Ref(dtype) -> is_initialized: bool",
+    host_only=True,
+    reads_only=True,
+    allows_uninitialized_input=True,
+    shape=scalar,
+)
+op(
+    "Assign",
+    "ref: Ref(T), value: T -> output_ref: Ref(T)",
+    validate_shape=True,
+    use_locking=True,
+    hints=["use_locking"],
+    allows_uninitialized_input=True,
+    differentiable=False,
+    shape=assign_shape,
+)
 for _name in ("AssignAdd", "AssignSub"):
     op(
-        _name, "ref: Ref(T), value: T -> output_ref: Ref(T)", T=NUMERIC,
-        use_locking=False, hints=["use_locking"], shape=update_shape,
-    )  # fmt: skip
+        _name,
+        "ref: Ref(T), value: T -> output_ref: Ref(T)",
+        T=NUMERIC,
+        use_locking=False,
+        hints=["use_locking"],
+        differentiable=False,
+        shape=update_shape,
+    )
 op(
-    "CountUpTo", "ref: Ref(T) -> output: T", T=INDEX, limit=attr("int"), shape=scalar,
-)  # fmt: skip
+    "CountUpTo",
+    "ref: Ref(T) -> output: T",
+    T=INDEX,
+    limit=attr("int"),
+    shape=scalar,
+)
 op(
     "StridedSliceAssign",
     "ref: Ref(T), begin: Index, end: Index, strides: Index, value: T -> output_ref: Ref(T)",
-    Index=INDEX, **MASKS, static_inputs=[1, 2, 3], shape=unchanged,
-)  # fmt: skip
+    Index=INDEX,
+    **MASKS,
+    static_inputs=[1, 2, 3],
+    differentiable=False,
+    shape=unchanged,
+)
 
 
 # Scattering ---------------------------------------------------------------------------------------
@@ -81,26 +117,47 @@ op(
 _ORDERED = frozenset({float16, bfloat16, float32, float64}) | (REAL & INDEX)
 
 op(
-    "ScatterUpdate", "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
-    Tindices=INDEX, use_locking=True, hints=["use_locking"], shape=_checked(check_scatter),
-)  # fmt: skip
+    "ScatterUpdate",
+    "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
+    Tindices=INDEX,
+    use_locking=True,
+    hints=["use_locking"],
+    differentiable=False,
+    shape=_checked(check_scatter),
+)
 for _name, _types in (
     ("Add", NUMERIC), ("Sub", NUMERIC), ("Mul", NUMERIC), ("Div", NUMERIC),
     ("Min", _ORDERED), ("Max", _ORDERED),
 ):  # fmt: skip
     op(
-        f"Scatter{_name}", "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
-        T=_types, Tindices=INDEX, use_locking=False, hints=["use_locking"],
+        f"Scatter{_name}",
+        "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
+        T=_types,
+        Tindices=INDEX,
+        use_locking=False,
+        hints=["use_locking"],
+        differentiable=False,
         shape=_checked(check_scatter),
-    )  # fmt: skip
+    )
 op(
-    "ScatterNdUpdate", "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
-    Tindices=INDEX, use_locking=True, bad_indices_policy="", hints=["use_locking"],
+    "ScatterNdUpdate",
+    "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
+    Tindices=INDEX,
+    use_locking=True,
+    bad_indices_policy="",
+    hints=["use_locking"],
+    differentiable=False,
     shape=_checked(check_scatter_nd),
-)  # fmt: skip
+)
 for _name in ("ScatterNdAdd", "ScatterNdSub"):
     op(
-        _name, "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
-        T=NUMERIC, Tindices=INDEX, use_locking=False, bad_indices_policy="",
-        hints=["use_locking"], shape=_checked(check_scatter_nd),
-    )  # fmt: skip
+        _name,
+        "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
+        T=NUMERIC,
+        Tindices=INDEX,
+        use_locking=False,
+        bad_indices_policy="",
+        hints=["use_locking"],
+        differentiable=False,
+        shape=_checked(check_scatter_nd),
+    )

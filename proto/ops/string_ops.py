@@ -23,13 +23,17 @@ def _split_shape(c: ShapeContext) -> list[Shape]:
 op(
     "StringSplit",
     "input: string, delimiter: string -> indices: int64, values: string, shape: int64",
-    skip_empty=True, host_only=True, shape=_split_shape,
-)  # fmt: skip
+    skip_empty=True,
+    host_only=True,
+    shape=_split_shape,
+)
 op(
     "StringSplitV2",
     "input: string, sep: string -> indices: int64, values: string, shape: int64",
-    maxsplit=-1, host_only=True, shape=_split_shape,
-)  # fmt: skip
+    maxsplit=-1,
+    host_only=True,
+    shape=_split_shape,
+)
 
 
 def _join_shape(c: ShapeContext) -> Shape:
@@ -44,36 +48,57 @@ def _join_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "StringJoin", "inputs: N*string -> output: string",
-    N=attr("int", minimum=0), separator="", host_only=True, shape=_join_shape,
-)  # fmt: skip
+    "StringJoin",
+    "inputs: N*string -> output: string",
+    N=attr("int", minimum=0),
+    separator="",
+    host_only=True,
+    shape=_join_shape,
+)
 op(
-    "ReduceJoin", "inputs: string, reduction_indices: int32 -> output: string",
-    keep_dims=False, separator="", host_only=True, shape=reduced_shape,
-)  # fmt: skip
+    "ReduceJoin",
+    "inputs: string, reduction_indices: int32 -> output: string",
+    keep_dims=False,
+    separator="",
+    host_only=True,
+    shape=reduced_shape,
+)
 op(
     "UnsortedSegmentJoin",
     "inputs: string, segment_ids: Tindices, num_segments: Tnumsegments -> output: string",
-    separator="", Tindices=INDEX, Tnumsegments=attr("type", dtypes.int32, allowed=INDEX),
-    host_only=True, shape=unsorted_segment_shape,
-)  # fmt: skip
+    separator="",
+    Tindices=INDEX,
+    Tnumsegments=attr("type", dtypes.int32, allowed=INDEX),
+    host_only=True,
+    shape=unsorted_segment_shape,
+)
 
 # Numbers as text and back ------------------------------------------------------------------------
 
 op(
-    "AsString", "input: T -> output: string",
+    "AsString",
+    "input: T -> output: string",
     T=ALL - dtypes.QUANTIZED - {dtypes.resource},
-    precision=-1, scientific=False, shortest=False, width=-1, fill="",
-    host_only=True, shape=unchanged,
-)  # fmt: skip
+    precision=-1,
+    scientific=False,
+    shortest=False,
+    width=-1,
+    fill="",
+    host_only=True,
+    shape=unchanged,
+)
 op(
-    "StringToNumber", "string_tensor: string -> output: out_type",
+    "StringToNumber",
+    "string_tensor: string -> output: out_type",
     out_type=attr(
-        "type", dtypes.float32,
+        "type",
+        dtypes.float32,
         allowed=INDEX | {dtypes.float32, dtypes.float64, dtypes.uint32, dtypes.uint64},
     ),
-    host_only=True, shape=unchanged,
-)  # fmt: skip
+    host_only=True,
+    differentiable=False,
+    shape=unchanged,
+)
 
 # Strings one by one ------------------------------------------------------------------------------
 
@@ -93,9 +118,13 @@ def _substr_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "Substr", "input: string, pos: T, len: T -> output: string",
-    T=INDEX, unit=_UNIT, host_only=True, shape=_substr_shape,
-)  # fmt: skip
+    "Substr",
+    "input: string, pos: T, len: T -> output: string",
+    T=INDEX,
+    unit=_UNIT,
+    host_only=True,
+    shape=_substr_shape,
+)
 op("EncodeBase64", "input: string -> output: string", pad=False, host_only=True, shape=unchanged)
 op("DecodeBase64", "input: string -> output: string", host_only=True, shape=unchanged)
 
@@ -109,36 +138,58 @@ def _regex_shape(c: ShapeContext) -> Shape:
 
 
 op(
-    "RegexReplace", "input: string, pattern: string, rewrite: string -> output: string",
-    replace_global=True, host_only=True, shape=_regex_shape,
-)  # fmt: skip
+    "RegexReplace",
+    "input: string, pattern: string, rewrite: string -> output: string",
+    replace_global=True,
+    host_only=True,
+    shape=_regex_shape,
+)
 op(
-    "StaticRegexReplace", "input: string -> output: string",
-    pattern=attr("string"), rewrite=attr("string"), replace_global=True,
-    host_only=True, shape=unchanged,
-)  # fmt: skip
+    "StaticRegexReplace",
+    "input: string -> output: string",
+    pattern=attr("string"),
+    rewrite=attr("string"),
+    replace_global=True,
+    host_only=True,
+    shape=unchanged,
+)
 op(
-    "RegexFullMatch", "input: string, pattern: string -> output: bool",
-    host_only=True, shape=_regex_shape,
-)  # fmt: skip
+    "RegexFullMatch",
+    "input: string, pattern: string -> output: bool",
+    host_only=True,
+    shape=_regex_shape,
+)
 op(
-    "StaticRegexFullMatch", "input: string -> output: bool",
-    pattern=attr("string"), host_only=True, shape=unchanged,
-)  # fmt: skip
+    "StaticRegexFullMatch",
+    "input: string -> output: bool",
+    pattern=attr("string"),
+    host_only=True,
+    shape=unchanged,
+)
 
 # Hashing -----------------------------------------------------------------------------------------
 
 _BUCKETS = attr("int", minimum=1)
 
 op(
-    "StringToHashBucket", "string_tensor: string -> output: int64",
-    num_buckets=_BUCKETS, host_only=True, shape=unchanged,
-)  # fmt: skip
+    "StringToHashBucket",
+    "string_tensor: string -> output: int64",
+    num_buckets=_BUCKETS,
+    host_only=True,
+    shape=unchanged,
+)
 op(
-    "StringToHashBucketFast", "input: string -> output: int64",
-    num_buckets=_BUCKETS, host_only=True, shape=unchanged,
-)  # fmt: skip
+    "StringToHashBucketFast",
+    "input: string -> output: int64",
+    num_buckets=_BUCKETS,
+    host_only=True,
+    shape=unchanged,
+)
 op(
-    "StringToHashBucketStrong", "input: string -> output: int64",
-    num_buckets=_BUCKETS, key=attr("list(int)"), host_only=True, shape=unchanged,
-)  # fmt: skip
+    "StringToHashBucketStrong",
+    "input: string -> output: int64",
+    num_buckets=_BUCKETS,
+    key=attr("list(int)"),
+    host_only=True,
+    shape=unchanged,
+)

@@ -59,52 +59,93 @@ def _split(c: ShapeContext) -> Shape:
 
 
 op(
-    "TensorArrayV3", "size: int32 -> handle: resource, flow: float32", dtype=attr("type"),
-    element_shape=attr("shape", None), dynamic_size=False, clear_after_read=True,
-    identical_element_shapes=False, tensor_array_name="", stateful=True, static_inputs=(0,),
+    "TensorArrayV3",
+    "size: int32 -> handle: resource, flow: float32",
+    dtype=attr("type"),
+    element_shape=attr("shape", None),
+    dynamic_size=False,
+    clear_after_read=True,
+    identical_element_shapes=False,
+    tensor_array_name="",
+    stateful=True,
+    static_inputs=(0,),
+    step_state=True,
+    differentiable=False,
     shape=_made,
-)  # fmt: skip
+)
 op(
     "TensorArrayGradV3",
     "handle: resource, flow_in: float32 -> grad_handle: resource, flow_out: float32",
-    source=attr("string"), stateful=True, shape=_gradient,
-)  # fmt: skip
+    source=attr("string"),
+    stateful=True,
+    step_state=True,
+    differentiable=False,
+    shape=_gradient,
+)
 op(
     "TensorArrayGradWithShape",
     "handle: resource, flow_in: float32, shape_to_prepend: int32 "
     "-> grad_handle: resource, flow_out: float32",
-    source=attr("string"), stateful=True, static_inputs=(2,), shape=_gradient,
-)  # fmt: skip
+    source=attr("string"),
+    stateful=True,
+    static_inputs=(2,),
+    step_state=True,
+    differentiable=False,
+    shape=_gradient,
+)
 op(
     "TensorArrayWriteV3",
     "handle: resource, index: int32, value: T, flow_in: float32 -> flow_out: float32",
-    stateful=True, shape=_flow_after_write,
-)  # fmt: skip
+    stateful=True,
+    step_state=True,
+    shape=_flow_after_write,
+)
 op(
-    "TensorArrayReadV3", "handle: resource, index: int32, flow_in: float32 -> value: dtype",
-    dtype=attr("type"), stateful=True, shape=_read,
-)  # fmt: skip
+    "TensorArrayReadV3",
+    "handle: resource, index: int32, flow_in: float32 -> value: dtype",
+    dtype=attr("type"),
+    stateful=True,
+    step_state=True,
+    shape=_read,
+)
 op(
-    "TensorArrayGatherV3", "handle: resource, indices: int32, flow_in: float32 -> value: dtype",
-    dtype=attr("type"), element_shape=attr("shape", None), stateful=True, shape=_gathered,
-)  # fmt: skip
+    "TensorArrayGatherV3",
+    "handle: resource, indices: int32, flow_in: float32 -> value: dtype",
+    dtype=attr("type"),
+    element_shape=attr("shape", None),
+    stateful=True,
+    step_state=True,
+    shape=_gathered,
+)
 op(
     "TensorArrayScatterV3",
     "handle: resource, indices: int32, value: T, flow_in: float32 -> flow_out: float32",
-    stateful=True, shape=_scattered,
-)  # fmt: skip
+    stateful=True,
+    step_state=True,
+    shape=_scattered,
+)
 op(
     "TensorArrayConcatV3",
-    "handle: resource, flow_in: float32 -> value: dtype, lengths: int64", dtype=attr("type"),
-    element_shape_except0=attr("shape", None), stateful=True, shape=_concatenated,
-)  # fmt: skip
+    "handle: resource, flow_in: float32 -> value: dtype, lengths: int64",
+    dtype=attr("type"),
+    element_shape_except0=attr("shape", None),
+    stateful=True,
+    step_state=True,
+    shape=_concatenated,
+)
 op(
     "TensorArraySplitV3",
     "handle: resource, value: T, lengths: int64, flow_in: float32 -> flow_out: float32",
-    stateful=True, static_inputs=(2,), shape=_split,
-)  # fmt: skip
+    stateful=True,
+    static_inputs=(2,),
+    step_state=True,
+    shape=_split,
+)
 op(
-    "TensorArraySizeV3", "handle: resource, flow_in: float32 -> size: int32", stateful=True,
+    "TensorArraySizeV3",
+    "handle: resource, flow_in: float32 -> size: int32",
+    stateful=True,
+    step_state=True,
     shape=scalar,
-)  # fmt: skip
-op("TensorArrayCloseV3", "handle: resource ->", stateful=True, shape=no_outputs)
+)
+op("TensorArrayCloseV3", "handle: resource ->", stateful=True, step_state=True, shape=no_outputs)

@@ -85,7 +85,7 @@ def _step_shape(slots: int, names: list[str], resource: bool) -> ShapeFunction:
     return shape
 
 
-def _define(form: str, step: str, variables: str, inputs: str, attrs: dict[str, bool]) -> str:
+def _define(form: str, step: str, variables: str, inputs: str, attrs: dict[str, bool]) -> None:
     slots, names = variables.split(), inputs.split()
     all_attrs: dict[str, Any] = {"T": NUMERIC, "use_locking": False, **attrs}
     if "Sparse" in form:
@@ -94,19 +94,17 @@ def _define(form: str, step: str, variables: str, inputs: str, attrs: dict[str, 
     resource = form.startswith("Resource")
     arguments = [f"{s}: {'resource' if resource else 'Ref(T)'}" for s in slots]
     arguments += [f"{n}: {_OTHER_TYPES.get(n, 'T')}" for n in names]
-    return op(
+    op(
         f"{form}Apply{step}",
         f"{', '.join(arguments)} -> {'' if resource else 'out: Ref(T)'}",
         **all_attrs,
         hints=["use_locking"],
         stateful=resource,
+        differentiable=False,
         shape=_step_shape(len(slots), names, resource),
-    ).name
+    )
 
 
-OPS: tuple[str, ...] = tuple(
-    _define(form, step, variables, inputs, attrs)
-    for step, variables, inputs, attrs, forms in _STEPS
-    for form in forms
-)
-"""The names of all ops of the family."""
+for _step, _variables, _inputs, _attrs, _forms in _STEPS:
+    for _form in _forms:
+        _define(_form, _step, _variables, _inputs, _attrs)

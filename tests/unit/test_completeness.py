@@ -12,8 +12,6 @@ import tests.ops
 from flowray.client.gradients import families as _gradients  # noqa: F401 - registers them all
 from flowray.client.gradients import registry as gradients
 from flowray.proto.ops import common_shapes, op_registry
-from flowray.proto.ops.op_registry import ArgDef, OpDef
-from flowray.proto.types import dtypes
 from flowray.worker import kernel_registry as kernels
 from flowray.worker import kernels as _kernels  # noqa: F401 - registers them all
 from tests.ops import harness
@@ -135,24 +133,9 @@ def test_every_op_has_a_case() -> None:
 
 
 def test_every_op_has_a_gradient_or_is_marked() -> None:
-    """Those of whose outputs none can be of a type that has gradients need no mark."""
-    lacking = {n for n, op in OPS.items() if n not in GRADIENTS and _may_get_a_gradient(op)}
+    """Its definition marks it, or no output can have a dtype that gradients flow through."""
+    lacking = {n for n, op in OPS.items() if n not in GRADIENTS and op.differentiable}
     check(lacking, NO_GRADIENT, "gradient")
-
-
-def _may_get_a_gradient(op: OpDef) -> bool:
-    return any(_may_be_differentiable(op, output) for output in op.outputs)
-
-
-def _may_be_differentiable(op: OpDef, output: ArgDef) -> bool:
-    if output.dtype is not None:
-        return _is_differentiable(output.dtype)
-    attr = op.attrs[output.type_attr or output.type_list_attr or ""]
-    return attr.allowed is None or any(map(_is_differentiable, attr.allowed))
-
-
-def _is_differentiable(dtype: dtypes.DType) -> bool:
-    return dtype.is_floating or dtype.is_complex or dtype is dtypes.resource
 
 
 @pytest.mark.parametrize("kind", ["kernels", "cases", "gradients"])

@@ -24,7 +24,6 @@ from flowray.worker.program.executor import running
 from flowray.worker.program.instruction import Condition, Instruction, Slot
 from flowray.worker.program.loader import Program
 from flowray.worker.program.segment import XlaSegment
-from flowray.worker.program.segmentation import SHAPE_OPS
 from flowray.worker.state.store import Resource, StateStore, StoredVariable, Variable
 
 logger = logging.getLogger("flowray.worker")
@@ -496,7 +495,7 @@ def _static_inputs(segment: XlaSegment) -> set[Slot]:
     wanted: set[Slot] = set()
     for instruction in reversed(segment.instructions):
         if any(slot in wanted for slot in instruction.outputs):  # noqa: SIM102
-            if instruction.op.name not in SHAPE_OPS:
+            if not instruction.op.shape_only:
                 wanted.update(instruction.input_slots())
         for position in instruction.op.static_inputs:
             arg = instruction.args[position]

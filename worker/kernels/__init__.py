@@ -1,39 +1,5 @@
 """The kernels, by op family. Importing this package registers them all."""
 
-from flowray.worker.kernels import (  # noqa: F401 - imported for their registrations
-    array_ops,
-    batch_dataset_ops,
-    box_ops,
-    candidate_sampling_ops,
-    checkpoint_ops,
-    control_flow_ops,
-    conv_ops,
-    dataset_ops,
-    file_dataset_ops,
-    functional_ops,
-    image_codec_ops,
-    image_ops,
-    io_ops,
-    iterator_ops,
-    layout_ops,
-    logging_ops,
-    map_dataset_ops,
-    math_ops,
-    nn_ops,
-    norm_ops,
-    parsing_ops,
-    random_ops,
-    reduction_ops,
-    resize_ops,
-    resource_ops,
-    script_ops,
-    slice_ops,
-    sparse_ops,
-    stack_ops,
-    state_ops,
-    string_ops,
-    summary_ops,
-    summary_writer_ops,
-    tensor_array_ops,
-    training_ops,
-)
+from flowray.proto.ops import families
+
+families.load(__name__)

@@ -17,7 +17,6 @@ from flowray.worker.kernels.array_ops import as_array
 from flowray.worker.kernels.slice_ops import check_indices, resolve_slice, scatter_slices
 from flowray.worker.state.store import Variable
 
-RUNTIME_OPS = frozenset({"VariableV2", "Variable", "VarHandleOp"})
 """Ops without a kernel: loading a stage looks their resources up in the state store."""
 
 

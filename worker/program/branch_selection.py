@@ -12,16 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flowray.proto.graph.deadness import MERGES
+from flowray.proto.ops.op_registry import OpKind
 
 if TYPE_CHECKING:
     from flowray.worker.program.instruction import Condition, Instruction, Slot
-
-_EXPENSIVE = (
-    "Conv", "DepthwiseConv", "MatMul", "BatchMatMul", "Einsum", "While", "StatelessWhile", "Qr",
-    "Svd", "Cholesky", "MatrixInverse", "RandomGamma", "PartitionedCall", "StatefulPartitionedCall",
-)  # fmt: skip
-"""What the names of ops begin with that are not worth computing in vain."""
 
 
 def choose(instructions: Sequence[Instruction], compilable: list[bool], select: bool) -> None:
@@ -38,9 +32,9 @@ def choose(instructions: Sequence[Instruction], compilable: list[bool], select: 
         concerned = set(instruction.predicates())
         if instruction.switched is not None:
             concerned.add(instruction.switched)
-        if not can_compile or instruction.op.name.startswith(_EXPENSIVE):
+        if not can_compile or instruction.op.expensive:
             cut.update(concerned)
-        if instruction.op.name in MERGES and _choice(instruction) is None:
+        if instruction.op.kind is OpKind.MERGE and _choice(instruction) is None:
             cut.update(concerned)
         for slot in concerned:
             if devices.setdefault(slot, instruction.device) != instruction.device:
@@ -50,7 +44,7 @@ def choose(instructions: Sequence[Instruction], compilable: list[bool], select: 
         instruction.choice = None
         if instruction.switched in cut:
             compilable[index] = False
-        if instruction.op.name in MERGES:
+        if instruction.op.kind is OpKind.MERGE:
             choice = _choice(instruction)
             if choice is None or choice[0][0] in cut:
                 compilable[index] = False

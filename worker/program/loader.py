@@ -14,11 +14,12 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.graph import functions
-from flowray.proto.graph.deadness import MERGES, SWITCHES, Conditions, DeadnessAnalysis
 from flowray.proto.graph.deadness import NONE as NO_CONDITIONS
+from flowray.proto.graph.deadness import Conditions, DeadnessAnalysis
 from flowray.proto.graph.tensor_id import control_inputs, data_inputs
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.wire.stage import Stage
@@ -36,8 +37,6 @@ from flowray.worker.state.store import (
     Variable,
 )
 
-_VARIABLE_OPS = {"VariableV2": "ref", "Variable": "ref", "VarHandleOp": "resource"}
-_PASS_ON = frozenset({"Identity", *SWITCHES})
 _NOT_ON_XLA = frozenset({dtypes.string, dtypes.variant})
 
 
@@ -207,16 +206,16 @@ class _Loader:
         )
         conditions = self._deadness.add(
             node.name,
-            node.op,
+            definition.kind,
             names,
             control_inputs(node.input),
             self._stage.node_conditions.get(node.name, NO_CONDITIONS),
             not any(self._is_reference(name, fed) for name in names),
         )
-        if node.op in _VARIABLE_OPS:
-            self._base[outputs[0]] = self._variable(node, attrs)
+        if definition.kind is OpKind.VARIABLE:
+            self._base[outputs[0]] = self._variable(node, definition, attrs)
             return
-        if node.op == "Const":
+        if definition.kind is OpKind.CONST:
             value = np.array(attrs["value"])
             value.flags.writeable = False
             self._base[outputs[0]] = value
@@ -250,9 +249,9 @@ class _Loader:
             not any(t.base_dtype in _NOT_ON_XLA for t in self._node_types[node.name]),
             self._in_slots(conditions),
         )
-        if node.op in SWITCHES:
+        if definition.kind is OpKind.SWITCH:
             instruction.switched = self._slot(self._deadness.root(names[1]))
-        elif node.op in MERGES:
+        elif definition.kind is OpKind.MERGE:
             instruction.input_conditions = tuple(
                 self._in_slots(self._deadness.of_tensor(name)) for name in names
             )
@@ -284,7 +283,7 @@ class _Loader:
     def _pass_resources_on(self, instruction: Instruction) -> None:
         """Notes at load time that an op's output is the resource that it got as its input."""
         passes = [a.is_ref for a in instruction.op.outputs] == [True] or (
-            instruction.op.name in _PASS_ON and not instruction.reads
+            instruction.op.forwards_resource and not instruction.reads
         )
         if passes:
             source = next(iter(instruction.input_slots()))
@@ -302,7 +301,9 @@ class _Loader:
         self._base.append(None)
         return len(self._base) - 1
 
-    def _variable(self, node: graph_pb2.NodeDef, attrs: dict[str, Any]) -> StoredVariable:
+    def _variable(
+        self, node: graph_pb2.NodeDef, definition: op_registry.OpDef, attrs: dict[str, Any]
+    ) -> StoredVariable:
         name = attrs["shared_name"].decode() or node.name
         return self._store.variable(
             self._stage.state_scope,
@@ -310,7 +311,7 @@ class _Loader:
             name,
             attrs["dtype"],
             attrs["shape"],
-            _VARIABLE_OPS[node.op],
+            "ref" if definition.is_ref_variable else "resource",
         )
 
     def _private_state(

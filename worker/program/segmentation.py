@@ -12,9 +12,6 @@ from flowray.worker.program.instruction import Condition, Instruction, Slot, slo
 from flowray.worker.program.segment import HostSegment, Segment, XlaSegment
 from flowray.worker.state.store import Resource
 
-# Their output's value is known from the shape of the input alone, which every trace knows.
-SHAPE_OPS = frozenset({"Shape", "ShapeN", "Size", "Rank"})
-
 _Way = tuple[bool, str, tuple[Condition, ...]]
 """How an instruction runs: compiled or on the host, on which device, under which conditions."""
 _Key = tuple[int, _Way]
@@ -163,7 +160,7 @@ class Cutter:
         """Slots whose values are numpy arrays while XLA traces."""
         static = {slot for slot, value in enumerate(self._base) if isinstance(value, np.ndarray)}
         for instruction in self._instructions:
-            if instruction.op.name in SHAPE_OPS or (
+            if instruction.op.shape_only or (
                 not instruction.op.stateful
                 and not instruction.reads
                 and instruction.args

@@ -33,6 +33,7 @@ from flowray.client.variables.variables import (
     moving_average_variables,
     trainable_variables,
 )
+from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 
 _AVERAGED = frozenset({dtypes.bfloat16, dtypes.float16, dtypes.float32, dtypes.float64})
@@ -159,7 +160,7 @@ class ExponentialMovingAverage:
             shadow = slot_creator.create_slot(var, var.initialized_value(), self._name)
             add_to_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, var)
             return shadow
-        of_variable = var.op.type in ("Variable", "VariableV2", "VarHandleOp")
+        of_variable = var.op._kind is OpKind.VARIABLE
         return slot_creator.create_zeros_slot(var, self._name, colocate_with_primary=of_variable)
 
     def average(self, var: Any) -> Any:

@@ -1,7 +1,0 @@
-"""Whole files: gradients, of which there are none."""
-
-from __future__ import annotations
-
-from flowray.client.gradients.registry import not_differentiable
-
-not_differentiable("MatchingFiles", "ReadFile", "WriteFile")
