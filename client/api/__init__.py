@@ -345,7 +345,13 @@ from flowray.client.ops.string_ops import string_to_number as string_to_number
 from flowray.client.ops.string_ops import substr as substr
 from flowray.client.ops.tensor_array_ops import TensorArray as TensorArray
 from flowray.client.platform.behavior import (
+    disable_resource_variables as disable_resource_variables,
+)
+from flowray.client.platform.behavior import (
     executing_eagerly_outside_functions as executing_eagerly_outside_functions,
+)
+from flowray.client.platform.behavior import (
+    resource_variables_enabled as resource_variables_enabled,
 )
 from flowray.client.platform.behavior import control_flow_v2_enabled as control_flow_v2_enabled
 from flowray.client.platform.behavior import disable_control_flow_v2 as disable_control_flow_v2
@@ -355,6 +361,7 @@ from flowray.client.platform.behavior import disable_v2_behavior as disable_v2_b
 from flowray.client.platform.behavior import disable_v2_tensorshape as disable_v2_tensorshape
 from flowray.client.platform.behavior import enable_control_flow_v2 as enable_control_flow_v2
 from flowray.client.platform.behavior import enable_eager_execution as enable_eager_execution
+from flowray.client.platform.behavior import enable_resource_variables as enable_resource_variables
 from flowray.client.platform.behavior import enable_tensor_equality as enable_tensor_equality
 from flowray.client.platform.behavior import enable_v2_behavior as enable_v2_behavior
 from flowray.client.platform.behavior import enable_v2_tensorshape as enable_v2_tensorshape
@@ -404,15 +411,6 @@ from flowray.client.variables.variable_modes import (
 from flowray.client.variables.variable_modes import VariableAggregation as VariableAggregation
 from flowray.client.variables.variable_scope import (
     create_partitioned_variables as create_partitioned_variables,
-)
-from flowray.client.variables.variable_scope import (
-    disable_resource_variables as disable_resource_variables,
-)
-from flowray.client.variables.variable_scope import (
-    enable_resource_variables as enable_resource_variables,
-)
-from flowray.client.variables.variable_scope import (
-    resource_variables_enabled as resource_variables_enabled,
 )
 from flowray.client.variables.variable_scope import AUTO_REUSE as AUTO_REUSE
 from flowray.client.variables.variable_scope import VariableScope as VariableScope

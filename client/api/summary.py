@@ -13,10 +13,10 @@ from flowray.client.ops.summary_ops import merge_all as merge_all
 from flowray.client.ops.summary_ops import scalar as scalar
 from flowray.client.ops.summary_ops import tensor_summary as tensor_summary
 from flowray.client.ops.summary_ops import text as text
-from flowray.client.platform.file_writer import FileWriter as FileWriter
-from flowray.client.platform.file_writer import FileWriterCache as FileWriterCache
-from flowray.client.platform.file_writer import get_summary_description as get_summary_description
 from flowray.client.platform.public_names import module_functions
+from flowray.client.summary.file_writer import FileWriter as FileWriter
+from flowray.client.summary.file_writer import FileWriterCache as FileWriterCache
+from flowray.client.summary.file_writer import get_summary_description as get_summary_description
 from flowray.proto.messages.event_pb2 import Event as Event
 from flowray.proto.messages.event_pb2 import SessionLog as SessionLog
 from flowray.proto.messages.event_pb2 import Summary as Summary

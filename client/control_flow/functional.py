@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from flowray.client.control_flow.while_loop import while_loop
@@ -18,22 +18,25 @@ from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops.array_ops import shape as shape_of
 from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.tf_export import tf_export
-from flowray.client.variables.variable_scope import get_variable_scope
 from flowray.proto.types.shapes import Shape, merge
+
+LoopScope = Callable[[], AbstractContextManager[None]]
+
+_loop_scopes: list[LoopScope] = []
+
+
+def register_loop_scope(scope: LoopScope) -> LoopScope:
+    """Lets ``map_fn`` and its like call their functions inside ``scope()``."""
+    _loop_scopes.append(scope)
+    return scope
 
 
 @contextmanager
-def _variables_read_once() -> Iterator[None]:
-    """Lets ``get_variable`` cache what it makes where it is used: iterations share that."""
-    scope = get_variable_scope()
-    chosen = scope.caching_device is None
-    if chosen:
-        scope.set_caching_device(lambda op: op.device)
-    try:
+def _in_loop_scopes() -> Iterator[None]:
+    with ExitStack() as stack:
+        for scope in _loop_scopes:
+            stack.enter_context(scope())
         yield
-    finally:
-        if chosen:
-            scope.set_caching_device(None)
 
 
 class _Rows:
@@ -105,7 +108,7 @@ def map_fn(
     """
     if not callable(fn):
         raise TypeError("fn must be callable.")
-    with name_scope(name, "map", flatten(elems)), _variables_read_once():
+    with name_scope(name, "map", flatten(elems)), _in_loop_scopes():
         rows = _Rows(elems)
         types = [t.dtype for t in rows.tensors] if dtype is None else flatten(dtype)
         form = elems if dtype is None else dtype
@@ -162,7 +165,7 @@ def scan(
     """
     if not callable(fn):
         raise TypeError("fn must be callable.")
-    with name_scope(name, "scan", flatten(elems)), _variables_read_once():
+    with name_scope(name, "scan", flatten(elems)), _in_loop_scopes():
         rows = _Rows(elems)
         first, begin = _start(rows, initializer, reverse)
         form = elems if initializer is None else initializer
@@ -261,7 +264,7 @@ def _fold(
 ) -> Any:
     if not callable(fn):
         raise TypeError("fn must be callable.")
-    with name_scope(None, name, flatten(elems)), _variables_read_once():
+    with name_scope(None, name, flatten(elems)), _in_loop_scopes():
         rows = _Rows(elems)
         first, begin = _start(rows, initializer, reverse)
         form = elems if initializer is None else initializer

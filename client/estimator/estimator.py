@@ -32,7 +32,7 @@ from flowray.client.framework.random_seed import set_random_seed
 from flowray.client.metrics.means import mean
 from flowray.client.ops.summary_ops import scalar
 from flowray.client.platform import logging
-from flowray.client.platform.file_writer import FileWriterCache
+from flowray.client.summary.file_writer import FileWriterCache
 from flowray.client.tf_export import tf_export
 from flowray.client.train import training_util
 from flowray.client.train.checkpoints.checkpoint_management import latest_checkpoint

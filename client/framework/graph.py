@@ -21,6 +21,7 @@ from flowray.client.framework.operation import (
     override_operator,
 )
 from flowray.client.framework.stacks import DefaultStack
+from flowray.client.platform.version import GRAPH_DEF_VERSION
 from flowray.client.tf_export import tf_export
 from flowray.proto import ops as _definitions  # noqa: F401 - registers all ops
 from flowray.proto.graph.device_names import DeviceSpec
@@ -30,9 +31,6 @@ from flowray.proto.messages import graph_pb2, types_pb2
 from flowray.proto.ops import op_registry
 from flowray.proto.types import attr_values, dtypes
 from flowray.proto.types.dtypes import DType
-
-GRAPH_DEF_PRODUCER = 134
-"""The GraphDef version that TensorFlow 1.15 writes."""
 
 _VALID_OP_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 _VALID_SCOPE_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
@@ -489,14 +487,14 @@ class Graph:
 
     @property
     def graph_def_versions(self) -> types_pb2.VersionDef:
-        return types_pb2.VersionDef(producer=GRAPH_DEF_PRODUCER)
+        return types_pb2.VersionDef(producer=GRAPH_DEF_VERSION)
 
     def as_graph_def(
         self, from_version: int | None = None, add_shapes: bool = False
     ) -> graph_pb2.GraphDef:
         """The graph as a GraphDef; with ``from_version`` only the nodes added since then."""
         result = graph_pb2.GraphDef()
-        result.versions.producer = GRAPH_DEF_PRODUCER
+        result.versions.producer = GRAPH_DEF_VERSION
         with self._lock:
             for op in self._nodes:
                 if from_version is not None and op._id <= from_version:

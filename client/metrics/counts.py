@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowray.client.losses.weights import broadcast_weights
 from flowray.client.metrics.common import (
     Metric,
     collected,
@@ -21,7 +22,6 @@ from flowray.client.ops.reduction_ops import (
     reduce_sum,
 )
 from flowray.client.ops.state_ops import assign_add
-from flowray.client.ops.weights_broadcast_ops import broadcast_weights
 from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_scope import variable_scope
 from flowray.proto.types import dtypes

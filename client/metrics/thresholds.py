@@ -10,6 +10,7 @@ from flowray.client.framework.graph import (
     Tensor,
 )
 from flowray.client.framework.op_builder import apply_op
+from flowray.client.losses.weights import broadcast_weights
 from flowray.client.metrics.common import (
     Metric,
     collected,
@@ -44,7 +45,6 @@ from flowray.client.ops.reduction_ops import (
 )
 from flowray.client.ops.slice_ops import where
 from flowray.client.ops.state_ops import assign_add
-from flowray.client.ops.weights_broadcast_ops import broadcast_weights
 from flowray.client.tf_export import tf_export
 from flowray.client.variables.variable_scope import variable_scope
 from flowray.proto.types import dtypes

@@ -15,7 +15,7 @@ from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.framework.random_seed import get_seed
 from flowray.client.ops import array_ops, math_ops
-from flowray.client.ops.embedding_ops import embedding_lookup
+from flowray.client.ops.embedding_ops import embedding_lookup, shards_of
 from flowray.client.ops.nn_ops import (
     sigmoid_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits_v2,
@@ -23,7 +23,6 @@ from flowray.client.ops.nn_ops import (
 from flowray.client.ops.slice_ops import slice
 from flowray.client.ops.sparse_ops import sparse_to_dense
 from flowray.client.tf_export import tf_export
-from flowray.client.variables.partitioned_variables import PartitionedVariable
 from flowray.proto.types import dtypes
 
 
@@ -227,9 +226,7 @@ def _sampled_logits(
 ) -> tuple[Any, Any]:  # fmt: skip
     """``[batch, num_true + num_sampled]``: logits, less the logarithms of what is expected; and
     labels, which add up to 1."""
-    if isinstance(weights, PartitionedVariable):
-        weights = list(weights)
-    shards = weights if isinstance(weights, list) else [weights]
+    shards = shards_of(weights)
     with name_scope(name, "compute_sampled_logits", [*shards, biases, inputs, labels]):
         labels = math_ops.cast(labels, dtypes.int64)
         inputs = convert_to_tensor(inputs)

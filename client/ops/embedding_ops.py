@@ -13,9 +13,16 @@ from flowray.client.ops.clip_ops import clip_by_norm
 from flowray.client.ops.slice_ops import dynamic_partition, gather, unique, where
 from flowray.client.platform import logging
 from flowray.client.tf_export import tf_export
-from flowray.client.variables.partitioned_variables import PartitionedVariable
 from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import as_shape
+
+
+def shards_of(params: Any) -> list[Any]:
+    """Returns the tensors or variables that a list, a partitioned variable or one of them is."""
+    if isinstance(params, list | tuple):
+        return list(params)
+    parts = getattr(params, "_get_variable_list", None)
+    return [params] if parts is None else list(parts())
 
 
 @tf_export("nn.embedding_lookup")
@@ -40,10 +47,7 @@ def embedding_lookup(
     Returns:
         A tensor of shape ``ids.shape + params.shape[1:]``.
     """
-    shards = list(params) if isinstance(params, list | tuple) else None
-    if shards is None:
-        partitions = getattr(params, "_get_variable_list", None)
-        shards = list(partitions()) if callable(partitions) else [params]
+    shards = shards_of(params)
     if not shards:
         raise ValueError(f"Need at least one param, got {params}")
     with name_scope(name, "embedding_lookup", [*shards, ids]) as scope:
@@ -106,9 +110,7 @@ def embedding_lookup_sparse(
         combiner = "mean"
     if combiner not in ("mean", "sqrtn", "sum"):
         raise ValueError("combiner must be one of 'mean', 'sqrtn' or 'sum'")
-    if isinstance(params, PartitionedVariable):
-        params = list(params)
-    shards = params if isinstance(params, list) else [params]
+    shards = shards_of(params)
     for given in (sp_ids, sp_weights):
         if not isinstance(given, SparseTensor | None):
             raise TypeError("sp_ids and sp_weights must be SparseTensor")

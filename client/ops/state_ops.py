@@ -14,7 +14,30 @@ from flowray.client.framework.graph import name_scope
 from flowray.client.framework.op_builder import apply_op
 from flowray.client.ops import array_ops
 from flowray.client.tf_export import tf_export
-from flowray.client.variables.resource_variable import ResourceVariable
+
+
+class _Reference:
+    """The writes to what a reference op gives, or to a variable that is one."""
+
+    def __init__(self, ref: Any) -> None:
+        self._ref = ref
+
+    def _write_whole(self, kind: str, value: Any, name: str | None, **attrs: Any) -> Any:
+        return apply_op(kind, self._ref, value, name=name, **attrs)
+
+    def _scatter(
+        self, kind: str, indices: Any, updates: Any, name: str | None, **attrs: Any
+    ) -> Any:
+        return apply_op(f"Scatter{kind}", self._ref, indices, updates, name=name, **attrs)
+
+    def _count_up_to(self, limit: int, name: str | None) -> Any:
+        return apply_op("CountUpTo", self._ref, limit=limit, name=name)
+
+
+def _written(ref: Any) -> Any:
+    """Returns what adds the write ops for ``ref``: itself, if it has ops of its own for that."""
+    return ref if hasattr(ref, "_write_whole") else _Reference(ref)
+
 
 # The whole variable -------------------------------------------------------------------------------
 
@@ -37,11 +60,8 @@ def assign(
         use_locking: accepted for TensorFlow's sake; an assignment is one piece.
         name: of the op.
     """
-    if isinstance(ref, ResourceVariable):
-        return ref.assign(value, name=name)
-    return apply_op(
-        "Assign", ref, value, validate_shape=validate_shape, use_locking=use_locking, name=name
-    )
+    attrs = {"validate_shape": validate_shape, "use_locking": use_locking}
+    return _written(ref)._write_whole("Assign", value, name, **attrs)
 
 
 @tf_export("assign_add")
@@ -49,9 +69,7 @@ def assign_add(
     ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None
 ) -> Any:
     """Adds ``value``, which has the shape of ``ref``; the arguments are those of ``assign``."""
-    if isinstance(ref, ResourceVariable):
-        return ref.assign_add(value, name=name)
-    return apply_op("AssignAdd", ref, value, use_locking=use_locking, name=name)
+    return _written(ref)._write_whole("AssignAdd", value, name, use_locking=use_locking)
 
 
 @tf_export("assign_sub")
@@ -59,9 +77,7 @@ def assign_sub(
     ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None
 ) -> Any:
     """Subtracts ``value``, which has the shape of ``ref``."""
-    if isinstance(ref, ResourceVariable):
-        return ref.assign_sub(value, name=name)
-    return apply_op("AssignSub", ref, value, use_locking=use_locking, name=name)
+    return _written(ref)._write_whole("AssignSub", value, name, use_locking=use_locking)
 
 
 @tf_export("count_up_to")
@@ -70,20 +86,16 @@ def count_up_to(ref: Any, limit: int, name: str | None = None) -> Any:
 
     A run in which the variable is at ``limit`` fails with OutOfRangeError.
     """
-    if isinstance(ref, ResourceVariable):
-        return apply_op("ResourceCountUpTo", ref.handle, limit=limit, T=ref.dtype, name=name)
-    return apply_op("CountUpTo", ref, limit=limit, name=name)
+    return _written(ref)._count_up_to(limit, name)
 
 
 # Rows of it ---------------------------------------------------------------------------------------
 
 
 def _scatter(
-    how: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None
+    kind: str, ref: Any, indices: Any, updates: Any, use_locking: bool, name: str | None
 ) -> Any:
-    if isinstance(ref, ResourceVariable):
-        return ref._scatter(how, indices, updates, name)
-    return apply_op(f"Scatter{how}", ref, indices, updates, use_locking=use_locking, name=name)
+    return _written(ref)._scatter(kind, indices, updates, name, use_locking=use_locking)
 
 
 @tf_export("scatter_update")

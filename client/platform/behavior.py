@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 from flowray.client.tf_export import tf_export
-from flowray.client.variables.variable_scope import disable_resource_variables
 from flowray.proto import errors
+
+_resource_variables = False
+
+
+@tf_export("enable_resource_variables")
+def enable_resource_variables() -> None:
+    """Makes variables resource variables where neither they nor their scope say otherwise."""
+    global _resource_variables
+    _resource_variables = True
+
+
+@tf_export("disable_resource_variables")
+def disable_resource_variables() -> None:
+    """Undoes ``enable_resource_variables``."""
+    global _resource_variables
+    _resource_variables = False
+
+
+@tf_export("resource_variables_enabled")
+def resource_variables_enabled() -> bool:
+    """Returns True if variables are resource variables by default."""
+    return _resource_variables
 
 
 @tf_export("executing_eagerly")

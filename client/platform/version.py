@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 
-from flowray.client.framework.graph import GRAPH_DEF_PRODUCER
 from flowray.client.tf_export import tf_export
 
 VERSION = tf_export("VERSION", "version.VERSION")("1.15.0")
@@ -16,7 +15,9 @@ GIT_VERSION = tf_export("GIT_VERSION", "version.GIT_VERSION")("flowray-0.1.0")
 COMPILER_VERSION = tf_export("COMPILER_VERSION", "version.COMPILER_VERSION")(
     f"Python {platform.python_version()}"
 )
-GRAPH_DEF_VERSION = tf_export("GRAPH_DEF_VERSION", "version.GRAPH_DEF_VERSION")(GRAPH_DEF_PRODUCER)
+GRAPH_DEF_VERSION = tf_export("GRAPH_DEF_VERSION", "version.GRAPH_DEF_VERSION")(134)
+"""The version that GraphDefs state as their producer: that of TensorFlow 1.15."""
+
 GRAPH_DEF_VERSION_MIN_CONSUMER = tf_export(
     "GRAPH_DEF_VERSION_MIN_CONSUMER", "version.GRAPH_DEF_VERSION_MIN_CONSUMER"
 )(0)

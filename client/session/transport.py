@@ -76,7 +76,7 @@ def connect(target: str, config: config_pb2.ConfigProto) -> Transport:
         InvalidArgumentError: no host and port.
     """
     if target in ("", "local"):
-        from flowray.deploy.in_process import InProcessTransport
+        from flowray.deploy.in_process import InProcessTransport  # noqa: PLC0415 - deploy composes
 
         return InProcessTransport(config)
     if not target.startswith("grpc://"):

@@ -154,8 +154,10 @@ class RefVariable(Variable):
             name=name or f"{slice_op.name}/_assign", **slice_masks(slice_op),
         )  # fmt: skip
 
-    def _scatter(self, how: str, indices: Any, updates: Any, name: str | None) -> Any:
-        return apply_op(f"Scatter{how}", self._variable, indices, updates, name=name)
+    def _scatter(
+        self, kind: str, indices: Any, updates: Any, name: str | None, **attrs: Any
+    ) -> Any:
+        return apply_op(f"Scatter{kind}", self._variable, indices, updates, name=name, **attrs)
 
     def __repr__(self) -> str:
         return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}>"

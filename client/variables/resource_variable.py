@@ -216,8 +216,17 @@ class ResourceVariable(Variable):
     ) -> Any:
         return self._write("AssignSubVariableOp", delta, name, read_value)
 
+    def _write_whole(self, kind: str, value: Any, name: str | None, **attrs: Any) -> Any:
+        """Adds the op of ``tf.assign`` ("Assign") and its like; only references have attributes."""
+        return self._write(f"{kind}VariableOp", value, name, read_value=True)
+
     def count_up_to(self, limit: int) -> Tensor:
-        return apply_op("ResourceCountUpTo", self._handle, limit=limit, T=self._dtype)  # type: ignore[no-any-return]
+        return self._count_up_to(limit, None)
+
+    def _count_up_to(self, limit: int, name: str | None) -> Tensor:
+        return apply_op(  # type: ignore[no-any-return]
+            "ResourceCountUpTo", self._handle, limit=limit, T=self._dtype, name=name
+        )
 
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
         op = apply_op(
@@ -227,10 +236,13 @@ class ResourceVariable(Variable):
         )  # fmt: skip
         return self._after(op)
 
-    def _scatter(self, how: str, indices: Any, updates: Any, name: str | None) -> Any:
+    def _scatter(
+        self, kind: str, indices: Any, updates: Any, name: str | None, **attrs: Any
+    ) -> Any:
+        # ``use_locking`` is for references: every write to a resource is atomic.
         updates = convert_to_tensor(updates, self._dtype)
         return self._after(
-            apply_op(f"ResourceScatter{how}", self._handle, indices, updates, name=name)
+            apply_op(f"ResourceScatter{kind}", self._handle, indices, updates, name=name)
         )
 
     def __repr__(self) -> str:
@@ -268,7 +280,7 @@ def _order_after_write(method: str) -> None:
     setattr(_UnreadVariable, method, ordered)
 
 
-for _method in ("_assign_slice", "_scatter", "_write", "count_up_to", "gather_nd", "sparse_read"):
+for _method in ("_assign_slice", "_scatter", "_write", "_count_up_to", "gather_nd", "sparse_read"):
     _order_after_write(_method)
 
 

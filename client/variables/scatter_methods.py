@@ -5,23 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.indexed_slices import IndexedSlices
+from flowray.client.ops.state_ops import batch_scatter_update
 
 
 class ScatterMethods:
-    """``scatter_add`` and its like; a kind of variable says how with ``_scatter``.
+    """``scatter_add`` and its like; each kind of variable implements ``_scatter``.
 
     Of ``sparse_delta``, IndexedSlices, each value belongs to the row that its index names. An index
     may repeat: a row takes all its values (of several assigned ones, one stays). Indices out of
     range fail the run with InvalidArgumentError.
     """
 
-    def _scatter(self, how: str, indices: Any, updates: Any, name: str | None) -> Any:
-        """The op ``[Resource]Scatter<how>``; ``how`` is "Add", "NdUpdate" and the like."""
+    def _scatter(
+        self, kind: str, indices: Any, updates: Any, name: str | None, **attrs: Any
+    ) -> Any:
+        """Adds the op ``[Resource]Scatter<kind>``; ``kind`` is "Add", "NdUpdate" and the like."""
         raise NotImplementedError
 
-    def _scatter_slices(self, how: str, sparse_delta: Any, name: str | None) -> Any:
+    def _scatter_slices(self, kind: str, sparse_delta: Any, name: str | None) -> Any:
         indices, values = _parts(sparse_delta)
-        return self._scatter(how, indices, values, name)
+        return self._scatter(kind, indices, values, name)
 
     def scatter_add(
         self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
@@ -69,8 +72,6 @@ class ScatterMethods:
         self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
     ) -> Any:
         """``tf.batch_scatter_update``: assigns rows in each of several batches."""
-        from flowray.client.ops.state_ops import batch_scatter_update
-
         return batch_scatter_update(self, *_parts(sparse_delta), use_locking, name)
 
     def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Any:

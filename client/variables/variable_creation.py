@@ -46,20 +46,35 @@ class VariableCreators:
         return make
 
 
+_default_creator: Creator | None = None
+
+
+def set_default_creator(creator: Creator) -> None:
+    """Sets what makes the variables; ``variable_factory`` does so above the kinds of variables."""
+    global _default_creator
+    _default_creator = creator
+
+
+def default_creator() -> Creator:
+    """Returns the function that makes a variable of the kind that its arguments ask for."""
+    assert _default_creator is not None
+    return _default_creator
+
+
 class CreatedInScope(type):
-    """The type of ``Variable``: a call of it goes to the creators and then to ``Variable._make``.
+    """The type of ``Variable``: a call of it goes to the creators, at last to the default one.
 
     A call of a subclass makes an object of it, as usual.
     """
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if "_make" not in vars(cls):
+        if "_created_in_scope" not in vars(cls):
             return super().__call__(*args, **kwargs)
         bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
         bound.apply_defaults()
         arguments = {key: value for key, value in bound.arguments.items() if key != "self"}
-        make: Creator = cls._make  # type: ignore[attr-defined]
-        return VariableCreators.of(get_default_graph()).around(make)(**arguments)
+        creators = VariableCreators.of(get_default_graph())
+        return creators.around(default_creator())(**arguments)
 
 
 @tf_export("variable_creator_scope")

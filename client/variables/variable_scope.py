@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
+from flowray.client.control_flow.functional import register_loop_scope
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import (
     Graph,
@@ -34,29 +35,6 @@ class _ReuseMode(enum.Enum):
 
 AUTO_REUSE = tf_export("AUTO_REUSE")(_ReuseMode.AUTO_REUSE)
 """As ``reuse``: take the variable if it is there, make it if it is not."""
-
-_default_use_resource = False
-
-
-@tf_export("enable_resource_variables")
-def enable_resource_variables() -> None:
-    """Makes variables resource variables where neither they nor their scope say otherwise."""
-    global _default_use_resource
-    _default_use_resource = True
-
-
-@tf_export("disable_resource_variables")
-def disable_resource_variables() -> None:
-    """Undoes ``enable_resource_variables``."""
-    global _default_use_resource
-    _default_use_resource = False
-
-
-@tf_export("resource_variables_enabled")
-def resource_variables_enabled() -> bool:
-    """Whether variables are resource variables by default."""
-    return _default_use_resource
-
 
 # Scopes -------------------------------------------------------------------------------------------
 
@@ -437,6 +415,21 @@ def variable_op_scope(
 def get_variable_scope() -> VariableScope:
     """The current variable scope."""
     return _GraphScopes.of(get_default_graph()).current
+
+
+@register_loop_scope
+@contextmanager
+def _variables_read_once() -> Iterator[None]:
+    """Lets ``get_variable`` cache what it makes where it is used: iterations share that."""
+    scope = get_variable_scope()
+    chosen = scope.caching_device is None
+    if chosen:
+        scope.set_caching_device(lambda op: op.device)
+    try:
+        yield
+    finally:
+        if chosen:
+            scope.set_caching_device(None)
 
 
 # Variables ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flowray.client.control_flow.cond import cond
 from flowray.client.framework.collection_protos import register_proto_function
 from flowray.client.framework.conversion import (
     constant,
@@ -36,7 +37,7 @@ from flowray.client.tf_export import tf_export
 from flowray.client.variables.save_slice_info import SaveSliceInfo as SliceInfo
 from flowray.client.variables.save_slice_info import in_scope
 from flowray.client.variables.scatter_methods import ScatterMethods
-from flowray.client.variables.variable_creation import CreatedInScope
+from flowray.client.variables.variable_creation import CreatedInScope, default_creator
 from flowray.client.variables.variable_modes import (
     VariableAggregation,
     VariableSynchronization,
@@ -79,6 +80,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
     """
 
     SaveSliceInfo = SliceInfo
+    _created_in_scope = True
 
     _trainable: bool
     _constraint: Callable[[Any], Any] | None
@@ -89,17 +91,6 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
     _synchronization: VariableSynchronization
     _aggregation: VariableAggregation
     _graph: Graph
-
-    @staticmethod
-    def _make(**arguments: Any) -> Variable:
-        """A variable of the class that the arguments or the variable scope ask for."""
-        variable_def = arguments["variable_def"]
-        use_resource = arguments["use_resource"]
-        if variable_def is not None:
-            use_resource = variable_def.is_resource
-        elif use_resource is None:
-            use_resource = default_use_resource()
-        return _class_of(use_resource)(**arguments)
 
     def __init__(
         self,
@@ -257,8 +248,6 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
         It is the value if the variable has one, and else the initial value: so an initializer need
         not wait for another one.
         """
-        from flowray.client.control_flow.cond import cond
-
         with init_scope():
             value: Tensor = cond(
                 self.is_initialized(), self.read_value, lambda: self._initial_value
@@ -381,8 +370,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
         variable_def: meta_graph_pb2.VariableDef, import_scope: str | None = None
     ) -> Variable:
         """The variable of the default graph whose nodes ``variable_def`` names."""
-        wanted = _class_of(variable_def.is_resource)
-        return wanted(variable_def=variable_def, import_scope=import_scope)
+        return default_creator()(variable_def=variable_def, import_scope=import_scope)
 
     def _named_initial_value(
         self, variable_def: meta_graph_pb2.VariableDef, import_scope: str | None
@@ -394,27 +382,6 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
 
 
 # Building blocks of the two kinds of variables ---------------------------------------------------
-
-
-def default_use_resource() -> bool:
-    """Whether the current variable scope makes resource variables."""
-    from flowray.client.variables.variable_scope import (
-        get_variable_scope,
-        resource_variables_enabled,
-    )
-
-    use_resource = get_variable_scope().use_resource
-    return resource_variables_enabled() if use_resource is None else bool(use_resource)
-
-
-def _class_of(use_resource: bool | None) -> type[Variable]:
-    if use_resource:
-        from flowray.client.variables.resource_variable import ResourceVariable
-
-        return ResourceVariable
-    from flowray.client.variables.ref_variable import RefVariable
-
-    return RefVariable
 
 
 def slice_masks(slice_op: Operation) -> dict[str, int]:

@@ -52,7 +52,7 @@ def masked(data: Buffer) -> int:
 @functools.cache
 def _native() -> Any:
     try:
-        import google_crc32c
+        import google_crc32c  # noqa: PLC0415 - optional
     except ImportError:
         return None
     return google_crc32c if google_crc32c.implementation == "c" else None

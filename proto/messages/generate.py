@@ -26,7 +26,7 @@ def generate() -> dict[str, bytes]:
     Raises:
         RuntimeError: the compiler reports an error.
     """
-    from grpc_tools import protoc  # type: ignore[import-untyped]
+    from grpc_tools import protoc  # type: ignore[import-untyped]  # noqa: PLC0415 - of developers
 
     with tempfile.TemporaryDirectory() as temporary:
         # The compiler wants the files under the names by which they import each other.

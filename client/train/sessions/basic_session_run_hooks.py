@@ -17,8 +17,9 @@ from flowray.client.framework.graph import GraphKeys, Tensor, get_default_graph
 from flowray.client.framework.graph_io import write_graph
 from flowray.client.framework.meta_graph import export_scoped_meta_graph
 from flowray.client.platform import logging
-from flowray.client.platform.file_writer import FileWriter, FileWriterCache
+from flowray.client.platform.timeline import Timeline
 from flowray.client.session.session import Session
+from flowray.client.summary.file_writer import FileWriter, FileWriterCache
 from flowray.client.tf_export import tf_export
 from flowray.client.train import training_util
 from flowray.client.train.sessions.coordinator import Coordinator
@@ -403,8 +404,6 @@ class ProfilerHook(SessionRunHook):
         self._step = step + 1
 
     def _save(self, step: int, metadata: config_pb2.RunMetadata | None) -> None:
-        from flowray.client.platform.timeline import Timeline
-
         assert metadata is not None
         path = self._output_file.format(step)
         logging.info("Saving timeline for %d into '%s'.", step, path)

@@ -49,8 +49,10 @@ class LocalEventWriter:
         no_tensorflow = "tensorboard.compat.notf"
         sys.modules.setdefault(no_tensorflow, ModuleType(no_tensorflow))
         try:
-            from tensorboard.compat.proto.event_pb2 import Event
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+            from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - optional
+            from tensorboard.summary.writer.event_file_writer import (  # noqa: PLC0415 - optional
+                EventFileWriter,
+            )
         except ImportError as error:
             raise ImportError(
                 "tf.summary.FileWriter needs the tensorboard package: pip install tensorboard"

@@ -17,6 +17,7 @@ from flowray.client.framework.graph import (
     get_collection,
     name_scope,
 )
+from flowray.client.losses.weights import assert_broadcastable, broadcast_weights
 from flowray.client.ops.array_ops import (
     ones_like,
     rank,
@@ -50,7 +51,6 @@ from flowray.client.ops.nn_ops import (
 )
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
 from flowray.client.ops.slice_ops import where
-from flowray.client.ops.weights_broadcast_ops import assert_broadcastable, broadcast_weights
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 

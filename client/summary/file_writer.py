@@ -11,12 +11,12 @@ import warnings
 from typing import Any
 
 from flowray.client.framework.graph import Graph, get_default_graph
-from flowray.client.platform.event_writers import (
+from flowray.client.session.session import Session
+from flowray.client.summary.event_writers import (
     EventWriter,
     LocalEventWriter,
     SessionEventWriter,
 )
-from flowray.client.session.session import Session
 from flowray.client.tf_export import tf_export
 from flowray.proto.messages import config_pb2, event_pb2, graph_pb2, meta_graph_pb2
 
@@ -192,7 +192,7 @@ def get_summary_description(node_def: graph_pb2.NodeDef) -> event_pb2.SummaryDes
     """What the node of a ``TensorSummary`` op says about itself; ValueError for other ops."""
     if node_def.op != "TensorSummary":
         raise ValueError(f"Can't get_summary_description on {node_def.op}")
-    from google.protobuf import json_format  # slow to import, and hardly ever needed
+    from google.protobuf import json_format  # noqa: PLC0415 - slow, and hardly ever needed
 
     text = node_def.attr["description"].s.decode()
     return json_format.Parse(text, event_pb2.SummaryDescription())
