@@ -34,6 +34,7 @@ FAMILIES: Final = (
     "nn_ops",
     "norm_ops",
     "parsing_ops",
+    "pool_ops",
     "random_ops",
     "reduction_ops",
     "resize_ops",

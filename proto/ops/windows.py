@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flowray.proto.types.shapes import Shape
+from flowray.proto.ops.op_registry import ShapeContext, attr
+from flowray.proto.types.shapes import Shape, with_rank
+
+FORMAT_2D = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW"])
+FORMAT_3D = attr("string", b"NDHWC", allowed=[b"NDHWC", b"NCDHW"])
+SAME_OR_VALID = attr("string", allowed=[b"SAME", b"VALID"])
+ANY_PADDING = attr("string", allowed=[b"SAME", b"VALID", b"EXPLICIT"])
+NO_PADDINGS = attr("list(int)", [])
 
 
 class Window(NamedTuple):
@@ -110,3 +117,55 @@ def assemble(
     if data_format.startswith(b"NC"):
         return (batch, channels, *spatial)
     return (batch, *spatial, channels)
+
+
+# Attributes and inputs of ops -----------------------------------------------------------------
+
+
+def steps(c: ShapeContext, name: str, rank: int) -> list[int]:
+    """Returns an attribute that has one positive number for each dimension.
+
+    Raises:
+        ValueError: it has another number of them, or one is not positive (TensorFlow's texts).
+    """
+    values: list[int] = c.attr(name)
+    if len(values) != rank:
+        what = {"strides": "stride", "dilations": "dilation"}.get(name, name)
+        raise ValueError(
+            f"The op on data format {c.attr('data_format').decode()} requires the {what} attribute "
+            f"to contain {rank} values, but got: {len(values)}"
+        )
+    if name == "strides" and min(values) <= 0:
+        raise ValueError(f"Stride must be > 0, but got {min(values)}")
+    if name == "dilations" and min(values) < 1:
+        raise ValueError(f"Dilation rate must be >= 1, but got {min(values)}")
+    return values
+
+
+def explicit_paddings(c: ShapeContext, rank: int) -> Sequence[int]:
+    """Returns the explicit paddings, two for each dimension; () for another kind of padding.
+
+    Raises:
+        ValueError: the attribute does not fit (TensorFlow's texts).
+    """
+    if c.attr("padding") != b"EXPLICIT":
+        return ()
+    paddings: list[int] = c.attr("explicit_paddings")
+    if len(paddings) != 2 * rank:
+        raise ValueError(
+            f"explicit_paddings attribute must contain {2 * rank} values, but got: {len(paddings)}"
+        )
+    if min(paddings) < 0:
+        raise ValueError("All elements of explicit_paddings must be nonnegative")
+    for axis in (0, channel_axis(c.attr("data_format"), rank)):
+        if paddings[2 * axis] or paddings[2 * axis + 1]:
+            raise ValueError(
+                "Nonzero explicit padding in the batch or depth dimensions is not supported"
+            )
+    return paddings
+
+
+def sizes_shape(c: ShapeContext, index: int, rank: int) -> Shape:
+    """Returns the shape that input ``index``, a shape vector, holds, as far as it is known."""
+    with_rank(c.inputs[index], 1)
+    return with_rank(c.constant_shape(index), rank)
