@@ -1,9 +1,9 @@
-"""Compares libraries that decode JPEG files: time, what other threads can do, and pixels.
+"""Compares libraries that decode JPEG files: time, the use of the GIL, and pixels.
 
     pip install pillow simplejpeg opencv-python-headless imagecodecs scikit-learn tensorflow-cpu
     python benchmarks/jpeg.py
 
-Libraries that are not installed are left out; so is the comparison without TensorFlow. The pictures
+Libraries that are not installed are left out; so is the comparison without TensorFlow. The images
 are scikit-learn's two photographs, resized.
 """
 
@@ -28,7 +28,7 @@ Decoder = Callable[[bytes], np.ndarray]
 
 
 def decoders() -> dict[str, Decoder]:
-    """The libraries that are there, each as a function to an RGB array."""
+    """Returns the installed libraries, each as a function to an RGB array."""
     found: dict[str, Decoder] = {
         "Pillow": lambda data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     }
@@ -64,17 +64,17 @@ def tensorflow_decoder() -> Decoder | None:
 
 def files() -> dict[str, bytes]:
     result = {}
-    for number, picture in enumerate(load_sample_images().images):
+    for number, image in enumerate(load_sample_images().images):
         for size in SIZES:
             buffer = io.BytesIO()
-            resized = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
+            resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
             resized.save(buffer, "JPEG", quality=90)
             result[f"{size} #{number}"] = buffer.getvalue()
     return result
 
 
 def milliseconds(decode: Decoder, data: bytes) -> float:
-    """The best of many: a busy machine makes others longer."""
+    """Returns the best time of many: a busy machine makes others longer."""
     times = []
     for _ in range(REPEAT):
         start = time.perf_counter()
@@ -84,9 +84,9 @@ def milliseconds(decode: Decoder, data: bytes) -> float:
 
 
 def share_of_others(decode: Decoder, data: bytes) -> float:
-    """How much CPU time a thread that runs Python code gets for each second of decoding.
+    """Measures the CPU time of a thread that runs Python code, for each second of decoding.
 
-    About 1 if decoding releases Python's lock, at most a third if it holds it.
+    It is about 1 if decoding releases the GIL, and at most a third if it holds it.
     """
     sys.setswitchinterval(1e-4)
     running, used = True, 0.0
@@ -110,16 +110,16 @@ def share_of_others(decode: Decoder, data: bytes) -> float:
 
 def main() -> None:
     reference = tensorflow_decoder()
-    pictures = files()
-    wanted = {name: reference(data) for name, data in pictures.items()} if reference else {}
+    images = files()
+    wanted = {name: reference(data) for name, data in images.items()} if reference else {}
     print(
         "| library | " + " | ".join(f"{n}x{n}" for n in SIZES) + " | others per second | pixels |"
     )
     print("|---|" + "---|" * (len(SIZES) + 2))
     for name, decode in decoders().items():
-        times = [milliseconds(decode, pictures[f"{size} #0"]) for size in SIZES]
-        share = share_of_others(decode, pictures[f"{SIZES[-1]} #0"])
-        off = [np.abs(decode(pictures[k]).astype(int) - wanted[k]) for k in wanted]
+        times = [milliseconds(decode, images[f"{size} #0"]) for size in SIZES]
+        share = share_of_others(decode, images[f"{SIZES[-1]} #0"])
+        off = [np.abs(decode(images[k]).astype(int) - wanted[k]) for k in wanted]
         pixels = "" if not off else "equal" if not any(d.any() for d in off) else (
             f"off by up to {max(d.max() for d in off)}, mean {np.mean([d.mean() for d in off]):.2f}"
         )  # fmt: skip

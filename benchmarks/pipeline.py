@@ -1,7 +1,7 @@
 """Input pipelines on flowray beside TensorFlow, in one run: elements per second, and their ratio.
 
-The images' pipeline reads, decodes and resizes JPEG files; the others show what an element costs
-where nearly nothing is done with it. Both sides run the same program on the same files, in turns.
+The pipeline of images reads, decodes and resizes JPEG files; the others show the cost of an element
+almost without work. Both sides run the same program on the same files, in turns.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import flowray
 
 BATCH = 64
 GOAL = 0.9
-"""flowray's throughput over TensorFlow's."""
+"""The goal for flowray's throughput over TensorFlow's."""
 
 Pipeline = Callable[[Any], Any]
 
 
-def write_images(folder: Path, count: int, width: int, height: int, vary: bool = False) -> None:
-    """Photographs, as far as JPEG is concerned: smooth shapes with some noise.
+def write_images(directory: Path, count: int, width: int, height: int, vary: bool = False) -> None:
+    """Writes images that JPEG treats as photographs: smooth shapes with some noise.
 
     With ``vary`` each has a size of its own, down to half as wide and half as high.
     """
@@ -43,11 +43,11 @@ def write_images(folder: Path, count: int, width: int, height: int, vary: bool =
         )
         noise = random.normal(0, 8, smooth.shape)
         pixels = np.clip(smooth + noise, 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{'cat' if i % 2 else 'dog'}.{i}.jpg", quality=90)
+        Image.fromarray(pixels).save(directory / f"{'cat' if i % 2 else 'dog'}.{i}.jpg", quality=90)
 
 
-def images(folder: Path, calls: int) -> Pipeline:
-    """The goal's program: files to batches of resized images and labels."""
+def images(directory: Path, calls: int) -> Pipeline:
+    """Returns the pipeline of the goal: files to batches of resized images and labels."""
 
     def build(tf: Any) -> Any:
         def parse(name: Any) -> tuple[Any, Any]:
@@ -57,7 +57,7 @@ def images(folder: Path, calls: int) -> Pipeline:
             image = tf.image.convert_image_dtype(image, tf.float32)
             return tf.image.resize_images(image, [224, 224]), label
 
-        files = tf.data.Dataset.list_files(f"{folder}/*.jpg", shuffle=True)
+        files = tf.data.Dataset.list_files(f"{directory}/*.jpg", shuffle=True)
         files = files.apply(tf.data.experimental.shuffle_and_repeat(1000, -1))
         return files.map(parse, num_parallel_calls=calls).batch(BATCH).prefetch(2)
 
@@ -80,7 +80,7 @@ def numbers_in_parallel(tf: Any) -> Any:
 
 
 def reader(tf: Any, pipeline: Pipeline) -> Callable[[], None]:
-    """What reads one batch and throws it away: fetching it would copy it once more."""
+    """Returns a function that reads a batch without fetching it, which would copy it once more."""
     with tf.Graph().as_default():
         iterator = tf.data.make_initializable_iterator(pipeline(tf))
         element = iterator.get_next()
@@ -91,7 +91,7 @@ def reader(tf: Any, pipeline: Pipeline) -> Callable[[], None]:
 
 
 def rate(read: Callable[[], None], seconds: float) -> float:
-    """Elements per second."""
+    """Measures elements per second."""
     begin, count = time.perf_counter(), 0
     while time.perf_counter() < begin + seconds:
         read()
@@ -134,10 +134,10 @@ def main() -> None:
     )
     print(f"|{'-' * 42}|{'-' * 13}|{'-' * 13}|{'-' * 8}|{'-' * 8}|")
     for vary, sizes in ((False, args.size), (True, f"up to {args.size}")):
-        with tempfile.TemporaryDirectory() as folder:
-            write_images(Path(folder), args.images, width, height, vary)
+        with tempfile.TemporaryDirectory() as directory:
+            write_images(Path(directory), args.images, width, height, vary)
             name = f"JPEG {sizes} -> 224x224 (goal {GOAL})"
-            compare(name, images(Path(folder), args.calls), tf, args.seconds, args.rounds)
+            compare(name, images(Path(directory), args.calls), tf, args.seconds, args.rounds)
     if not args.only_images:
         for label, build in (
             ("rows of 784 floats, shuffled", rows),

@@ -1,8 +1,8 @@
 """The dogs-and-cats program on flowray beside TensorFlow, in one run and in turns.
 
 Its own input and model functions run on both sides, in a MonitoredTrainingSession (TensorFlow 2 has
-no Estimator). What is told: the pipeline alone, an epoch of training with all that comes before its
-first step, the same on pictures in memory, and what events and checkpoints add to 1,000 steps.
+no Estimator). It measures the pipeline alone, an epoch of training from the start of the program,
+the same on images in memory, and the cost of events and checkpoints in 1,000 steps.
 TensorFlow's side runs if tensorflow and tf_keras are installed (``make conformance`` installs
 them).
 """
@@ -36,14 +36,14 @@ SAVING = {
     f"... with events and a checkpoint every {CHUNK} steps": CHUNK,
     "... with events and a checkpoint every 10 steps": 10,
 }
-"""How often things are saved."""
+"""The steps between checkpoints, by row of the table."""
 
 Sides = dict[str, SimpleNamespace]
 Measure = Callable[[SimpleNamespace], float]
 
 
 def program(tf: Any) -> SimpleNamespace:
-    """The names that the program defines, with ``tf`` for its ``import flowray as tf``."""
+    """Runs the program with ``tf`` for its ``import flowray as tf`` and returns its names."""
     source = (EXAMPLES / "dogs_vs_cats.py").read_text().replace("import flowray as tf\n", "\n")
     names = {"tf": tf, "__name__": "dogs_vs_cats"}
     exec(compile(source, "dogs_vs_cats.py", "exec"), names)
@@ -77,15 +77,15 @@ def sides() -> Sides:
     return found
 
 
-def inputs(side: SimpleNamespace, folder: Path, epochs: int | None) -> Any:
+def inputs(side: SimpleNamespace, data_dir: Path, epochs: int | None) -> Any:
     return side.get_input_fn(
-        f"{folder}/train/*/*.jpg", image_size=SIZE, shuffle=True, batch_size=BATCH,
+        f"{data_dir}/train/*/*.jpg", image_size=SIZE, shuffle=True, batch_size=BATCH,
         num_epochs=epochs,
     )()  # fmt: skip
 
 
 def training(side: SimpleNamespace, features: Any, labels: Any) -> Any:
-    """One step: the op that trains, and its loss."""
+    """Builds a step: the op that trains, and its loss."""
     side.tf.train.get_or_create_global_step()
     spec = side.model_fn(features, labels, "train", {"learning_rate": RATE})
     side.tf.summary.scalar("loss", spec.loss)
@@ -93,18 +93,18 @@ def training(side: SimpleNamespace, features: Any, labels: Any) -> Any:
 
 
 @contextmanager
-def folder_for(tf: Any) -> Iterator[str]:
-    """A folder for checkpoints and events, whose writers are closed before it is removed."""
+def temporary_directory(tf: Any) -> Iterator[str]:
+    """A directory for checkpoints and events, whose writers are closed before it is removed."""
     with tempfile.TemporaryDirectory() as directory:
         yield directory
         tf.summary.FileWriterCache.clear()
 
 
-def pictures_per_second(folder: Path, seconds: float) -> Measure:
+def images_per_second(data_dir: Path, seconds: float) -> Measure:
     def measure(side: SimpleNamespace) -> float:
         tf = side.tf
         with tf.Graph().as_default(), tf.Session() as session:
-            features, _ = inputs(side, folder, None)
+            features, _ = inputs(side, data_dir, None)
             read = features["image"].op
             for _ in range(5):  # what has been prefetched does not count
                 session.run(read)
@@ -117,34 +117,34 @@ def pictures_per_second(folder: Path, seconds: float) -> Measure:
     return measure
 
 
-def epochs(folder: Path, count: int) -> Measure:
-    """Seconds of so many epochs, all of the start included."""
+def epochs(data_dir: Path, count: int) -> Measure:
+    """Returns a measure of the seconds of ``count`` epochs, with the start."""
 
     def measure(side: SimpleNamespace) -> float:
-        return seconds_of_training(side, lambda: inputs(side, folder, count))
+        return seconds_of_training(side, lambda: inputs(side, data_dir, count))
 
     return measure
 
 
-def epoch_from_memory(folder: Path) -> Measure:
-    """Seconds of the steps' half of an epoch: the start, and steps on decoded pictures."""
+def epoch_from_memory(data_dir: Path) -> Measure:
+    """Returns a measure of the seconds of an epoch on decoded images, with the start."""
     decoded: list[Any] = []
 
     def measure(side: SimpleNamespace) -> float:
         tf = side.tf
         if not decoded:
             with tf.Graph().as_default(), tf.Session() as session:
-                features, labels = inputs(side, folder, 1)
+                features, labels = inputs(side, data_dir, 1)
                 with suppress(tf.errors.OutOfRangeError):
                     while True:
                         decoded.append(session.run([features["image"], labels]))
-        pictures, classes = map(np.concatenate, zip(*decoded, strict=True))
+        images, classes = map(np.concatenate, zip(*decoded, strict=True))
 
         def from_memory() -> tuple[Any, Any]:
-            rows = tf.data.Dataset.range(len(pictures)).batch(BATCH)
+            rows = tf.data.Dataset.range(len(images)).batch(BATCH)
             batches = rows.map(
                 lambda row: tf.py_func(
-                    lambda i: (pictures[i], classes[i]), [row], [tf.float32, tf.int32]
+                    lambda i: (images[i], classes[i]), [row], [tf.float32, tf.int32]
                 )
             )
             image, label = batches.prefetch(4).make_one_shot_iterator().get_next()
@@ -158,10 +158,10 @@ def epoch_from_memory(folder: Path) -> Measure:
 
 
 def seconds_of_training(side: SimpleNamespace, make_inputs: Callable[[], Any]) -> float:
-    """Until the inputs end."""
+    """Trains until the inputs end and returns the seconds that it took."""
     tf = side.tf
     begin = time.perf_counter()
-    with folder_for(tf) as directory, tf.Graph().as_default():
+    with temporary_directory(tf) as directory, tf.Graph().as_default():
         step = training(side, *make_inputs())
         with tf.train.MonitoredTrainingSession(checkpoint_dir=directory) as session:
             while not session.should_stop():
@@ -171,13 +171,13 @@ def seconds_of_training(side: SimpleNamespace, make_inputs: Callable[[], Any]) -
 
 @contextmanager
 def stepping(
-    side: SimpleNamespace, folder: Path, every: int | None
+    side: SimpleNamespace, data_dir: Path, every: int | None
 ) -> Iterator[Callable[[], None]]:
-    """What does ``CHUNK`` steps, with events and checkpoints every so many steps."""
+    """Gives a function that runs ``CHUNK`` steps and saves every ``every`` steps."""
     tf = side.tf
-    with folder_for(tf) as directory, tf.Graph().as_default():
+    with temporary_directory(tf) as directory, tf.Graph().as_default():
         with tf.Session() as session:  # one batch, so that reading it is no part of this
-            features, labels = inputs(side, folder, None)
+            features, labels = inputs(side, data_dir, None)
             image, label = session.run([features["image"], labels])
         step = training(side, {"image": tf.constant(image)}, tf.constant(label))
         saving = {} if every is None else {
@@ -204,11 +204,11 @@ def compare(
     print_row(name, {k: statistics.median(v) for k, v in values.items()}, more_is_better)
 
 
-def compare_steps(found: Sides, folder: Path, count: int) -> None:
+def compare_steps(found: Sides, data_dir: Path, count: int) -> None:
     """Rows for the steps of each way of saving, a chunk of each in turns."""
     with ExitStack() as stack:
         runs = {
-            (name, label): stack.enter_context(stepping(side, folder, every))
+            (name, label): stack.enter_context(stepping(side, data_dir, every))
             for name, every in SAVING.items()
             for label, side in found.items()
         }
@@ -238,29 +238,29 @@ def print_row(name: str, values: dict[str, float], more_is_better: bool = False)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     sys.path.insert(0, str(EXAMPLES))
-    from pictures import draw
+    from animal_images import draw
 
-    warnings.simplefilter("ignore")  # that tf.layers are deprecated
+    warnings.simplefilter("ignore")  # the one that tf.layers are deprecated
     found = sides()
     print("Ratios above 1 are flowray's.\n")
     print(f"| {'':58} |" + "".join(f" {label:>11} |" for label in found) + "  ratio |")
     print(f"|{'-' * 60}|" + f"{'-' * 13}|" * len(found) + f"{'-' * 8}|")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        draw(str(folder), args.pictures, 0)
-        what = f"pictures a second, read, decoded, resized to {SIZE[0]}x{SIZE[1]}"
-        compare(what, pictures_per_second(folder, args.seconds), found, args.rounds, True)
-        what = f"seconds of one epoch over {args.pictures} pictures, with the start"
-        compare(what, epochs(folder, 1), found, args.rounds)
-        compare("... on pictures in memory", epoch_from_memory(folder), found, args.rounds)
-        compare("seconds of four epochs", epochs(folder, 4), found, args.rounds)
-        compare_steps(found, folder, args.steps)
+        data_dir = Path(name)
+        draw(str(data_dir), args.images, 0)
+        what = f"images a second, read, decoded, resized to {SIZE[0]}x{SIZE[1]}"
+        compare(what, images_per_second(data_dir, args.seconds), found, args.rounds, True)
+        what = f"seconds of one epoch over {args.images} images, with the start"
+        compare(what, epochs(data_dir, 1), found, args.rounds)
+        compare("... on images in memory", epoch_from_memory(data_dir), found, args.rounds)
+        compare("seconds of four epochs", epochs(data_dir, 4), found, args.rounds)
+        compare_steps(found, data_dir, args.steps)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a cluster consists of: from ``--job`` options or a YAML file to the tasks to start.
+"""Descriptions of clusters: ``--job`` options or a YAML file, and the tasks to start.
 
 The file (``cluster.yaml`` is an example)::
 
@@ -6,7 +6,7 @@ The file (``cluster.yaml`` is an example)::
       ps: 1                 # a number of tasks, or
       worker:
         tasks: 2
-        gpus: 1             # per task; "auto" (the default) shares out the GPUs that there are
+        gpus: 1             # per task; "auto" (the default) divides the GPUs of the cluster
         env: {XLA_FLAGS: "--xla_cpu_enable_fast_math=false"}
     host: 127.0.0.1
     port: 2222
@@ -26,11 +26,11 @@ import yaml
 from flowray.master.worker_pool import TaskSpec
 
 _JOB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-_NO_JOB_NAME = "is no job name: letters, digits and _, a letter first"
+_NO_JOB_NAME = "is not a job name: letters, digits and _, a letter first"
 
 
 class ClusterError(ValueError):
-    """A description of a cluster that makes no sense; the text says where."""
+    """A description of a cluster is invalid; the text has the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """A cluster: its jobs, and where its master serves. None where nothing was said."""
+    """A cluster: its jobs, and the address of its master. None where it is not given."""
 
     jobs: Mapping[str, JobSpec]
     host: str | None = None
@@ -53,7 +53,7 @@ class ClusterSpec:
     address: str | None = None
 
     def tasks(self, gpus: int) -> list[TaskSpec]:
-        """The tasks, on a cluster with this many GPUs."""
+        """Returns the tasks, on a cluster with this many GPUs."""
         sharing = [name for name, job in self.jobs.items() if job.gpus is None and name != "ps"]
         number = sum(self.jobs[name].tasks for name in sharing)
         taken = sum(job.tasks * (job.gpus or 0) for job in self.jobs.values())
@@ -71,7 +71,7 @@ class ClusterSpec:
 
 
 def default_task(tasks: Sequence[TaskSpec]) -> str:
-    """Where operations without a device go: chief, master or worker 0, else the first task."""
+    """Returns the task of operations without a device: chief, master or worker 0, else the first."""
     for job in ("chief", "master", "worker"):
         for task in tasks:
             if task.job == job:
@@ -80,7 +80,7 @@ def default_task(tasks: Sequence[TaskSpec]) -> str:
 
 
 def parse_job(text: str) -> tuple[str, JobSpec]:
-    """The job of an option such as ``worker=2``. Raises ClusterError."""
+    """Parses an option such as ``worker=2``. Raises ClusterError."""
     name, _, number = text.partition("=")
     if not number.isdecimal():
         raise ClusterError(f"'{text}' is not NAME=NUMBER, for example worker=2")
@@ -92,7 +92,7 @@ def parse_job(text: str) -> tuple[str, JobSpec]:
 
 
 def load(path: Path) -> ClusterSpec:
-    """The cluster of a YAML file.
+    """Reads the description of a cluster from a YAML file.
 
     Raises:
         ClusterError: the file cannot be read or does not describe a cluster; with file and line.
@@ -142,7 +142,7 @@ class _Node:
         return value
 
     def items(self, what: str, known: Sequence[str] = ()) -> dict[str, _Node]:
-        """The entries of a mapping, which may have the ``known`` keys only (any, if empty)."""
+        """Returns the entries of a mapping, which may have only the ``known`` keys (if not empty)."""
         if not self.is_mapping:
             raise self.error(f"{what} must be a mapping")
         result: dict[str, _Node] = {}

@@ -1,4 +1,4 @@
-"""``flowray up``: brings a cluster up, serves it, and takes it down again at a signal."""
+"""``flowray up``: starts a cluster, serves it, and stops it at a signal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from flowray.worker.actor import WorkerActor
 
 logger = logging.getLogger("flowray.deploy")
 
-# A local Ray is this command's own: it speaks to this machine only, and nothing is reported.
+# A local Ray belongs to this command: it serves this machine only and reports nothing.
 _LOCAL_RAY = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -56,7 +56,8 @@ def run_cluster(
 ) -> None:
     """Serves a cluster until SIGINT or SIGTERM; prints its target on stdout once it does.
 
-    What an option does not say (None, no jobs), the file ``config`` says, or else the default.
+    An option that is not given (None, no jobs) is taken from the file ``config``, else it has its
+    default.
 
     Args:
         jobs: ``NAME=NUMBER`` each.
@@ -64,11 +65,11 @@ def run_cluster(
         host: the address to serve on.
         config: a cluster.yaml.
         address: a Ray cluster to join.
-        master_task: where operations without a device go.
+        master_task: the task of operations without a device.
         max_message: refuses larger requests, in MiB.
 
     Raises:
-        click.ClickException: the options make no sense, or it cannot serve as asked.
+        click.ClickException: the options contradict each other, or the cluster cannot serve.
     """
     try:
         spec = cluster.load(config) if config else ClusterSpec({"worker": JobSpec(1)})
@@ -85,7 +86,7 @@ def run_cluster(
 
 @contextmanager
 def _target_line_only() -> Iterator[TextIO]:
-    """Stdout for the target line; what Ray and workers print there goes to stderr."""
+    """Reserves stdout for the target line; what Ray and workers print there goes to stderr."""
     with os.fdopen(os.dup(1), "w") as output:
         os.dup2(2, 1)
         yield output
@@ -100,16 +101,16 @@ def _serve(
     options: ServiceOptions,
     output: TextIO,
 ) -> None:
-    """Brings everything up, waits for a signal, and takes it down again."""
+    """Starts everything, waits for a signal, and stops it again."""
     logger.info("starting %s", ", ".join(f"{n} x {job.tasks}" for n, job in spec.jobs.items()))
     default_task = _default_task(spec.tasks(gpus=0), master_task)
     _check_free(host, port)
     with ExitStack() as stack:
         stack.enter_context(_ray(address, sum(job.tasks for job in spec.jobs.values())))
         tasks = spec.tasks(int(ray.cluster_resources().get("GPU", 0)))
-        if address is not None:  # processes of a Ray of our own inherit it
+        if address is not None:  # the processes of a local Ray inherit it
             tasks = [replace(task, env={**memory.ENVIRONMENT, **task.env}) for task in tasks]
-        # One loop hears both clients and workers, so that a step wakes few threads.
+        # One event loop serves both clients and workers, so that a step wakes few threads.
         loop = LoopThread()
         stack.callback(loop.stop)
         try:
@@ -149,12 +150,12 @@ def _default_task(tasks: Sequence[TaskSpec], wanted: str | None) -> str:
     for name in names:
         if wanted in (name, name.replace("/replica:0", "")):
             return name
-    raise click.ClickException(f"--master-task {wanted} is none of {', '.join(names)}")
+    raise click.ClickException(f"--master-task {wanted} is not one of {', '.join(names)}")
 
 
 @contextmanager
 def _until_signalled() -> Iterator[None]:
-    """Ends the block at SIGINT or SIGTERM: it unwinds once, whatever else comes."""
+    """Ends the block at SIGINT or SIGTERM; later signals do not disturb the unwinding."""
 
     def stop(number: int, frame: Any) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -184,7 +185,7 @@ def _catch_signals() -> None:
 
 @contextmanager
 def _ray(address: str | None, tasks: int) -> Iterator[None]:
-    """A connection to Ray: a cluster of our own, or the one at ``address``."""
+    """Connects to Ray: to a local cluster that it starts, or to the one at ``address``."""
     quiet = {"logging_level": "ERROR", "log_to_driver": True}
     if address is not None:
         try:
@@ -200,23 +201,23 @@ def _ray(address: str | None, tasks: int) -> Iterator[None]:
     for name, value in variables.items():
         os.environ.setdefault(name, value)
     # Short, because the paths of Unix sockets in it may have 107 characters.
-    folder = tempfile.mkdtemp(prefix="flowray-", dir="/tmp")
+    directory = tempfile.mkdtemp(prefix="flowray-", dir="/tmp")
     try:
-        ray.init(address="local", include_dashboard=False, _temp_dir=folder, **quiet)
+        ray.init(address="local", include_dashboard=False, _temp_dir=directory, **quiet)
         _catch_signals()  # ray.init installs handlers of its own
         yield
     finally:
         ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _threads(tasks: int) -> dict[str, str]:
-    """The threads of numpy's BLAS: a task's share of the cores (Ray's default is one)."""
+    """Gives numpy's BLAS a task's share of the cores (Ray's default is one thread)."""
     share = str(max(1, (os.cpu_count() or 1) // tasks))
     return {"OMP_NUM_THREADS": share, "OPENBLAS_NUM_THREADS": share}
 
 
 def _import_path() -> dict[str, str]:
     """Makes the workers import the flowray that runs here, installed or not."""
-    (folder,) = {str(Path(path).parent.parent) for path in flowray.deploy.__path__}
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
+    (directory,) = {str(Path(path).parent.parent) for path in flowray.deploy.__path__}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [directory, os.environ.get("PYTHONPATH")]))}

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, as pictures of 28x28 pixels."""
+"""scikit-learn's 1,797 handwritten digits, as images of 28x28 pixels."""
 
 import numpy as np
 from sklearn.datasets import load_digits

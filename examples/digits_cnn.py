@@ -17,7 +17,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--target", default="", help="grpc://host:port of a cluster; default: here")
 parser.add_argument("--steps", type=int, default=200)
 parser.add_argument("--batch", type=int, default=64)
-parser.add_argument("--logdir", default="out/digits_cnn", help="for TensorBoard and the picture")
+parser.add_argument("--logdir", default="out/digits_cnn", help="for TensorBoard and the loss curve")
 args = parser.parse_args()
 
 VARIABLE_OPS = ("Variable", "VariableV2", "VarHandleOp")
@@ -131,9 +131,9 @@ with tf.Session(args.target) as sess:
         tf.Summary(value=[tf.Summary.Value(tag="accuracy", simple_value=result)]), args.steps
     )
     writer.close()
-    picture = os.path.join(args.logdir, "loss.png")
-    plot(losses, picture)
-    print(f"loss curve: {picture}; events for TensorBoard: {args.logdir}")
+    curve = os.path.join(args.logdir, "loss.png")
+    plot(losses, curve)
+    print(f"loss curve: {curve}; events for TensorBoard: {args.logdir}")
     print(f"accuracy on {len(test_images)} held-out digits: {result:.1%}")
     if result < 0.97:
         raise SystemExit("expected at least 97 %")

@@ -4,9 +4,9 @@
     python examples/dogs_vs_cats.py --target grpc://host:2222     # on a cluster
     tensorboard --logdir model_dir
 
-The data lie in ``DATA_DIR/{train,valid}/{dogs,cats}/*.jpg``; without ``--data_dir`` a set of 2,000
-pictures is drawn. On a cluster the files are read by its tasks, so the folder must be one that they
-share. Run it again, and training goes on from the last checkpoint in ``--model_dir``.
+The data are in ``DATA_DIR/{train,valid}/{dogs,cats}/*.jpg``; without ``--data_dir`` a set of 2,000
+images is drawn. On a cluster its tasks read the files, so they must share the directory. Run it
+again, and training goes on from the last checkpoint in ``--model_dir``.
 """
 
 import json
@@ -15,16 +15,16 @@ import os
 import flowray as tf
 
 FLAGS = tf.flags.FLAGS
-tf.flags.DEFINE_string("data_dir", "", "pictures; drawn into out/dogs_vs_cats if empty")
+tf.flags.DEFINE_string("data_dir", "", "images; drawn into out/dogs_vs_cats if empty")
 tf.flags.DEFINE_string("model_dir", "./model_dir", "checkpoints and summaries")
 tf.flags.DEFINE_string("target", "", "grpc://host:port of a cluster; empty: here")
-tf.flags.DEFINE_integer("pictures", 2000, "how many pictures to draw")
+tf.flags.DEFINE_integer("images", 2000, "how many images to draw")
 tf.flags.DEFINE_integer("image_size", 64, "pixels")
-tf.flags.DEFINE_integer("batch_size", 64, "pictures in a batch")
-tf.flags.DEFINE_integer("num_epochs", 8, "how often to go over the training pictures")
+tf.flags.DEFINE_integer("batch_size", 64, "images in a batch")
+tf.flags.DEFINE_integer("num_epochs", 8, "epochs over the training images")
 tf.flags.DEFINE_integer("buffer_size", 4096, "how many file names to shuffle among")
-# At the tutorial's rate of 0.5 the loss on these pictures stays near log(2), and so it does with
-# TensorFlow (188 steps, means of 30: 0.69 to 0.71).
+# At the tutorial's rate of 0.5 the loss on these images stays near log(2), here as in TensorFlow
+# (188 steps, means of 30: 0.69 to 0.71).
 tf.flags.DEFINE_float("learning_rate", 0.1, "of the gradient descent")
 
 
@@ -77,7 +77,7 @@ def model_fn(features, labels, mode, params):
     loss = tf.reduce_mean(
         tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     )
-    # Under its own name "accuracy" would be taken, and the summary below called "accuracy_1".
+    # With its default name it would take "accuracy", and the summary below become "accuracy_1".
     accuracy = tf.metrics.accuracy(labels, predictions["class"], name="acc_op")
     if mode == tf.estimator.ModeKeys.EVAL:
         return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={"accuracy": accuracy})
@@ -89,16 +89,16 @@ def model_fn(features, labels, mode, params):
     return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op)
 
 
-def pictures():
-    """The folder of the pictures, which are drawn if there are none."""
+def image_directory():
+    """Returns the directory of the images, which are drawn if there are none."""
     if FLAGS.data_dir:
         return FLAGS.data_dir
-    from pictures import draw
+    from animal_images import draw
 
-    directory = os.path.abspath(f"out/dogs_vs_cats/{FLAGS.pictures}")
+    directory = os.path.abspath(f"out/dogs_vs_cats/{FLAGS.images}")
     if not os.path.isdir(directory):
-        print(f"drawing {FLAGS.pictures} pictures into {directory}")
-        draw(directory + ".part", FLAGS.pictures * 4 // 5, FLAGS.pictures // 5)
+        print(f"drawing {FLAGS.images} images into {directory}")
+        draw(directory + ".part", FLAGS.images * 4 // 5, FLAGS.images // 5)
         os.rename(directory + ".part", directory)
     return directory
 
@@ -107,7 +107,7 @@ def main(_):
     tf.logging.set_verbosity(tf.logging.INFO)
     if FLAGS.target:
         os.environ["TF_CONFIG"] = json.dumps({"session_master": FLAGS.target})
-    data_dir = pictures()
+    data_dir = image_directory()
     size = (FLAGS.image_size, FLAGS.image_size)
     train_input = get_input_fn(
         os.path.join(data_dir, "train/*/*.jpg"),
@@ -123,7 +123,7 @@ def main(_):
         batch_size=FLAGS.batch_size,
         num_epochs=1,
     )
-    # The tasks of a cluster write the checkpoints: into the same folder, whatever theirs is.
+    # The tasks of a cluster write the checkpoints, whatever their working directories are.
     config = tf.estimator.RunConfig(
         model_dir=os.path.abspath(FLAGS.model_dir),
         tf_random_seed=1,
@@ -135,7 +135,7 @@ def main(_):
     )
     model.train(train_input)
     result = model.evaluate(valid_input)
-    print(f"accuracy on the validation pictures: {result['accuracy']:.1%}")
+    print(f"accuracy on the validation images: {result['accuracy']:.1%}")
 
 
 if __name__ == "__main__":

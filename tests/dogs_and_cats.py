@@ -1,4 +1,4 @@
-"""``examples/dogs_vs_cats.py`` as a module, its pictures, and files that are none."""
+"""The program ``examples/dogs_vs_cats.py`` as a module, its images, and broken files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 @functools.cache
 def example(name: str) -> ModuleType:
-    """A program of ``examples/``, loaded once: it defines flags."""
+    """Loads a program of ``examples/``, once, since it defines flags."""
     spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -26,19 +26,19 @@ def example(name: str) -> ModuleType:
 
 
 def input_fn(pattern: str, **options: Any) -> Callable[[], Any]:
-    """The program's input function, for pictures of 16 by 16 pixels unless told otherwise."""
+    """Returns the program's input function, for images of 16 by 16 pixels unless told otherwise."""
     options = {"image_size": (16, 16), "batch_size": 4, "num_epochs": 1, **options}
     made: Callable[[], Any] = example("dogs_vs_cats").get_input_fn(pattern, **options)
     return made
 
 
 def draw(directory: Path, train: int, valid: int = 0, seed: int = 0) -> Path:
-    """Draws pictures; gives ``directory``."""
-    example("pictures").draw(str(directory), train, valid, seed)
+    """Draws images and returns ``directory``."""
+    example("animal_images").draw(str(directory), train, valid, seed)
     return directory
 
 
-# What may lie where a picture should. Each function gets a good file, and changes it.
+# Faults of image files. Each function gets a good file and breaks it.
 
 
 def _truncated(path: Path) -> None:
@@ -101,7 +101,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "{path}; Input/output error",
     ),
 }
-"""By name: what it does to a picture, and the class and text of TensorFlow's error."""
+"""By name: a function that breaks an image, and the class and text of TensorFlow's error."""
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ from tests.integration.cluster import ENVIRONMENT, ROOT, eventually
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--screenshots", help="the folder to save screenshots in")
+    parser.addoption("--screenshots", help="the directory to save screenshots in")
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +28,14 @@ def screenshots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of the example as its users start it."""
+    """Returns the directory of a run of the example as its users start it."""
     directory = tmp_path_factory.mktemp("run") / "model_dir"
     done = subprocess.run(
         [sys.executable, "examples/dogs_vs_cats.py", f"--model_dir={directory}"],
         cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    accuracy = re.search(r"accuracy on the validation pictures: ([\d.]+)%", done.stdout)
+    accuracy = re.search(r"accuracy on the validation images: ([\d.]+)%", done.stdout)
     assert accuracy, done.stdout
     assert float(accuracy[1]) > 90
     return directory

@@ -61,7 +61,7 @@ class Browser:
         return found
 
     def graph_nodes(self) -> set[str]:
-        """The names of the nodes in the picture of a graph, which is in shadow trees."""
+        """The names of the nodes in the image of a graph, which is in shadow trees."""
         return set(self.driver.execute_script(_GRAPH_NODES))
 
     def text(self) -> str:
@@ -70,7 +70,7 @@ class Browser:
         return text
 
     def until(self, look: Callable[[], T | None], what: str) -> T:
-        """What ``look()`` gives once it is neither None, False nor empty."""
+        """Returns the value of ``look()`` once it is neither None, False nor empty."""
         from selenium.common.exceptions import StaleElementReferenceException
 
         deadline = time.monotonic() + PATIENCE
@@ -93,7 +93,7 @@ class Browser:
         Image.open(io.BytesIO(now)).convert("RGB").quantize(128).save(path, optimize=True)
 
     def complaints(self) -> list[str]:
-        """What the page reported as errors since this was called last."""
+        """Returns the errors that the page has reported since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")
                 if entry["level"] == "SEVERE"]  # fmt: skip
 
@@ -147,7 +147,7 @@ class TimeSeries:
         }
 
     def drawn(self, tag: str) -> dict[str, int]:
-        """How many of a chart's columns of pixels have the color of each run."""
+        """Counts the columns of pixels of a chart that have the color of each run."""
         colors = {
             self._browser.find(".table-column-run", row)[0].text: color
             for row in self._browser.find("runs-data-table tb-data-table-content-row")

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run of the dogs-and-cats example is what the run wrote."""
+"""TensorBoard shows of a run of the dogs-and-cats example what the run wrote."""
 
 from __future__ import annotations
 

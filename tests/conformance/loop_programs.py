@@ -12,7 +12,7 @@ W = np.random.RandomState(1).uniform(-1, 1, (3, 3)).astype(np.float32)
 
 
 class Built(NamedTuple):
-    """What to run: tensors, what to feed them with, and variables to initialize before."""
+    """A program to run: tensors, values to feed, and variables to initialize before."""
 
     fetches: list[Any]
     feeds: dict[Any, Any]
@@ -432,7 +432,7 @@ def folded(tf: Any) -> Built:
 
 @program
 def recurrent_network(tf: Any) -> Built:
-    """What tf.nn.dynamic_rnn builds: arrays of inputs and outputs, a state, weights."""
+    """Builds what tf.nn.dynamic_rnn does: arrays of inputs and outputs, a state, weights."""
     x = placeholder(tf, known=False)
     w = tf.Variable(W)
     inputs = tf.TensorArray(tf.float32, size=tf.shape(x)[0]).unstack(x)

@@ -15,7 +15,7 @@ VARIABLE_OPS = ("Variable", "VariableV2", "VarHandleOp")
 
 
 class Places(NamedTuple):
-    """Where a program puts what; empty strings leave it to the session."""
+    """The devices of a program's parts; empty strings leave them to the session."""
 
     variables: str = ""
     compute: str = ""
@@ -30,7 +30,7 @@ CLUSTER = Places("/job:ps/task:0", "/job:worker/task:0", "/job:worker/task:1")
 
 
 class Training(NamedTuple):
-    """What a program that learns has to run."""
+    """The tensors and ops to run in a program that learns."""
 
     x: Any
     y_: Any

@@ -61,7 +61,7 @@ def flat_inputs(row: Case) -> list[Any]:
 
 
 def message_of(error: Exception) -> str:
-    """What the kernel or shape function said, without what TensorFlow puts around it."""
+    """Returns the text of the kernel or shape function, without TensorFlow's additions."""
     text = getattr(error, "message", str(error))
     text = re.sub(r"\AGraph execution error:.*?\nNode: '[^\n]*'\n", "", text, flags=re.DOTALL)
     text = re.split(r"\n\t \[\[| for '(?:\{\{node |[^']*' \(op: )", text)[0]

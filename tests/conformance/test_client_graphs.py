@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("tensorflow_1")
 
 @dataclass
 class Node:
-    """What must be the same on both sides."""
+    """The values that must be the same on both sides."""
 
     op: str
     inputs: list[str]

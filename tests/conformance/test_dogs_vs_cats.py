@@ -79,9 +79,9 @@ def _as_in_1_15() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Pictures of both classes, in an order that mixes them."""
-    folder = draw(tmp_path_factory.mktemp("pictures"), STEPS * BATCH)
-    paths = sorted(map(str, folder.glob("train/*/*.jpg")))
+    """Images of both classes, in an order that mixes them."""
+    directory = draw(tmp_path_factory.mktemp("images"), STEPS * BATCH)
+    paths = sorted(map(str, directory.glob("train/*/*.jpg")))
     random.Random(3).shuffle(paths)
     return paths
 
@@ -90,8 +90,8 @@ class Run:
     """The program's training graph in a session.
 
     Args:
-        files: the pictures, in their order.
-        feed: whether the pictures are fed, as float64, instead.
+        files: the images, in their order.
+        feed: whether the images are fed, as float64, instead.
     """
 
     def __init__(self, tf: Any, files: list[str], rate: float, feed: bool = False) -> None:
@@ -144,7 +144,7 @@ class Run:
 
 
 def batches(tf: Any, files: list[str]) -> list[tuple[Any, Any]]:
-    """The pictures and labels that the program's input function gives."""
+    """The images and labels that the program's input function gives."""
     with tf.Graph().as_default(), tf.Session() as session:
         features, labels = program(tf).get_input_fn(
             files, image_size=SIZE, batch_size=BATCH, num_epochs=1

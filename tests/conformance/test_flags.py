@@ -35,7 +35,7 @@ def define(api: Any, **options: Any) -> Any:
 
 
 def outcome(api: Any, arguments: list[str], **options: Any) -> Any:
-    """What is left of the command line and the values, or the error."""
+    """Returns the rest of the command line and the values, or the error."""
     f = define(api)
     try:
         rest = f(["prog", *arguments], **options)

@@ -110,7 +110,7 @@ def test_gradients(row: Case) -> None:
         try:
             results = session.run(fetches, feeds)
         except tf.errors.OpError:
-            # A gradient that TensorFlow's own graph cannot compute is none to compare.
+            # A gradient that TensorFlow's own graph cannot compute cannot be compared.
             with pytest.raises(tf.errors.OpError):
                 session.run(fetches[0], feeds)
             return

@@ -1,4 +1,4 @@
-"""``tf.image`` on whole pictures: the same calls on flowray and on TensorFlow."""
+"""``tf.image`` on whole images: the same calls on flowray and on TensorFlow."""
 
 from __future__ import annotations
 
@@ -207,8 +207,8 @@ def test_files(quality: int) -> None:
 
 @pytest.mark.parametrize("method", range(4))
 @pytest.mark.parametrize("size", [(224, 224), (100, 333), (500, 600)])
-def test_resizing_a_whole_picture(method: int, size: tuple[int, int]) -> None:
-    """uint8 and float pictures; ``resize_images`` and gradients of what can be differentiated."""
+def test_resizing_a_whole_image(method: int, size: tuple[int, int]) -> None:
+    """uint8 and float images; ``resize_images`` and gradients of what can be differentiated."""
 
     def call(t: Any, x: Any) -> Any:
         image = t.cast(x, "float32")

@@ -329,7 +329,7 @@ def test_same_variables_and_losses(make: Make) -> None:
 
 
 def values(tf: Any, make: Make) -> list[Any]:
-    """What ``make`` returns a list of functions of: ``(fetches, feed)``, one after the other."""
+    """Runs each ``(fetches, feed)`` of the functions that ``make`` returns, in order."""
     if tf is TF:
         with as_in_1_15():
             return _values(tf, make)

@@ -92,6 +92,6 @@ def compare(ours: np.ndarray, theirs: np.ndarray, row: Case, where: str) -> None
 
 
 def is_unseeded(row: Case) -> bool:
-    """Whether the row's outputs are random, and differ from run to run."""
+    """Tells whether the row's outputs are random, and differ from run to run."""
     seeded = row.attrs.get("seed") or row.attrs.get("seed2")
     return kernels.lookup(row.op).make_state is not None and not seeded

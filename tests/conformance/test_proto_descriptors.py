@@ -61,9 +61,9 @@ def top_level():
 
 def add_from_libraries(pool):
     """Adds the files of IN_LIBRARIES, read out of the C++ libraries, to TensorFlow's own pool."""
-    folder = Path(tensorflow.__file__).parent
+    directory = Path(tensorflow.__file__).parent
     for name, library in IN_LIBRARIES.items():
-        with next(folder.glob(f"{library}.so*")).open("rb") as file:
+        with next(directory.glob(f"{library}.so*")).open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         # A serialized FileDescriptorProto: the name first, the syntax last.
         start = data.find(b"\n" + bytes([len(name)]) + name.encode() + b"\x12")

@@ -178,7 +178,7 @@ def own_cell(tf):
 
 @program
 def raw(tf):
-    """What comes out goes in again, until it is large enough or there were five steps."""
+    """Feeds each output in again, until it is large enough or there were five steps."""
     x = known(tf)
     cell = tf.nn.rnn_cell.LSTMCell(5)
 

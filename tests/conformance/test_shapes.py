@@ -75,7 +75,7 @@ def build(row: Case, known: Known) -> tuple[Operation, ValueError | None]:
 
 
 def theirs(graph: Graph) -> tuple[tensorflow_side.Find, ValueError | None]:
-    """What finds counterparts in TensorFlow's graph, and why TensorFlow refuses it, if it does."""
+    """Returns a function that finds counterparts in TensorFlow's graph, or TensorFlow's refusal."""
     try:
         return tensorflow_side.import_into(tf.Graph(), graph, "row"), None
     except ValueError as error:
@@ -83,7 +83,7 @@ def theirs(graph: Graph) -> tuple[tensorflow_side.Find, ValueError | None]:
 
 
 def says_as_much(ours: Any, theirs: Any) -> bool:
-    """Whether our shape contains all that theirs does."""
+    """Tells whether our shape contains all that theirs does."""
     if theirs.rank is None:
         return True
     if ours.rank != theirs.rank:

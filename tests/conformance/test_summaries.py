@@ -21,7 +21,7 @@ Build = Callable[[Any], Any]
 
 
 def on_both(build: Build) -> tuple[Any, Any]:
-    """What the graph of ``build`` gives on flowray and on TensorFlow."""
+    """Runs the graph of ``build`` on flowray and on TensorFlow."""
     results = []
     for api in (flowray, tf):
         with api.Graph().as_default(), api.Session() as session:

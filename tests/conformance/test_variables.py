@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("tensorflow_1")
 
 
 def nodes(program: Program, api: Any) -> list[Any]:
-    """What tells a graph from another: names, ops, inputs, devices, some attributes, in order."""
+    """Describes a graph: names, ops, inputs, devices and some attributes, in order."""
     with api.Graph().as_default() as graph:
         program(api)
         found = []

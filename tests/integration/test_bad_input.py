@@ -119,7 +119,7 @@ NONSENSE: dict[Callable[[tf.Session], None], type[Exception]] = {
 
 
 def good_fetches() -> dict[str, tf.Tensor]:
-    """What gives 21 on every task."""
+    """Builds an op on every task that gives 21."""
     result = {}
     for task in TASKS:
         with tf.device(task):

@@ -76,7 +76,7 @@ def test_a_bad_file(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--job", "worker"], "'worker' is not NAME=NUMBER"),
-        (["--master-task", "/job:ps/task:0"], "is none of /job:worker/replica:0/task:0"),
+        (["--master-task", "/job:ps/task:0"], "is not one of /job:worker/replica:0/task:0"),
         (["--config", "/nowhere.yaml"], "No such file"),
     ],
 )

@@ -24,8 +24,8 @@ GOAL = 0.9
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw(tmp_path_factory.mktemp("pictures"), TRAIN, VALID)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw(tmp_path_factory.mktemp("images"), TRAIN, VALID)
 
 
 class Outcome(NamedTuple):
@@ -35,11 +35,11 @@ class Outcome(NamedTuple):
 
 
 def run(
-    program: list[str], pictures: Path, model_dir: Path, epochs: int = EPOCHS, target: str = ""
+    program: list[str], images: Path, model_dir: Path, epochs: int = EPOCHS, target: str = ""
 ) -> Outcome:
-    """Runs the program's command line with small pictures."""
+    """Runs the program's command line with small images."""
     options = {
-        "data_dir": pictures, "model_dir": model_dir, "image_size": 32, "batch_size": BATCH,
+        "data_dir": images, "model_dir": model_dir, "image_size": 32, "batch_size": BATCH,
         "num_epochs": epochs, **({"target": target} if target else {}),
     }  # fmt: skip
     done = subprocess.run(
@@ -47,7 +47,7 @@ def run(
         capture_output=True, text=True, env=ENVIRONMENT, timeout=170, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    accuracy = re.fullmatch(r"accuracy on the validation pictures: ([\d.]+)%\n", done.stdout)
+    accuracy = re.fullmatch(r"accuracy on the validation images: ([\d.]+)%\n", done.stdout)
     assert accuracy, done.stdout
     step = tf.train.load_variable(str(model_dir), "global_step")
     return Outcome(float(accuracy[1]) / 100, int(step), done.stderr)
@@ -67,12 +67,12 @@ def steps_of(model_dir: Path, tag: str) -> list[int]:
     return found
 
 
-def test_trains_and_goes_on_when_it_is_run_again(pictures: Path, tmp_path: Path) -> None:
-    first = run(HERE, pictures, tmp_path / "model")
+def test_trains_and_goes_on_when_it_is_run_again(images: Path, tmp_path: Path) -> None:
+    first = run(HERE, images, tmp_path / "model")
     assert first.accuracy >= GOAL
     assert first.step == STEPS
     assert "Restoring parameters" not in first.log.split("Loss for final step")[0]
-    again = run(HERE, pictures, tmp_path / "model", epochs=1)
+    again = run(HERE, images, tmp_path / "model", epochs=1)
     assert f"Restoring parameters from {tmp_path}/model/model.ckpt-{STEPS}\n" in again.log
     assert again.step == STEPS + TRAIN // BATCH
     assert again.accuracy >= GOAL
@@ -90,17 +90,17 @@ def assert_trained_there(cluster: Cluster, model_dir: Path) -> None:
         np.testing.assert_array_equal(session.run(kept), saved)
 
 
-def test_on_a_cluster(cluster: Cluster, pictures: Path, tmp_path: Path) -> None:
+def test_on_a_cluster(cluster: Cluster, images: Path, tmp_path: Path) -> None:
     tf.Session.reset(cluster.target)
-    there = run(HERE, pictures, tmp_path / "model", target=cluster.target)
+    there = run(HERE, images, tmp_path / "model", target=cluster.target)
     assert there.accuracy >= GOAL
     assert there.step == STEPS
     assert_trained_there(cluster, tmp_path / "model")
     # What a cluster has trained goes on here, and the other way round.
-    here = run(HERE, pictures, tmp_path / "model", epochs=1)
+    here = run(HERE, images, tmp_path / "model", epochs=1)
     assert here.accuracy >= GOAL
     tf.Session.reset(cluster.target)
-    back = run(HERE, pictures, tmp_path / "model", epochs=1, target=cluster.target)
+    back = run(HERE, images, tmp_path / "model", epochs=1, target=cluster.target)
     assert back.accuracy >= GOAL
     assert back.step == STEPS + 2 * TRAIN // BATCH
 
@@ -113,35 +113,35 @@ def unmodified(tmp_path: Path) -> Path:
     path = tmp_path / "dogs_vs_cats.py"
     path.write_text(source.replace("import flowray as tf\n", "import tensorflow as tf\n"))
     assert "flowray" not in path.read_text()
-    shutil.copy(EXAMPLES / "pictures.py", tmp_path)
+    shutil.copy(EXAMPLES / "animal_images.py", tmp_path)
     return path
 
 
-def test_unmodified_under_flowray_run(unmodified: Path, pictures: Path, tmp_path: Path) -> None:
-    outcome = run([*command("run"), str(unmodified)], pictures, tmp_path / "model")
+def test_unmodified_under_flowray_run(unmodified: Path, images: Path, tmp_path: Path) -> None:
+    outcome = run([*command("run"), str(unmodified)], images, tmp_path / "model")
     assert outcome.accuracy >= GOAL
     assert outcome.step == STEPS
 
 
 def test_unmodified_under_flowray_run_on_a_cluster(
-    cluster: Cluster, unmodified: Path, pictures: Path, tmp_path: Path
+    cluster: Cluster, unmodified: Path, images: Path, tmp_path: Path
 ) -> None:
     tf.Session.reset(cluster.target)
     program = [*command("run", "--target", cluster.target), str(unmodified)]
-    outcome = run(program, pictures, tmp_path / "model")
+    outcome = run(program, images, tmp_path / "model")
     assert outcome.accuracy >= GOAL
     assert outcome.step == STEPS
     assert_trained_there(cluster, tmp_path / "model")
 
 
-def test_a_fault_ends_the_program(pictures: Path, tmp_path: Path) -> None:
+def test_a_fault_ends_the_program(images: Path, tmp_path: Path) -> None:
     """A user's view of it: no accuracy, the error last, and an exit status."""
-    shutil.copytree(pictures, tmp_path / "pictures")
-    bad = tmp_path / "pictures" / "train" / "cats" / "0007.jpg"
+    shutil.copytree(images, tmp_path / "images")
+    bad = tmp_path / "images" / "train" / "cats" / "0007.jpg"
     bad.unlink()
     bad.mkdir()
     done = subprocess.run(
-        [*HERE, f"--data_dir={tmp_path}/pictures", f"--model_dir={tmp_path}/model"],
+        [*HERE, f"--data_dir={tmp_path}/images", f"--model_dir={tmp_path}/model"],
         capture_output=True, text=True, env=ENVIRONMENT, timeout=170, check=False,
     )  # fmt: skip
     assert done.returncode == 1

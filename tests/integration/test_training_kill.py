@@ -19,7 +19,7 @@ from tests.dogs_and_cats import draw, example, input_fn
 
 KILLS = 10
 SAVE_STEPS = 3
-PICTURES = 320
+IMAGES = 320
 GOAL = 0.9
 LAST_STEP = 200
 
@@ -33,8 +33,8 @@ def estimator(directory: str) -> Any:
     return tf.estimator.Estimator(model_fn, config=config, params={"learning_rate": 0.1})
 
 
-def pictures_of(folder: str, part: str, **options: Any) -> Any:
-    return input_fn(f"{folder}/{part}/*/*.jpg", image_size=(32, 32), batch_size=16, **options)
+def images_of(data_dir: str, part: str, **options: Any) -> Any:
+    return input_fn(f"{data_dir}/{part}/*/*.jpg", image_size=(32, 32), batch_size=16, **options)
 
 
 class Reporter(tf.train.CheckpointSaverListener):
@@ -47,9 +47,9 @@ class Reporter(tf.train.CheckpointSaverListener):
         self._connection.send(global_step_value)
 
 
-def train(directory: str, folder: str, connection: Connection) -> None:
+def train(directory: str, data_dir: str, connection: Connection) -> None:
     estimator(directory).train(
-        pictures_of(folder, "train", shuffle=True, num_epochs=None),
+        images_of(data_dir, "train", shuffle=True, num_epochs=None),
         max_steps=LAST_STEP,
         saving_listeners=[Reporter(connection)],
     )
@@ -75,7 +75,7 @@ def summary_steps(path: Path) -> list[int]:
 
 @pytest.mark.timeout(400)
 def test_no_checkpoint_is_lost_and_the_training_succeeds(tmp_path: Path) -> None:
-    folder, model_dir = draw(tmp_path / "pictures", PICTURES, 80), tmp_path / "model"
+    data_dir, model_dir = draw(tmp_path / "images", IMAGES, 80), tmp_path / "model"
     # The fork server has flowray imported, so that a process is there at once.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["flowray", "flowray.deploy.in_process", "PIL.Image"])
@@ -84,7 +84,7 @@ def test_no_checkpoint_is_lost_and_the_training_succeeds(tmp_path: Path) -> None
     safe_after: list[int] = []
     for kill in range(KILLS + 1):
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=train, args=(str(model_dir), str(folder), theirs))
+        process = context.Process(target=train, args=(str(model_dir), str(data_dir), theirs))
         process.start()
         theirs.close()
         reports = []
@@ -123,6 +123,6 @@ def test_no_checkpoint_is_lost_and_the_training_succeeds(tmp_path: Path) -> None
     assert there >= set(kept)
     # An old checkpoint is first struck off the list, then removed; a kill may come between the two.
     assert len(there) <= 3 + KILLS
-    result = estimator(str(model_dir)).evaluate(pictures_of(str(folder), "valid"))
+    result = estimator(str(model_dir)).evaluate(images_of(str(data_dir), "valid"))
     assert result["accuracy"] >= GOAL
     tf.summary.FileWriterCache.clear()

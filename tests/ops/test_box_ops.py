@@ -23,7 +23,7 @@ BLACK = np.zeros((1, 5, 6, 3), np.float32)
 FRAMED = BLACK.copy()
 FRAMED[0, [1, 3], 1:5] = FRAMED[0, 1:4, [1, 4]] = (1, 1, 0)
 case("DrawBoundingBoxes", [BLACK, f32([[0.25, 0.2, 0.75, 0.8]])], expect=FRAMED)
-PICTURES = RANDOM.uniform(0, 1, (2, 9, 11, 4)).astype(np.float32)
+IMAGES = RANDOM.uniform(0, 1, (2, 9, 11, 4)).astype(np.float32)
 # Over the edges, outside, inverted, a point, the whole, and more boxes than colors.
 BOXES = f32(
     [-0.2, 0.3, 0.5, 1.3], [1.1, 0, 1.5, 1], [0.5, 0.5, 0.2, 0.9], [0.7, 0.7, 0.7, 0.7],
@@ -31,31 +31,31 @@ BOXES = f32(
 )  # fmt: skip
 MANY = RANDOM.uniform(-0.2, 1.2, (2, 13, 4)).astype(np.float32)
 for _depth in (1, 3, 4):
-    case("DrawBoundingBoxes", [PICTURES[..., :_depth], np.stack([BOXES, BOXES[::-1]])])
-    case("DrawBoundingBoxes", [PICTURES[..., :_depth], MANY], id=f"many {_depth}")
+    case("DrawBoundingBoxes", [IMAGES[..., :_depth], np.stack([BOXES, BOXES[::-1]])])
+    case("DrawBoundingBoxes", [IMAGES[..., :_depth], MANY], id=f"many {_depth}")
     _colors = RANDOM.uniform(0, 1, (2, 4)).astype(np.float32)
-    case("DrawBoundingBoxesV2", [PICTURES[..., :_depth], MANY, _colors])
-case("DrawBoundingBoxes", [PICTURES.astype(np.float16), MANY], id="float16")
-case("DrawBoundingBoxes", [PICTURES, MANY[:, :0]], expect=PICTURES, id="none")
+    case("DrawBoundingBoxesV2", [IMAGES[..., :_depth], MANY, _colors])
+case("DrawBoundingBoxes", [IMAGES.astype(np.float16), MANY], id="float16")
+case("DrawBoundingBoxes", [IMAGES, MANY[:, :0]], expect=IMAGES, id="none")
 case("DrawBoundingBoxesV2", [BLACK, f32([[0.25, 0.2, 0.75, 0.8]]), f32().reshape(0, 4)],
      expect=FRAMED, id="no colors")  # fmt: skip
 for _images, _boxes, _match in (
-    (PICTURES[0], MANY, "The rank of the images should be 4"),
-    (PICTURES, MANY[0], "The rank of the boxes tensor should be 3"),
-    (PICTURES, MANY[:1], "The batch sizes should be the same"),
+    (IMAGES[0], MANY, "The rank of the images should be 4"),
+    (IMAGES, MANY[0], "The rank of the boxes tensor should be 3"),
+    (IMAGES, MANY[:1], "The batch sizes should be the same"),
     (
-        PICTURES[..., :2],
+        IMAGES[..., :2],
         MANY,
         r"Channel depth should be either 1 \(GRY\), 3 \(RGB\), or 4 \(RGBA\)",
     ),
-    (PICTURES, MANY[..., :3], "third dimension of the box must be 4. Received: 3"),
+    (IMAGES, MANY[..., :3], "third dimension of the box must be 4. Received: 3"),
 ):
     case("DrawBoundingBoxes", [_images, _boxes], raises=BAD, match=_match)
 for _colors, _match in (
     (f32([1, 1]), "colors must have equal or more channels than the image provided"),
     (f32(1, 1, 1, 1), r"colors must be a 2-D matrix\[4\]"),
 ):
-    case("DrawBoundingBoxesV2", [PICTURES, MANY, _colors], raises=BAD, match=_match)
+    case("DrawBoundingBoxesV2", [IMAGES, MANY, _colors], raises=BAD, match=_match)
 
 # Non-maximum suppression --------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Image files to and from pixels. Pictures are compared with TensorFlow's pixel by pixel."""
+"""Image files to and from pixels. Images are compared with TensorFlow's pixel by pixel."""
 
 import io
 import struct
@@ -16,12 +16,12 @@ BAD = errors.InvalidArgumentError
 RANDOM = np.random.default_rng(3)
 
 
-def file(picture: np.ndarray | Image.Image, file_format: str, **options: object) -> bytes:
-    """What Pillow makes of it."""
-    if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
+def file(image: np.ndarray | Image.Image, file_format: str, **options: object) -> bytes:
+    """Encodes an image with Pillow."""
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
     buffer = io.BytesIO()
-    picture.save(buffer, file_format, **options)
+    image.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
@@ -33,7 +33,7 @@ def i32(*values: object) -> np.ndarray:
     return np.array(values, np.int32)
 
 
-# A picture with smooth and with sharp places, of a size that no block fits.
+# A image with smooth and with sharp places, of a size that no block fits.
 _y, _x = np.mgrid[0:53, 0:70]
 COLOR = np.stack([_x * 3, _y * 4, 255 - _x * 2 - _y], axis=-1).astype(np.uint8)
 COLOR[10:25, 20:50] = (250, 20, 30)
@@ -62,7 +62,7 @@ for _kind, _file in JPEGS.items():
     for _method in ("INTEGER_FAST", "INTEGER_ACCURATE"):
         case("DecodeJpeg", [contents(_file)], dct_method=_method, id=f"{_kind} {_method}")
     case("DecodeAndCropJpeg", [contents(_file), i32(3, 5, 20, 31)], id=_kind,
-         # libjpeg upsamples the colors of a crop's last column as if the picture ended there.
+         # libjpeg upsamples the colors of a crop's last column as if the image ended there.
          conformance=_kind in ("444", "gray"))  # fmt: skip
     case("DecodeAndCropJpeg", [contents(_file), i32(1, 2, 3, 4)], ratio=4, channels=1, id=_kind)
     case("DecodeAndCropJpeg", [contents(_file), i32(3, 50, 50, 20)], id=f"{_kind} to the edge")
@@ -94,7 +94,7 @@ for _data, _match in {
 }.items():
     case("DecodeJpeg", [contents(_data)], raises=BAD, match=_match, id=f"{len(_data)} bytes")
 case("DecodeJpeg", [contents(J[:200])], try_recover_truncated=True, raises=BAD, match=INVALID,
-     id="no picture to recover")  # fmt: skip
+     id="no image to recover")  # fmt: skip
 case("DecodeJpeg", [contents(CMYK)], channels=1, raises=BAD, match=INVALID, id="CMYK gray")
 case("DecodeJpeg", [contents(J)], channels=4, raises=BAD, match="does not support 4 channels")
 for _channels in (2, 5):
@@ -216,7 +216,7 @@ case("DecodePng", [contents(PNGS["rgb"])], expect=COLOR, id="rgb")
 case("DecodePng", [contents(PNGS["rgba"])], expect=RGBA, id="rgba")
 case("DecodePng", [contents(PNGS["rgba"])], channels=3, expect=COLOR, id="rgba as rgb")
 case("DecodePng", [contents(PNGS["deep 4"])], dtype=dtypes.uint16, expect=DEEP, id="deep")
-# Seven passes, of which a picture of one pixel has one, and a row of three has three.
+# Seven passes, of which a image of one pixel has one, and a row of three has three.
 _interlaced = png_file(16, 0, [struct.pack(">H", 500)], 1, interlaced=1)
 case("DecodePng", [contents(_interlaced)], dtype=dtypes.uint16,
      expect=np.full((1, 1, 1), 500, np.uint16), id="interlaced")  # fmt: skip
@@ -356,8 +356,8 @@ def test_what_comes_before_the_end_of_a_truncated_file_is_recovered() -> None:
 
 
 def test_interlaced_files_are_put_together() -> None:
-    picture = DEEP[:, :, :3]
-    passes = [picture[y::dy, x::dx] for y, x, dy, dx in
+    image = DEEP[:, :, :3]
+    passes = [image[y::dy, x::dx] for y, x, dy, dx in
               ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
                (1, 0, 2, 1))]  # fmt: skip
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for p in passes if p.size for row in p)
@@ -367,4 +367,4 @@ def test_interlaced_files_are_put_together() -> None:
     chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
     end = whole.index(b"IEND") - 4
     interlaced = bytes(whole[:start]) + chunk + bytes(whole[end:])
-    np.testing.assert_array_equal(png.decode(interlaced, bits=16), picture)
+    np.testing.assert_array_equal(png.decode(interlaced, bits=16), image)

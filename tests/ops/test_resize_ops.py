@@ -10,8 +10,8 @@ BAD = errors.InvalidArgumentError
 BF16 = dtypes.bfloat16.as_numpy_dtype
 X = np.arange(24, dtype=np.float32).reshape(1, 2, 4, 3)
 RANDOM = np.random.default_rng(7)
-PICTURE = RANDOM.uniform(0, 255, (2, 7, 5, 3)).astype(np.float32)
-BYTES = PICTURE.astype(np.uint8)
+IMAGE = RANDOM.uniform(0, 255, (2, 7, 5, 3)).astype(np.float32)
+BYTES = IMAGE.astype(np.uint8)
 NO_BATCH = np.zeros((0, 2, 4, 3), np.float32)
 
 
@@ -60,11 +60,11 @@ for _op in ("ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeA
         if _op == "ResizeArea" and _mode == "centers":
             continue
         for _size in SIZES:
-            case(_op, [PICTURE, _size], **_attrs, rtol=2e-5, atol=1e-3 if _op == "ResizeArea" else
+            case(_op, [IMAGE, _size], **_attrs, rtol=2e-5, atol=1e-3 if _op == "ResizeArea" else
                  2e-5, id=f"{_mode} {_size}")  # fmt: skip
         case(_op, [BYTES, i32(10, 3)], **_attrs, atol=1e-3, id=f"{_mode} uint8")
     for _dtype in (np.int8, np.int16, np.uint16, np.int32, np.int64, np.float16, BF16, np.float64):
-        case(_op, [(PICTURE / 2).astype(_dtype), i32(3, 4)], atol=1e-3, id=np.dtype(_dtype).name)
+        case(_op, [(IMAGE / 2).astype(_dtype), i32(3, 4)], atol=1e-3, id=np.dtype(_dtype).name)
     case(_op, [NO_BATCH, i32(1, 2)], expect=np.zeros((0, 1, 2, 3), np.float32), id="empty")
     for _images, _size, _match in (
         (X[0], i32(2, 2), r"input must be 4-dimensional\[2,4,3\]"),
@@ -124,7 +124,7 @@ case(
 )
 for _method in ("bilinear", "nearest"):
     for _size in (i32(3, 4), i32(1, 1), i32(9, 2)):
-        case("CropAndResize", [PICTURE, BOXES, WHICH, _size], method=_method,
+        case("CropAndResize", [IMAGE, BOXES, WHICH, _size], method=_method,
              extrapolation_value=-2.5, atol=2e-4, id=f"{_method} {_size}")  # fmt: skip
         _shape = (4, *_size, 3)
         case("CropAndResizeGradImage",
@@ -132,10 +132,10 @@ for _method in ("bilinear", "nearest"):
              T=dtypes.float32, method=_method, atol=1e-5, id=f"{_method} {_size}")  # fmt: skip
 for _size in ((3, 4), (1, 1), (9, 2)):
     case("CropAndResizeGradBoxes",
-         [RANDOM.uniform(-1, 1, (4, *_size, 3)).astype(np.float32), PICTURE, BOXES, WHICH],
+         [RANDOM.uniform(-1, 1, (4, *_size, 3)).astype(np.float32), IMAGE, BOXES, WHICH],
          rtol=1e-4, atol=0.05, id=str(_size))  # fmt: skip
 for _dtype in (np.uint8, np.int8, np.int16, np.uint16, np.int32, np.int64, np.float16, np.float64):
-    _image = (PICTURE / 2).astype(_dtype)
+    _image = (IMAGE / 2).astype(_dtype)
     case("CropAndResize", [_image, BOXES, WHICH, i32(2, 3)], atol=1e-3, id=_dtype.__name__)
     case("CropAndResizeGradBoxes", [GRADS[:, :2, :2], _image, BOXES[:2], WHICH[:2]], atol=0.05,
          id=_dtype.__name__)  # fmt: skip

@@ -34,7 +34,7 @@ def i64(*values: object) -> np.ndarray:
 
 
 def sparse(rows: list[list[str | bytes]]) -> tuple[np.ndarray, ...]:
-    """What a split gives for these pieces of each string."""
+    """Returns the outputs of a split for these parts of each string."""
     indices = [(i, j) for i, row in enumerate(rows) for j in range(len(row))]
     width = max(map(len, rows), default=0)
     return (

@@ -50,7 +50,7 @@ case(
 
 
 def histogram(values: np.ndarray) -> np.ndarray:
-    """What TensorFlow gives, value by value."""
+    """Computes TensorFlow's histogram, value by value."""
     limits, limit = [], 1e-12
     while limit < 1e20:
         limits.append(limit)

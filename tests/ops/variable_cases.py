@@ -1,4 +1,4 @@
-"""What the cases of reference and resource variables share: the writes, applied one by one."""
+"""Cases that reference and resource variables share: writes, applied one by one."""
 
 from __future__ import annotations
 

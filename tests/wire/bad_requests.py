@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Bad(Generic[T]):
-    """What is asked, and the answer."""
+    """A request and its answer."""
 
     what: T
     code: int
@@ -67,7 +67,7 @@ def base(device: str = "") -> graph_pb2.GraphDef:
 
 
 def good_step(client: RawClient, session: str) -> None:
-    """What works in a session of ``base``, whatever went wrong before."""
+    """Runs a step that works in a session of ``base``, whatever went wrong before."""
     (result,) = client.run(session, "negative:0", feeds={"p:0": [1, 2]})
     np.testing.assert_array_equal(result, [-1, -2])
 

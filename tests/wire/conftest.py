@@ -62,7 +62,7 @@ class HeldService(Service):
         super().__init__([self.w0], options)
 
     def calls(self) -> list[str]:
-        """What the master asked of its worker, in order."""
+        """Returns the calls of the master to its worker, in order."""
         return [call[0] for call in self.w0.calls]
 
 

@@ -55,7 +55,7 @@ class StreamClient:
         self._requests.put(None)
 
     def rest(self) -> Iterator[stream_pb2.StreamResponse]:
-        """What still comes, to the end."""
+        """Returns the remaining responses, to the end."""
         return iter(self.call)
 
     def vanish(self) -> None:

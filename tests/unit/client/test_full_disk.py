@@ -1,4 +1,4 @@
-"""Training on a disk that is full sooner or later, and goes on once there is room again."""
+"""Training on a disk that becomes full, which goes on once there is space again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flowray.proto.files.records import RecordReader
 
 SIZE = 4000  # elements: 16 kB in each checkpoint
 LARGE = 512
-"""Kilobytes in which all that is written has room."""
+"""The kilobytes that all written files take."""
 
 
 class Disk:
@@ -84,8 +84,8 @@ def test_wherever_the_disk_gets_full(disk: Disk) -> None:
     used = sum(f.stat().st_blocks for f in begun.iterdir()) // 2
     failed: list[Any] = []
     last = 2
-    for room in range(0, 140, 4):
-        disk.resize(used + room)
+    for space in range(0, 140, 4):
+        disk.resize(used + space)
         try:
             train(begun, 4)
         except tf.errors.ResourceExhaustedError as error:
@@ -104,7 +104,7 @@ def test_wherever_the_disk_gets_full(disk: Disk) -> None:
             events.unlink()
         used = sum(f.stat().st_blocks for f in begun.iterdir()) // 2
     else:
-        pytest.fail("there is never enough room")
+        pytest.fail("there is never enough space")
     assert len(failed) > 5
     for message in failed:
         assert message.startswith(str(begun)), message

@@ -50,7 +50,7 @@ def run(request, graph):
 
 
 def both_ways(run, function, x, *more, value=X, shape=(3,)):
-    """What a function and its gradients give, called as an op and built into the graph."""
+    """Runs a function and its gradients, called as an op and built into the graph."""
     (called,) = call(trace(function, [(tf.float32, shape)], "f"), [x])
     built = function(x)
     through, plain = tf.gradients(called, [x, *more]), tf.gradients(built, [x, *more])

@@ -8,7 +8,7 @@ import pytest
 import flowray as tf
 
 RANDOM = np.random.default_rng(5)
-PICTURE = RANDOM.integers(0, 256, (5, 6, 3)).astype(np.uint8)
+IMAGE = RANDOM.integers(0, 256, (5, 6, 3)).astype(np.uint8)
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,8 @@ def test_convert_image_dtype_saturates_on_request() -> None:
 
 
 def test_resize_images_takes_one_or_several() -> None:
-    one = tf.image.resize_images(PICTURE, [3, 4])
-    several = tf.image.resize_images(PICTURE[None], tf.constant([3, 4]))
+    one = tf.image.resize_images(IMAGE, [3, 4])
+    several = tf.image.resize_images(IMAGE[None], tf.constant([3, 4]))
     assert one.shape.as_list() == [3, 4, 3]
     assert several.shape.as_list() == [1, 3, 4, 3]
     one, several = run([one, several])
@@ -54,17 +54,17 @@ def test_resize_images_takes_one_or_several() -> None:
 
 
 def test_resize_images_leaves_an_image_of_that_size_alone() -> None:
-    same = tf.image.resize_images(PICTURE, [5, 6])
+    same = tf.image.resize_images(IMAGE, [5, 6])
     assert same.dtype == tf.uint8
-    np.testing.assert_array_equal(run(same), PICTURE)
+    np.testing.assert_array_equal(run(same), IMAGE)
 
 
 def test_resize_images_can_keep_the_proportions() -> None:
-    known = tf.image.resize_images(PICTURE, [10, 100], preserve_aspect_ratio=True)
+    known = tf.image.resize_images(IMAGE, [10, 100], preserve_aspect_ratio=True)
     image = tf.placeholder(tf.float32, [None, None, 3])
     unknown = tf.image.resize_images(image, [10, 100], preserve_aspect_ratio=True)
     assert unknown.shape.as_list() == [None, None, 3]
-    assert run(known).shape == run(unknown, {image: PICTURE}).shape == (10, 12, 3)
+    assert run(known).shape == run(unknown, {image: IMAGE}).shape == (10, 12, 3)
 
 
 def test_methods_of_resize_images() -> None:
@@ -76,7 +76,7 @@ def test_methods_of_resize_images() -> None:
         "ResizeArea": methods.AREA,
     }
     for op_type, method in images.items():
-        resized = tf.image.resize_images(PICTURE[None], [2, 2], method, align_corners=True)
+        resized = tf.image.resize_images(IMAGE[None], [2, 2], method, align_corners=True)
         assert resized.op.type == op_type
         assert resized.op.get_attr("align_corners")
         assert run(resized).shape == (1, 2, 2, 3)
@@ -85,9 +85,9 @@ def test_methods_of_resize_images() -> None:
 @pytest.mark.parametrize(
     ("images", "size", "method", "message"),
     [
-        (PICTURE[0], [2, 2], 0, "either 3 or 4 dimensions"),
-        (PICTURE, [2, 2, 2], 0, "'size' must be a 1-D Tensor of 2 elements"),
-        (PICTURE, [2, 2], 7, "Resize method is not implemented: 7"),
+        (IMAGE[0], [2, 2], 0, "either 3 or 4 dimensions"),
+        (IMAGE, [2, 2, 2], 0, "'size' must be a 1-D Tensor of 2 elements"),
+        (IMAGE, [2, 2], 7, "Resize method is not implemented: 7"),
     ],
 )
 def test_what_resize_images_refuses(images, size, method, message) -> None:
@@ -101,11 +101,11 @@ def test_resize_images_needs_a_rank() -> None:
 
 
 def test_files_go_both_ways() -> None:
-    png = tf.image.encode_png(PICTURE)
-    pictures = [tf.image.decode_png(png), tf.image.decode_image(png), tf.image.decode_jpeg(png)]
-    for picture in run(pictures):
-        np.testing.assert_array_equal(picture, PICTURE)
-    jpeg = tf.image.encode_jpeg(PICTURE, quality=90)
+    png = tf.image.encode_png(IMAGE)
+    images = [tf.image.decode_png(png), tf.image.decode_image(png), tf.image.decode_jpeg(png)]
+    for image in run(images):
+        np.testing.assert_array_equal(image, IMAGE)
+    jpeg = tf.image.encode_jpeg(IMAGE, quality=90)
     shape, is_jpeg, is_png = run(
         [tf.image.extract_jpeg_shape(jpeg), tf.image.is_jpeg(jpeg), tf.image.is_jpeg(png)]
     )
@@ -113,37 +113,37 @@ def test_files_go_both_ways() -> None:
     assert tf.image.decode_jpeg(jpeg, channels=3).shape.as_list() == [None, None, 3]
     assert tf.image.decode_and_crop_jpeg(jpeg, [0, 1, 2, 3]).shape.as_list() == [2, 3, None]
     double = tf.image.decode_image(png, dtype=tf.float64)
-    np.testing.assert_allclose(run(double), PICTURE / 255, rtol=1e-6)
+    np.testing.assert_allclose(run(double), IMAGE / 255, rtol=1e-6)
 
 
 def test_an_input_pipeline_by_hand(tmp_path) -> None:
-    """A file's name becomes a picture and its label, as in many training scripts."""
+    """A file's name becomes a image and its label, as in many training scripts."""
     name = tmp_path / "cats" / "1.jpg"
     path = tf.placeholder(tf.string, [])
     image = tf.image.decode_jpeg(tf.read_file(path), channels=3)
     image = tf.image.convert_image_dtype(image, tf.float32)
     image = tf.image.resize_images(image, [4, 4])
     label = tf.string_split([path], delimiter="/").values[-2]
-    run(tf.write_file(str(name), tf.image.encode_jpeg(PICTURE)))
-    picture, text = run([image, label], {path: str(name)})
-    assert picture.shape == (4, 4, 3)
-    assert picture.dtype == np.float32
-    assert 0 <= picture.min() <= picture.max() <= 1
+    run(tf.write_file(str(name), tf.image.encode_jpeg(IMAGE)))
+    image, text = run([image, label], {path: str(name)})
+    assert image.shape == (4, 4, 3)
+    assert image.dtype == np.float32
+    assert 0 <= image.min() <= image.max() <= 1
     assert text == b"cats"
 
 
-def test_a_file_that_is_none_names_its_node() -> None:
+def test_a_broken_file_names_its_node() -> None:
     image = tf.image.decode_jpeg(b"xyz", name="reader")
     with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format") as info:
         run(image)
     assert info.value.op.name == "reader"
 
 
-def test_adjust_jpeg_quality_changes_the_picture_but_not_its_form() -> None:
-    image = tf.image.convert_image_dtype(PICTURE, tf.float32)
+def test_adjust_jpeg_quality_changes_the_image_but_not_its_form() -> None:
+    image = tf.image.convert_image_dtype(IMAGE, tf.float32)
     for quality in (20, tf.constant(20)):
         worse = tf.image.adjust_jpeg_quality(image, quality)
         value = run(worse)
-        assert value.shape == PICTURE.shape
+        assert value.shape == IMAGE.shape
         assert value.dtype == np.float32
-        assert np.abs(value - PICTURE / 255).max() > 0.01
+        assert np.abs(value - IMAGE / 255).max() > 0.01

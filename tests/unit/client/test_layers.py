@@ -353,12 +353,12 @@ def test_training_as_a_constant_makes_no_condition(known: bool) -> None:
 
 
 def test_a_network_learns() -> None:
-    """Which quadrant a bright spot is in: convolution, normalization, pool, dropout, dense."""
+    """Learns the quadrant of a bright spot: convolution, normalization, pool, dropout, dense."""
     numbers = np.random.RandomState(0)
     labels = numbers.randint(0, 4, 32)
-    pictures = numbers.normal(0, 0.1, (32, 8, 8, 1)).astype(np.float32)
-    for picture, label in zip(pictures, labels, strict=True):
-        picture[4 * (label // 2) : 4 * (label // 2) + 4, 4 * (label % 2) : 4 * (label % 2) + 4] += 1
+    images = numbers.normal(0, 0.1, (32, 8, 8, 1)).astype(np.float32)
+    for image, label in zip(images, labels, strict=True):
+        image[4 * (label // 2) : 4 * (label // 2) + 4, 4 * (label % 2) : 4 * (label % 2) + 4] += 1
     tf.set_random_seed(1)
     x = tf.placeholder(tf.float32, [None, 8, 8, 1])
     training = tf.placeholder(tf.bool, [])
@@ -373,7 +373,7 @@ def test_a_network_learns() -> None:
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         for _ in range(40):
-            session.run(train, {x: pictures, training: True})
-        final, predictions = session.run([loss, logits], {x: pictures, training: False})
+            session.run(train, {x: images, training: True})
+        final, predictions = session.run([loss, logits], {x: images, training: False})
     assert final < 0.3
     assert (predictions.argmax(1) == labels).mean() > 0.9

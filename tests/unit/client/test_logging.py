@@ -9,7 +9,7 @@ import pytest
 
 
 def stderr_of(code: str) -> list[str]:
-    """What a script writes to stderr, in a process whose logging nobody has touched."""
+    """Returns the stderr of a script, in a process whose logging nobody has configured."""
     done = subprocess.run(
         [sys.executable, "-c", f"import logging\nimport flowray as tf\n{code}"],
         capture_output=True, text=True, check=True, timeout=120,

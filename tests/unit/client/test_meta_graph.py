@@ -58,7 +58,7 @@ def test_files(tmp_path: Path, as_text: bool) -> None:
         np.testing.assert_array_equal(sess.run("double:0"), [2, 4])
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_missing_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File does not exist"):
         tf.train.import_meta_graph(str(tmp_path / "none"))
     (tmp_path / "junk").write_bytes(b"\xffjunk")

@@ -91,7 +91,7 @@ def test_a_record_without_a_feature_names_the_node() -> None:
         ({"x": tf.FixedLenFeature([2], tf.float32, [1.0, 2.0, 3.0])}, ValueError, "reshape"),
     ],
 )
-def test_descriptions_that_are_none(features, error, message) -> None:
+def test_invalid_descriptions(features, error, message) -> None:
     with pytest.raises(error, match=message):
         tf.parse_example([b""], features)
 

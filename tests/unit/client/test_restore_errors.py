@@ -132,7 +132,7 @@ def test_variables_that_are_missing(prefix: str, use_resource: bool) -> None:
     assert "Key dense/more_" in info.value.message
 
 
-def test_an_estimator_in_the_folder_of_another_one(tmp_path: Path) -> None:
+def test_an_estimator_in_the_directory_of_another_one(tmp_path: Path) -> None:
     def model_fn(features: Any, mode: str, params: Any) -> Any:
         weights = tf.get_variable("weights", [params["size"]])
         loss = tf.reduce_sum(tf.square(weights)) + 0 * tf.reduce_sum(features)

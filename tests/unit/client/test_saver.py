@@ -151,7 +151,7 @@ def test_names_of_a_dict(tmp_path: Path) -> None:
 
 
 def test_own_saveables(tmp_path: Path) -> None:
-    """What is no variable can say what to save and how to restore it."""
+    """An object that is not a variable can tell what to save and how to restore it."""
 
     class Halved(SaveableObject):
         def restore(self, restored_tensors: Any, restored_shapes: Any) -> Any:
@@ -280,7 +280,7 @@ def test_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"junk", b"\xff\xfe", b"model_checkpoint_path: 5"])
-def test_a_state_file_that_is_none(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_state_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "checkpoint").write_bytes(content)
     assert tf.train.get_checkpoint_state(tmp_path) is None
 

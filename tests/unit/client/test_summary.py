@@ -21,15 +21,15 @@ event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.ev
 event_file_loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
 
 
-def accumulated(folder: Path) -> Any:
+def accumulated(directory: Path) -> Any:
     everything = dict.fromkeys(("scalars", "histograms", "images", "audio", "tensors"), 0)
-    return event_accumulator.EventAccumulator(str(folder), everything).Reload()
+    return event_accumulator.EventAccumulator(str(directory), everything).Reload()
 
 
-def events(folder: Path) -> list[event_pb2.Event]:
-    """All events of the folder's files, as they lie there."""
+def events(directory: Path) -> list[event_pb2.Event]:
+    """Returns all events of the directory's files, in their order."""
     result = []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(directory.iterdir()):
         for record in event_file_loader.RawEventFileLoader(str(path)).Load():
             result.append(event_pb2.Event.FromString(record))
     return result
@@ -41,7 +41,7 @@ def test_tensorboard_reads_the_summaries_of_a_run(tmp_path: Path) -> None:
         with tf.name_scope("train"):
             tf.summary.scalar("total", tf.reduce_sum(x))
             tf.summary.histogram("x", x)
-        tf.summary.image("picture", tf.reshape(x, [1, 1, -1, 1]), max_outputs=1)
+        tf.summary.image("pixels", tf.reshape(x, [1, 1, -1, 1]), max_outputs=1)
         tf.summary.audio("sound", tf.reshape(x, [1, -1]), 8000, max_outputs=1)
         tf.summary.text("note", tf.constant("hello"))
         merged = tf.summary.merge_all()
@@ -56,7 +56,7 @@ def test_tensorboard_reads_the_summaries_of_a_run(tmp_path: Path) -> None:
     assert [(h.min, h.max, h.num, h.sum) for h in histograms] == [
         (0, 0.25, 2, 0.25), (0.25, 1, 2, 1.25), (0.25, 2, 2, 2.25),
     ]  # fmt: skip
-    assert [(e.width, e.height) for e in found.Images("picture/image")] == [(2, 1)] * 3
+    assert [(e.width, e.height) for e in found.Images("pixels/image")] == [(2, 1)] * 3
     assert [e.sample_rate for e in found.Audio("sound/audio")] == [8000] * 3
     notes = found.Tensors("note")
     assert [e.tensor_proto.string_val[0] for e in notes] == [b"hello"] * 3
@@ -109,7 +109,7 @@ def test_a_closed_writer_drops_events_until_it_is_reopened(tmp_path: Path) -> No
     assert accumulated(tmp_path).Tags()["scalars"] == ["kept"]
 
 
-def test_writers_are_shared_by_folder(tmp_path: Path) -> None:
+def test_writers_are_shared_by_directory(tmp_path: Path) -> None:
     with tf.Graph().as_default():
         tf.constant(1.0, name="c")
         writer = tf.summary.FileWriterCache.get(str(tmp_path))
@@ -121,24 +121,24 @@ def test_writers_are_shared_by_folder(tmp_path: Path) -> None:
 
 
 def test_a_session_writes_events_on_its_worker(tmp_path: Path) -> None:
-    folder = tmp_path / "made" / "there"
+    directory = tmp_path / "made" / "there"
     with tf.Graph().as_default() as graph, tf.Session() as session:
         writer = tf.summary.FileWriter(
-            str(folder), graph, filename_suffix=".mine", session=session, flush_secs=1000
+            str(directory), graph, filename_suffix=".mine", session=session, flush_secs=1000
         )
         assert [op.name for op in graph.get_operations() if op.type == "ImportEvent"] == [
             "filewriter/ImportEvent"
         ]
-        # Another writer of the folder shares the file.
-        other = tf.summary.FileWriter(str(folder), session=session, max_queue=0)
+        # Another writer of the directory shares the file.
+        other = tf.summary.FileWriter(str(directory), session=session, max_queue=0)
         for step in range(2):
             value = tf.Summary.Value(tag="t", simple_value=step)
             writer.add_summary(tf.Summary(value=[value]), step)
-        (path,) = folder.iterdir()
+        (path,) = directory.iterdir()
         assert path.name.endswith(".mine")
-        assert not any(e.HasField("summary") for e in events(folder)), "they wait in the queue"
+        assert not any(e.HasField("summary") for e in events(directory)), "they wait in the queue"
         other.flush()
-        found = accumulated(folder)
+        found = accumulated(directory)
         assert [(e.step, e.value) for e in found.Scalars("t")] == [(0, 0), (1, 1)]
         assert found.Graph().node
         writer.close()
@@ -147,8 +147,8 @@ def test_a_session_writes_events_on_its_worker(tmp_path: Path) -> None:
         writer.reopen()
         writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag="more", simple_value=3)]))
         writer.close()
-    assert len(list(folder.iterdir())) == 2
-    assert "more" in accumulated(folder).Tags()["scalars"]
+    assert len(list(directory.iterdir())) == 2
+    assert "more" in accumulated(directory).Tags()["scalars"]
 
 
 def test_a_session_writes_queued_events_when_there_are_many(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_function_says_where_the_end_is() -> None:
 
 
 def test_groups_are_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where each costs a message, a thread waits until there is room for as many as it may have."""
+    """A thread that may read several elements at once waits until all of them may be in work."""
     monkeypatch.setattr(background, "_READ_SECONDS", 60)
     groups: list[int] = []
 

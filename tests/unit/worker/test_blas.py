@@ -1,4 +1,4 @@
-"""How many threads matrix products on numpy use."""
+"""The number of threads of matrix products on numpy."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from flowray.worker.program.executor import running
 
 
 def make(op: str, *inputs: Any, **attrs: Any) -> np.ndarray:
-    """What the kernel of ``op`` gives; elements are int64 of any shape unless attributes say it."""
+    """Calls the kernel of ``op``; elements are int64 of any shape unless attributes tell."""
     definition = op_registry.lookup(op)
     kernel = kernels.lookup(op)
     types = attrs.setdefault("output_types", [dtypes.int64])
@@ -58,7 +58,7 @@ def text(value: str) -> np.ndarray:
 
 
 def rest(iterator: DatasetIterator) -> list[Any]:
-    """What is left, as Python values; of several components, tuples."""
+    """Returns the remaining elements as Python values; tuples for several components."""
     result = []
     while (element := iterator.get_next()) is not None:
         values = tuple(component.tolist() for component in element)

@@ -1,4 +1,4 @@
-"""How much of its time a function holds Python's lock."""
+"""The fraction of its time for which a function holds the GIL."""
 
 from __future__ import annotations
 

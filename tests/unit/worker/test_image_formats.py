@@ -1,4 +1,4 @@
-"""What the tables of the image ops do not say about files."""
+"""Properties of image files beyond the tables of the image ops."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_decoding_lets_other_threads_run() -> None:
 
     Of a call that holds the lock, ``sum(range(3_000_000))``, it gets about 0.14 of that.
     """
-    picture = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3)).astype(np.uint8)
-    data = jpeg.encode(picture)
+    image = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3)).astype(np.uint8)
+    data = jpeg.encode(image)
     running, used = True, 0.0
 
     def count() -> None:

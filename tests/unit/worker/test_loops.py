@@ -81,7 +81,7 @@ def test_without_numba_it_stays_with_numpy(monkeypatch: pytest.MonkeyPatch) -> N
     assert loop.compiled(*arrays()) is None
 
 
-def test_without_a_folder_for_its_cache_it_compiles_all_the_same() -> None:
+def test_without_a_directory_for_its_cache_it_compiles_all_the_same() -> None:
     names: dict[str, Any] = {}
     exec("def triple(x, result):\n    for i in range(len(x)):\n        result[i] = 3 * x[i]", names)
     x, result = arrays()

@@ -45,7 +45,7 @@ def pool(all_slow: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Helpers]:
 
 @pytest.fixture
 def sent(pool: Helpers, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many elements each request to a helper had."""
+    """Returns the number of elements in each request to a worker process."""
     requests: list[int] = []
     each = Helpers.each
 

@@ -165,7 +165,7 @@ def test_a_stack_between_two_loops(run):
 
 
 def test_a_compiled_stack_that_is_too_small_makes_the_stage_run_interpreted(compiled):
-    """The first program has room for as many values as were ever seen, or 64."""
+    """The first program has capacity for as many values as were ever seen, or 64."""
     np.testing.assert_allclose(compiled(there_and_back, V, np.int32(3)), expected(3))
     (segment,) = [s for _, s in compiled.runtime._stages["h"].segments if s is not None]
     (key,) = segment._programs
@@ -173,7 +173,7 @@ def test_a_compiled_stack_that_is_too_small_makes_the_stage_run_interpreted(comp
         (result,), _ = compiled.runtime.run("h", 2, [V, np.int32(n)])
         np.testing.assert_allclose(result, expected(n), rtol=1e-6)
     assert max(compiled.runtime.state.stack_sizes.values()) == 70
-    assert segment._programs[key] is not None, "it was compiled again, with more room"
+    assert segment._programs[key] is not None, "it was compiled again, with more capacity"
 
 
 # Tensor arrays -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How programs are compiled."""
+"""Compilation of XLA programs."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Training on pictures that are none: each fault ends it with TensorFlow's error."""
+"""Training on broken image files: each fault ends it with TensorFlow's error."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pictures(drawn: Path, tmp_path: Path) -> Iterator[Path]:
-    yield Path(shutil.copytree(drawn, tmp_path / "pictures"))
+def images(drawn: Path, tmp_path: Path) -> Iterator[Path]:
+    yield Path(shutil.copytree(drawn, tmp_path / "images"))
     tf.summary.FileWriterCache.clear()
 
 
@@ -43,12 +43,12 @@ def train(pattern: str, model_dir: Path) -> Any:
 
 
 @pytest.mark.parametrize("fault", BAD_FILES)
-def test_a_file_that_is_no_picture(pictures: Path, tmp_path: Path, fault: str) -> None:
+def test_a_broken_image_file(images: Path, tmp_path: Path, fault: str) -> None:
     spoil, kind, text = BAD_FILES[fault]
-    path = pictures / "train" / "cats" / "0001.jpg"
+    path = images / "train" / "cats" / "0001.jpg"
     spoil(path)
     with pytest.raises(tf.OpError) as info:
-        train(f"{pictures}/train/*/*.jpg", tmp_path / "model")
+        train(f"{images}/train/*/*.jpg", tmp_path / "model")
     assert type(info.value).__name__ == kind
     message = info.value.message
     assert text.format(path=path) in message
@@ -58,8 +58,8 @@ def test_a_file_that_is_no_picture(pictures: Path, tmp_path: Path, fault: str) -
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_a_pattern_that_matches_no_file(pictures: Path, tmp_path: Path, shuffle: bool) -> None:
-    pattern = f"{pictures}/train/*/*.png"
+def test_a_pattern_that_matches_no_file(images: Path, tmp_path: Path, shuffle: bool) -> None:
+    pattern = f"{images}/train/*/*.png"
     estimator = tf.estimator.Estimator(model_fn, str(tmp_path / "model"))
     with pytest.raises(tf.errors.InvalidArgumentError) as info:
         estimator.train(input_fn(pattern, shuffle=shuffle, num_epochs=None))
@@ -69,18 +69,18 @@ def test_a_pattern_that_matches_no_file(pictures: Path, tmp_path: Path, shuffle:
 
 def test_a_file_that_may_not_be_read() -> None:
     # Not tmp_path, which only its owner may enter.
-    folder = Path(tempfile.mkdtemp())
+    directory = Path(tempfile.mkdtemp())
     try:
-        folder.chmod(0o755)
-        path = draw(folder, 2) / "train" / "cats" / "0000.jpg"
+        directory.chmod(0o755)
+        path = draw(directory, 2) / "train" / "cats" / "0000.jpg"
         path.chmod(0)
         with tf.Graph().as_default(), tf.Session() as session, unprivileged():
-            element = input_fn(f"{folder}/train/*/*.jpg")()
+            element = input_fn(f"{directory}/train/*/*.jpg")()
             with pytest.raises(tf.errors.PermissionDeniedError) as info:
                 session.run(element)
         assert f"{path}; Permission denied" in info.value.message
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(directory)
 
 
 @contextmanager
@@ -95,17 +95,17 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(user)
 
 
-def test_one_class_only(pictures: Path, tmp_path: Path) -> None:
-    only_one_class(pictures)
-    estimator = train(f"{pictures}/train/*/*.jpg", tmp_path / "model")
+def test_one_class_only(images: Path, tmp_path: Path) -> None:
+    only_one_class(images)
+    estimator = train(f"{images}/train/*/*.jpg", tmp_path / "model")
     assert estimator.get_variable_value("global_step") == 1
-    assert estimator.evaluate(input_fn(f"{pictures}/train/*/*.jpg"))["loss"] < 0.69
+    assert estimator.evaluate(input_fn(f"{images}/train/*/*.jpg"))["loss"] < 0.69
 
 
-def test_pictures_beside_the_folders_of_the_classes(pictures: Path, tmp_path: Path) -> None:
-    (pictures / "train" / "cats" / "0000.jpg").rename(pictures / "train" / "0000.jpg")
+def test_images_beside_the_directories_of_the_classes(images: Path, tmp_path: Path) -> None:
+    (images / "train" / "cats" / "0000.jpg").rename(images / "train" / "0000.jpg")
     with tf.Graph().as_default(), tf.Session() as session:
-        # Its folder is named train, which is no dog's.
-        features, labels = session.run(input_fn(f"{pictures}/train/*.jpg")())
+        # Its directory is named train, so it is not a dog.
+        features, labels = session.run(input_fn(f"{images}/train/*.jpg")())
     assert features["image"].shape == (1, 16, 16, 3)
     assert labels.tolist() == [1]

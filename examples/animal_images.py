@@ -1,7 +1,7 @@
-"""Draws the picture set of ``dogs_vs_cats.py``: two classes that differ in shape and texture.
+"""Draws the images for ``dogs_vs_cats.py``: two classes that differ in shape and texture.
 
 A cat has pointed ears and a striped coat, a dog hanging ears and a spotted one. Position, size,
-colours, light and noise vary, and so do the pictures' sizes.
+colours, light and noise vary, and so do the sizes of the images.
 """
 
 import os
@@ -15,21 +15,21 @@ def draw(directory, train=1600, valid=400, seed=0):
     random = np.random.RandomState(seed)
     for part, count in (("train", train), ("valid", valid)):
         for name, animal in (("dogs", _dog), ("cats", _cat)):
-            folder = os.path.join(directory, part, name)
-            os.makedirs(folder, exist_ok=True)
+            class_directory = os.path.join(directory, part, name)
+            os.makedirs(class_directory, exist_ok=True)
             for number in range(count // 2):
-                picture = _picture(animal, random)
-                picture.save(os.path.join(folder, f"{number:04d}.jpg"), quality=85)
+                image = _image(animal, random)
+                image.save(os.path.join(class_directory, f"{number:04d}.jpg"), quality=85)
 
 
-def _picture(animal, random):
+def _image(animal, random):
     width, height = random.randint(96, 161, 2)
-    picture = Image.new("RGB", (int(width), int(height)), _colour(random, 90, 256))
+    image = Image.new("RGB", (int(width), int(height)), _colour(random, 90, 256))
     size = min(width, height) * random.uniform(0.55, 0.8)
     left = random.uniform(0, width - size)
     top = random.uniform(0, height - size)
-    animal(ImageDraw.Draw(picture), left, top, size, random)
-    pixels = np.asarray(picture, np.float32) * random.uniform(0.7, 1.1)
+    animal(ImageDraw.Draw(image), left, top, size, random)
+    pixels = np.asarray(image, np.float32) * random.uniform(0.7, 1.1)
     pixels += random.normal(0, random.uniform(4, 18), pixels.shape)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
