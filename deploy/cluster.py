@@ -71,7 +71,7 @@ class ClusterSpec:
 
 
 def default_task(tasks: Sequence[TaskSpec]) -> str:
-    """Returns the task of operations without a device: chief, master or worker 0, else the first."""
+    """Returns the task of operations without a device: chief, master, worker 0 or the first."""
     for job in ("chief", "master", "worker"):
         for task in tasks:
             if task.job == job:
@@ -142,7 +142,7 @@ class _Node:
         return value
 
     def items(self, what: str, known: Sequence[str] = ()) -> dict[str, _Node]:
-        """Returns the entries of a mapping, which may have only the ``known`` keys (if not empty)."""
+        """Returns the entries of a mapping; only the ``known`` keys are allowed (if not empty)."""
         if not self.is_mapping:
             raise self.error(f"{what} must be a mapping")
         result: dict[str, _Node] = {}

@@ -67,7 +67,7 @@ def test_gpus_are_shared_out(jobs: dict[str, JobSpec], gpus: int, expected: list
         ("jobs: {a: 1}\nprot: 1\n", ":2: 'prot' is unknown; a cluster has jobs, host"),
         ("jobs:\n  a: 1\n  a: 2\n", ":3: 'a' is there twice"),
         ("jobs:\n  a:\n    tasks: 1\n    gpu: 1\n", ":4: 'gpu' is unknown"),
-        ("jobs:\n  my-job: 1\n", ":2: 'my-job' is no job name"),
+        ("jobs:\n  my-job: 1\n", ":2: 'my-job' is not a job name"),
         ("jobs: {a: 1}\nport: 70000\n", ":2: port must be 0 to 65535, not 70000"),
         ("jobs: {a: 1}\nhost: 7\n", ":2: host must be a string"),
         ("jobs: [a, b]\n", ":1: jobs must be a mapping"),
