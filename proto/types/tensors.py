@@ -27,7 +27,7 @@ from flowray.proto.messages.tensor_pb2 import (
     TensorShapeProto,
     VariantTensorDataProto,
 )
-from flowray.proto.types import dtypes
+from flowray.proto.types import dtypes, varint
 from flowray.proto.types.dtypes import BY_ENUM, DType
 from flowray.proto.types.shapes import Dimension, TensorShape, as_shape, format_shape
 
@@ -222,42 +222,15 @@ def _string_bytes(array: Array) -> list[bytes]:
 
 
 def _join(values: Sequence[bytes]) -> bytes:
-    """The lengths as varints, then the values: how strings stand in ``tensor_content``."""
-    header = bytearray()
-    for value in values:
-        length = len(value)
-        while length > 0x7F:
-            header.append(length & 0x7F | 0x80)
-            length >>= 7
-        header.append(length)
-    return b"".join((header, *values))
+    """Returns the lengths as varints, then the values: the form of strings in tensor_content."""
+    return b"".join((varint.encode_all(map(len, values)), *values))
 
 
 def _split(content: bytes, count: int) -> list[bytes]:
-    """The inverse of ``_join``. InvalidArgumentError unless it is exactly ``count`` values."""
-    # Every length takes a byte: refuse a huge shape before there is a list of that size.
-    if count > len(content):
-        raise _malformed(content, count)
-    position = 0
-    lengths = []
+    """Undoes ``_join``. InvalidArgumentError unless it is exactly ``count`` values."""
     try:
-        for _ in range(count):
-            length = content[position]
-            position += 1
-            if length > 0x7F:
-                length &= 0x7F
-                shift = 7
-                while True:
-                    byte = content[position]
-                    position += 1
-                    length |= (byte & 0x7F) << shift
-                    if byte < 0x80:
-                        break
-                    shift += 7
-                    if shift > 28:
-                        raise _malformed(content, count)
-            lengths.append(length)
-    except IndexError:
+        lengths, position = varint.decode_all(content, 0, count)
+    except errors.DataLossError:
         raise _malformed(content, count) from None
     values = []
     for length in lengths:

@@ -14,6 +14,7 @@ from typing import Final
 
 from flowray.proto import errors
 from flowray.proto.files import crc32c
+from flowray.proto.types import varint
 
 _MAGIC: Final = 0xDB4775248B80FB57
 _FOOTER_BYTES: Final = 48
@@ -23,28 +24,6 @@ _RESTART_INTERVAL: Final = 16
 _UNCOMPRESSED, _SNAPPY = 0, 1
 
 Entry = tuple[bytes, bytes]
-
-
-def varint(number: int) -> bytes:
-    """``number`` in groups of 7 bits, the lowest first; all but the last have the high bit set."""
-    result = bytearray()
-    while number >= 0x80:
-        result.append(number & 0x7F | 0x80)
-        number >>= 7
-    result.append(number)
-    return bytes(result)
-
-
-def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
-    """The number at ``position`` and where it ends. DataLossError if the data ends before."""
-    number = shift = 0
-    for byte in data[position : position + 10]:
-        position += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, position
-        shift += 7
-    raise errors.data_loss("bad varint")
 
 
 # Writing ------------------------------------------------------------------------------------------
@@ -106,7 +85,7 @@ class _BlockBuilder:
         else:
             self._restarts.append(len(self._buffer))
             self._since_restart = shared = 0
-        self._buffer += varint(shared) + varint(len(key) - shared) + varint(len(value))
+        self._buffer += varint.encode(shared, len(key) - shared, len(value))
         self._buffer += key[shared:] + value
         self.last_key = key
         self._since_restart += 1
@@ -119,7 +98,7 @@ class _BlockBuilder:
 def _append_block(file: bytearray, block: _BlockBuilder) -> bytes:
     """Adds the block to the file and returns its handle."""
     content = block.finish()
-    handle = varint(len(file)) + varint(len(content))
+    handle = varint.encode(len(file), len(content))
     checked = content + bytes([_UNCOMPRESSED])
     file += checked + struct.pack("<I", crc32c.masked(checked))
     return handle
@@ -167,8 +146,8 @@ class Table:
         if struct.unpack("<Q", footer[-8:]) != (_MAGIC,):
             raise errors.data_loss("not an sstable (bad magic number)")
         self._block(footer)  # the metaindex, which is empty: read for its checksum
-        _, position = read_varint(footer, 0)
-        _, position = read_varint(footer, position)
+        _, position = varint.decode(footer, 0)
+        _, position = varint.decode(footer, position)
         self._index = self._block(footer, position)
 
     def __iter__(self) -> Iterator[Entry]:
@@ -177,8 +156,8 @@ class Table:
 
     def _block(self, handle: bytes | memoryview, position: int = 0) -> memoryview:
         """The content of the block whose handle stands at ``position``."""
-        start, position = read_varint(handle, position)
-        size, _ = read_varint(handle, position)
+        start, position = varint.decode(handle, position)
+        size, _ = varint.decode(handle, position)
         end = start + size
         if end + _TRAILER_BYTES > len(self._data):
             raise errors.data_loss("truncated block read")
@@ -200,9 +179,9 @@ def _entries(block: memoryview) -> Iterator[Entry]:
     end = len(block) - 4 * (restarts + 1)
     position, key = 0, b""
     while position < end:
-        shared, position = read_varint(block, position)
-        unshared, position = read_varint(block, position)
-        size, position = read_varint(block, position)
+        shared, position = varint.decode(block, position)
+        unshared, position = varint.decode(block, position)
+        size, position = varint.decode(block, position)
         if shared > len(key) or position + unshared + size > end:
             raise errors.data_loss("bad entry in block")
         key = key[:shared] + bytes(block[position : position + unshared])

@@ -14,8 +14,7 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.files import crc32c
-from flowray.proto.files.checkpoint.table import read_varint, varint
-from flowray.proto.types import dtypes
+from flowray.proto.types import dtypes, varint
 from flowray.proto.types.dtypes import DType
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +43,7 @@ def encode_strings(array: Array) -> tuple[bytes, int]:
     checksum = struct.pack("<I", crc32c.masked(checked))
     content = b"".join(strings)
     crc = crc32c.extend(crc32c.value(checked), checksum + content)
-    return b"".join(map(varint, sizes)) + checksum + content, crc
+    return varint.encode_all(sizes) + checksum + content, crc
 
 
 def decode_strings(stored: bytes, count: int, crc: int, where: str) -> Array:
@@ -53,10 +52,7 @@ def decode_strings(stored: bytes, count: int, crc: int, where: str) -> Array:
     Raises:
         DataLossError: the checksums, ``crc`` among them, do not match.
     """
-    position, sizes = 0, []
-    for _ in range(count):
-        size, position = read_varint(stored, position)
-        sizes.append(size)
+    sizes, position = varint.decode_all(stored, 0, count)
     checked = b"".join(map(_checked_size, sizes))
     expected = crc32c.value(checked)
     checksum = stored[position : position + 4]

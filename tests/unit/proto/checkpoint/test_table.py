@@ -75,11 +75,3 @@ def test_compressed_blocks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     with pytest.raises(errors.UnimplementedError, match="Snappy"):
         table.Table(data)
-
-
-def test_varint() -> None:
-    for number in (0, 1, 127, 128, 300, 2**32, 2**63):
-        data = table.varint(number)
-        assert table.read_varint(b"x" + data + b"y", 1) == (number, 1 + len(data))
-    with pytest.raises(errors.DataLossError):
-        table.read_varint(b"\x80\x80", 0)
