@@ -29,8 +29,6 @@ PENDING: tuple[str, ...] = (
     "client/",
     "docs/adding_an_op.md",
     "docs/architecture.md",
-    "docs/decisions/",
-    "docs/performance.md",
     "master/",
     "proto/",
     "tests/unit/master/",

@@ -11,8 +11,8 @@ _NOQA = re.compile(r"# noqa: [A-Z0-9, ]*PLC0415(?P<reason>.*)")
 
 def test_each_import_inside_a_function_states_its_reason() -> None:
     found = []
-    for room in ("client", "deploy", "master", "proto", "worker"):
-        for path in (_ROOT / room).rglob("*.py"):
+    for package in ("client", "deploy", "master", "proto", "worker"):
+        for path in (_ROOT / package).rglob("*.py"):
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 match = _NOQA.search(line)
                 if match:

@@ -1,4 +1,4 @@
-"""Every family has its module in every room; the rooms that lack one say here why."""
+"""Every family has its module in every package; the packages that lack one say here why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flowray.worker import kernels as _kernels  # noqa: F401 - registers them al
 
 OPS = op_registry.registered_ops()
 
-ROOMS = {
+PACKAGES = {
     "proto": "flowray.proto.ops",
     "worker": "flowray.worker.kernels",
     "gradients": "flowray.client.gradients",
@@ -86,19 +86,19 @@ LACKING: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def modules(room: str) -> set[str]:
-    path = importlib.import_module(ROOMS[room]).__path__
+def modules(package: str) -> set[str]:
+    path = importlib.import_module(PACKAGES[package]).__path__
     return {module.name.removeprefix("test_") for module in pkgutil.iter_modules(path)}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_lacks_only_the_families_that_it_means_to(room: str) -> None:
-    assert set(FAMILIES) - modules(room) == set(LACKING[room])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_lacks_only_the_families_that_it_means_to(package: str) -> None:
+    assert set(FAMILIES) - modules(package) == set(LACKING[package])
 
 
-@pytest.mark.parametrize("room", ["proto", "worker", "gradients"])
-def test_no_family_is_missing_from_the_list(room: str) -> None:
-    assert {name for name in modules(room) if name.endswith("_ops")} <= set(FAMILIES)
+@pytest.mark.parametrize("package", ["proto", "worker", "gradients"])
+def test_no_family_is_missing_from_the_list(package: str) -> None:
+    assert {name for name in modules(package) if name.endswith("_ops")} <= set(FAMILIES)
 
 
 def test_families_are_sorted() -> None:
@@ -106,7 +106,7 @@ def test_families_are_sorted() -> None:
 
 
 def test_every_op_stands_in_its_own_family() -> None:
-    """Where it is defined is where its kernel and its gradient are."""
+    """The definition, the kernel and the gradient of an op are in modules of one name."""
     apart = {}
     for name, op in OPS.items():
         assert op.family in FAMILIES, f"{name} is defined at {op.defined_at}"
