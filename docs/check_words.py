@@ -46,7 +46,6 @@ PENDING: tuple[str, ...] = (
     "worker/memory.py",
     "worker/program/",
     "worker/runtime.py",
-    "README.md",
     "pyproject.toml",
 )
 """Files and directories (with a slash at the end) that are not clean yet. The goal is none."""
