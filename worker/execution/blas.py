@@ -8,6 +8,7 @@ threads, and none does while XLA compiles.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,18 +26,38 @@ _LEAST_THREADED: Final = 1 << 28
 """Multiplications from which on threads are worth the wait: some 5 ms of one core."""
 
 
-class _Library(Protocol):
-    """A loaded BLAS library, as threadpoolctl gives it."""
+class Library(Protocol):
+    """A loaded BLAS library whose threads all threads of this process share."""
 
-    num_threads: int
+    def get_num_threads(self) -> int: ...
 
-    def set_num_threads(self, num_threads: int) -> Any: ...
+    def set_num_threads(self, number: int) -> None: ...
+
+
+class OpenBlas:
+    """An OpenBLAS library that this process has loaded.
+
+    threadpoolctl finds it but would let only one thread set the number.
+    """
+
+    _NAMES: Final = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
+
+    def __init__(self, path: str) -> None:
+        library = ctypes.CDLL(path)
+        self.get_num_threads = self._function(library, "get_num_threads")
+        self.set_num_threads = self._function(library, "set_num_threads")
+
+    def _function(self, library: ctypes.CDLL, name: str) -> Any:
+        for pattern in self._NAMES:
+            if hasattr(library, pattern.format(name)):
+                return getattr(library, pattern.format(name))
+        raise AttributeError(f"{library._name} has no function {name}")
 
 
 class ThreadLimit:
     """Limits BLAS libraries to one thread while at least one caller asks for it. Thread-safe."""
 
-    def __init__(self, libraries: Sequence[_Library]) -> None:
+    def __init__(self, libraries: Sequence[Library]) -> None:
         self._libraries = libraries
         self._lock = threading.Lock()
         self._holders = 0
@@ -48,7 +69,7 @@ class ThreadLimit:
         with self._lock:
             self._holders += 1
             if self._holders == 1:
-                self._threads = [library.num_threads for library in self._libraries]
+                self._threads = [library.get_num_threads() for library in self._libraries]
                 for library in self._libraries:
                     library.set_num_threads(1)
         try:
@@ -63,8 +84,9 @@ class ThreadLimit:
 
 @functools.cache
 def limit() -> ThreadLimit:
-    """Returns the limit of the BLAS libraries that this process has loaded."""
-    return ThreadLimit(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
+    """Returns the limit of numpy's OpenBLAS; other BLAS libraries are left as they are."""
+    found = threadpoolctl.threadpool_info()
+    return ThreadLimit([OpenBlas(x["filepath"]) for x in found if x["internal_api"] == "openblas"])
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from flowray.worker.execution import blas
 class Library:
     def __init__(self, num_threads: int) -> None:
         self.num_threads = num_threads
+
+    def get_num_threads(self) -> int:
+        return self.num_threads
 
     def set_num_threads(self, num_threads: int) -> None:
         self.num_threads = num_threads
@@ -67,4 +71,15 @@ def test_the_libraries_of_this_process_are_found() -> None:
     blas.limit.cache_clear()
     a = np.random.default_rng(0).standard_normal((128, 128))
     np.testing.assert_allclose(blas.matmul(a, a), np.einsum("ij,jk->ik", a, a), rtol=1e-9)
-    assert blas.limit()._libraries, "numpy's own wheels bring OpenBLAS"
+    libraries = blas.limit()._libraries
+    assert libraries, "numpy's own wheels bring OpenBLAS"
+    before = [library.get_num_threads() for library in libraries]
+
+    def hold() -> None:
+        with blas.limit().one_thread():
+            assert [library.get_num_threads() for library in libraries] == [1] * len(libraries)
+
+    hold()
+    with ThreadPoolExecutor(1) as pool:  # threads share the limit
+        pool.submit(hold).result()
+    assert [library.get_num_threads() for library in libraries] == before
