@@ -17,6 +17,7 @@ from flowray.client.framework.default_session import default_sessions
 from flowray.client.framework.graph import Graph, Operation, Tensor, get_default_graph
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
+from flowray.client.session.forgotten import abandon, stop_at_exit
 from flowray.client.session.transport import Transport, connect, default_target
 from flowray.client.tf_export import tf_export
 from flowray.proto import errors
@@ -386,14 +387,9 @@ class Session:
         self.close()
 
     def __del__(self) -> None:
-        # A forgotten session must not keep its steps and state on the cluster. At interpreter exit
-        # parts of this object may be gone, and nobody is left to hear about it.
-        if getattr(self, "_closed", True) or self._handle is None:
-            return
-        try:
-            self.close()
-        except (errors.OpError, RuntimeError, ValueError):
-            return
+        # A forgotten session must not keep its steps and state on the cluster.
+        if not getattr(self, "_closed", True):
+            abandon(self._transport)
 
     # How a run goes -------------------------------------------------------------------------
 
@@ -469,6 +465,7 @@ class Session:
 
     def _explained(self, error: errors.OpError) -> errors.OpError:
         """``error`` with the operation of our graph that its message names."""
+        stop_at_exit()
         match = _NODE_IN_MESSAGE.search(error.message)
         op = self._graph._nodes_by_name.get(match.group(3)) if match else None
         if op is None:

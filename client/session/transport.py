@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import grpc
 from google.protobuf.message import EncodeError
 
+from flowray.client.session import forgotten
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2, graph_pb2, master_pb2, stream_pb2
 from flowray.proto.types import tensors
@@ -30,6 +31,9 @@ StepResults = tuple[Sequence[Any], "config_pb2.RunMetadata | None"]
 
 TARGET_VARIABLE = "FLOWRAY_TARGET"
 """The environment variable with the target of sessions that name none; "" is this process."""
+
+_CLOSE_SECONDS = 5.0
+"""How long closing a session waits for a master that does not answer."""
 
 # Protobuf's limit, and so that of a master that names none.
 _MAX_MESSAGE_BYTES = 2**31 - 1
@@ -62,6 +66,8 @@ class Transport(Protocol):
 
     def close(self) -> None: ...
 
+    def close_all(self, seconds: float) -> None: ...
+
 
 def default_target() -> str:
     """The target of sessions that name none."""
@@ -75,6 +81,12 @@ def connect(target: str, config: config_pb2.ConfigProto) -> Transport:
         NotFoundError: another kind of target.
         InvalidArgumentError: no host and port.
     """
+    transport = _connect(target, config)
+    forgotten.watch(transport)
+    return transport
+
+
+def _connect(target: str, config: config_pb2.ConfigProto) -> Transport:
     if target in ("", "local"):
         from flowray.deploy.in_process import InProcessTransport  # noqa: PLC0415 - deploy composes
 
@@ -93,7 +105,7 @@ def connect(target: str, config: config_pb2.ConfigProto) -> Transport:
 
 class GrpcTransport:
     """gRPC: control calls are unary; steps go over one bidirectional stream, which takes half the
-    time. Every call waits for the server to be there, up to its deadline."""
+    time. Every call waits for the server to be there, up to its deadline, except CloseSession."""
 
     def __init__(self, address: str, config: config_pb2.ConfigProto) -> None:
         self._timeout_ms = config.operation_timeout_in_ms
@@ -105,10 +117,13 @@ class GrpcTransport:
         self._stream: _Stream | None = None
         self._max_message_bytes = _MAX_MESSAGE_BYTES
         self._lock = threading.Lock()
+        self._sessions: set[str] = set()  # the open ones
 
     def create_session(self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto) -> str:
         request = master_pb2.CreateSessionRequest(graph_def=graph_def, config=config)
-        return str(self._call("CreateSession", request).session_handle)
+        handle = str(self._call("CreateSession", request).session_handle)
+        self._sessions.add(handle)
+        return handle
 
     def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int:
         request = master_pb2.ExtendSessionRequest(
@@ -159,7 +174,17 @@ class GrpcTransport:
         return [*response.local_device, *response.remote_device]
 
     def close_session(self, handle: str) -> None:
-        self._call("CloseSession", master_pb2.CloseSessionRequest(session_handle=handle))
+        """Closes the session. A master that is gone or does not answer has nothing to be told: the
+        end of the connection closes the session there, if anything is left of it."""
+        self._close_session(handle, self._timeout_ms / 1000 or _CLOSE_SECONDS)
+
+    def _close_session(self, handle: str, seconds: float) -> None:
+        self._sessions.discard(handle)
+        request = master_pb2.CloseSessionRequest(session_handle=handle)
+        try:
+            self._call("CloseSession", request, timeout=seconds, wait_for_ready=False)
+        except (errors.UnavailableError, errors.DeadlineExceededError) as error:
+            _log.info("session %s was not closed by its master: %s", handle, error.message)
 
     def reset(self, containers: Sequence[str]) -> None:
         self._call("Reset", master_pb2.ResetRequest(container=containers))
@@ -171,7 +196,24 @@ class GrpcTransport:
             stream.close()
         self._channel.close()
 
-    def _call(self, method: str, request: Any) -> Any:
+    def close_all(self, seconds: float) -> None:
+        """Closes the open sessions and the connection within about ``seconds``; never raises."""
+        deadline = time.monotonic() + seconds
+        for handle in list(self._sessions):
+            try:
+                self._close_session(handle, max(deadline - time.monotonic(), 0.01))
+            except errors.OpError as error:  # it was closed already, by a Reset for instance
+                _log.debug("a forgotten session: %s", error.message)
+        self.close()
+
+    def _call(
+        self,
+        method: str,
+        request: Any,
+        timeout: float | None = None,
+        wait_for_ready: bool = True,
+    ) -> Any:
+        """The response to a unary call; ``timeout`` replaces that of the session's options."""
         call = self._calls.get(method)
         if call is None:
             request_type, response_type = service.METHODS[method]
@@ -183,8 +225,8 @@ class GrpcTransport:
         try:
             response, details = call.with_call(
                 request,
-                timeout=self._timeout_ms / 1000 if self._timeout_ms else None,
-                wait_for_ready=True,
+                timeout=timeout or self._timeout_ms / 1000 or None,
+                wait_for_ready=wait_for_ready,
                 metadata=self._metadata,
             )
         except grpc.RpcError as error:
