@@ -34,7 +34,7 @@ from flowray.worker.memory import keep_freed_memory
 from flowray.worker.program import loader as programs
 from flowray.worker.program.executor import running
 from flowray.worker.program.instruction import hold
-from flowray.worker.program.loader import Program
+from flowray.worker.program.program import Program
 from flowray.worker.program.segment import Segment, XlaSegment
 from flowray.worker.state.step_resources import StepResource
 from flowray.worker.state.store import Resource, StateStore
@@ -209,7 +209,7 @@ class Runtime:
             raise loaded.error
         program = loaded.program
         assert program is not None
-        slots = program.base.copy()
+        slots = program.slots()
         for slot, value in zip(program.inputs, inputs, strict=True):
             if type(value) is np.ndarray:
                 # A view that cannot be written to: what is kept of it gets copied.
@@ -235,7 +235,7 @@ class Runtime:
             self._load_otherwise(loaded)
         outputs = [
             self._handle(slots[slot], step_id) if as_handle else _leave(slots[slot])
-            for slot, as_handle in zip(program.outputs, program.as_handle, strict=True)
+            for slot, as_handle in zip(program.outputs, program.output_is_handle, strict=True)
         ]
         return outputs, recorder.stats() if recorder is not None else []
 

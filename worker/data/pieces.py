@@ -20,7 +20,7 @@ from flowray.worker.state.store import StateStore
 
 if TYPE_CHECKING:
     from flowray.worker.execution.xla_segment import Compiled, Key, XlaSegmentRunner
-    from flowray.worker.program.loader import Program
+    from flowray.worker.program.program import Program
     from flowray.worker.program.segment import Segment
 
 # What a call costs if it is quicker than that is mostly the calling; XLA would not help.
@@ -167,8 +167,8 @@ def _is_pure(segment: Segment) -> bool:
     return (
         isinstance(segment, XlaSegment)
         and not segment.conditions
+        and not segment.selects
         and not any(
-            i.op.stateful or i.masks or i.choice or any(True for _ in i.own_resources())
-            for i in segment.instructions
+            i.op.stateful or any(True for _ in i.own_resources()) for i in segment.instructions
         )
     )

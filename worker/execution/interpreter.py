@@ -21,7 +21,7 @@ from flowray.worker.state.store import Resource
 
 if TYPE_CHECKING:
     from flowray.worker.program.instruction import Instruction
-    from flowray.worker.program.loader import Program
+    from flowray.worker.program.program import Program
 
 logger = logging.getLogger("flowray.worker")
 
@@ -99,9 +99,13 @@ class Interpreter:
         self.compile = compile
 
     def slots(self, program: Program) -> list[Any]:
-        return program.base.copy()
+        return program.slots()
 
-    def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
+    def run_program(self, program: Program, slots: list[Any]) -> None:
+        self.run(program.instructions, slots)
+
+    def run(self, instructions: Sequence[Instruction], slots: list[Any]) -> None:
+        """Runs instructions in order, each if its conditions hold; raises as ``run_program``."""
         cancellation = self.cancellation
         for instruction in instructions:
             if cancellation.cancelled:

@@ -20,9 +20,10 @@ from flowray.proto.graph.device_names import DeviceSpec
 from flowray.worker.execution import blas, checks, xla
 from flowray.worker.execution.checks import CheckCollector, RunAgainError, collecting
 from flowray.worker.execution.structured import LazyState, NotCompilableError
+from flowray.worker.program.branch_selection import Selection
 from flowray.worker.program.executor import running
 from flowray.worker.program.instruction import Condition, Instruction, Slot
-from flowray.worker.program.loader import Program
+from flowray.worker.program.program import Program
 from flowray.worker.program.segment import XlaSegment
 from flowray.worker.state.store import Resource, StateStore, StoredVariable, Variable
 
@@ -91,7 +92,7 @@ class XlaSegmentRunner:
         for instruction in segment.instructions:
             variables.update((id(r), r) for r in instruction.own_resources())
         self._variables = list(variables.values())
-        self.masked = any(i.masks or i.choice for i in segment.instructions)
+        self.masked = segment.selects
         self.needs_cuts = False
         """Whether the stage should be cut at its conditions for this to be compiled."""
         self.refused = ""
@@ -325,7 +326,7 @@ class _Trace:
         values.update(slots)
         values.update((slot, proxies[id(v)]) for slot, v in self._resources.items())
         with collecting(CheckCollector()) as collector, running(self):
-            self.run(self._segment.instructions, values)
+            self._run(self._segment.instructions, self._segment.selection, values)
         self.written = [
             i for i, v in enumerate(self._variables) if proxies[id(v)]._value is not stored[i]
         ]
@@ -367,26 +368,30 @@ class _Trace:
             for value in program.base
         ]
 
-    def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
-        """As ``Executor.run``: on tracers, or on numpy where all values are known."""
+    def run_program(self, program: Program, slots: Any) -> None:
+        """As ``Executor.run_program``: on tracers, or on numpy where all values are known."""
+        self._run(program.instructions, program.selection, slots)
+
+    def _run(self, instructions: Sequence[Instruction], selection: Selection, slots: Any) -> None:
         for instruction in instructions:
             checks.current().node = instruction.node
             try:
-                self._run_one(instruction, slots)
+                self._run_one(instruction, selection, slots)
             except NotCompilableError as error:
                 error.node = instruction.node  # the outermost one, in the end
                 raise
 
-    def _run_one(self, instruction: Instruction, slots: Any) -> None:
-        mask = _mask(instruction.masks, slots) if instruction.masks else None
+    def _run_one(self, instruction: Instruction, selection: Selection, slots: Any) -> None:
+        masks = selection.masks.get(instruction.node)
+        mask = _mask(masks, slots) if masks is not None else None
         if mask is DEAD:
             for slot in instruction.outputs:
                 slots[slot] = DEAD
         elif mask is None:
-            self._step(instruction, slots)
+            self._step(instruction, selection, slots)
         else:
             with self._effects_under(mask):
-                self._step(instruction, slots)
+                self._step(instruction, selection, slots)
 
     @contextmanager
     def _effects_under(self, mask: Any) -> Iterator[None]:
@@ -409,9 +414,10 @@ class _Trace:
             for node, ok, *rest in collector.checks[count:]
         ]
 
-    def _step(self, instruction: Instruction, values: Any) -> None:
-        if instruction.choice is not None:
-            instruction.store(_selected(instruction, values), values)
+    def _step(self, instruction: Instruction, selection: Selection, values: Any) -> None:
+        choice = selection.choices.get(instruction.node)
+        if choice is not None:
+            instruction.store(_selected(instruction, choice, values), values)
             return
         arguments = instruction.arguments(values)
         for position in instruction.op.static_inputs:
@@ -452,10 +458,9 @@ def _mask(conditions: Sequence[Condition], values: Any) -> Any:
     return mask
 
 
-def _selected(merge: Instruction, values: Any) -> tuple[Any, Any]:
+def _selected(merge: Instruction, choice: Condition, values: Any) -> tuple[Any, Any]:
     """The output and the index of a Merge, both of whose inputs a trace has computed."""
-    assert merge.choice is not None
-    (slot, wanted), _ = merge.choice
+    slot, wanted = choice
     (inputs,) = merge.args
     assert isinstance(inputs, tuple)
     first, second = (merge.value(values, s) for s in inputs)

@@ -9,23 +9,26 @@ instructions has a current executor, and ``Function`` asks for it. The executors
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from flowray.worker.program.instruction import Instruction
-    from flowray.worker.program.loader import Program
+    from flowray.worker.program.program import Program
 
 
 class Executor(Protocol):
-    """A way to run instructions."""
+    """A way to run programs."""
 
     def slots(self, program: Program) -> list[Any]:
         """Returns the program's slots as they are before a run."""
 
-    def run(self, instructions: Sequence[Instruction], slots: Any) -> None:
-        """Runs the instructions in order; OpError of the first that fails, with its node's tag."""
+    def run_program(self, program: Program, slots: list[Any]) -> None:
+        """Runs all instructions in order.
+
+        Raises:
+            OpError: of the first instruction that failed, with its node's tag.
+        """
 
 
 class _Current(threading.local):

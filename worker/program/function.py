@@ -13,7 +13,7 @@ from flowray.worker.program.executor import Executor, current
 from flowray.worker.state.store import Resource
 
 if TYPE_CHECKING:
-    from flowray.worker.program.loader import Program
+    from flowray.worker.program.program import Program
 
 
 class Function:
@@ -65,7 +65,7 @@ class Function:
                 f"function {self.name} is called by a thread that runs no instructions"
             )
         slots = self.slots(executor, arguments)
-        executor.run(self.program.instructions, slots)
+        executor.run_program(self.program, slots)
         return [slots[slot] for slot in self.program.outputs]
 
     def slots(self, executor: Executor, arguments: Sequence[Any]) -> list[Any]:
@@ -85,7 +85,7 @@ class Function:
         """Whether XLA can compile the body. (A recursive one it cannot.)"""
         if self._is_compilable is None:
             self._is_compilable = False  # what a call of itself finds
-            self._is_compilable = all(i.is_traceable for i in self.program.instructions)
+            self._is_compilable = self.program.is_traceable
         return self._is_compilable
 
     def resources(self) -> Iterable[Resource]:

@@ -1,33 +1,34 @@
-"""A stage made ready to run: tensors in numbered slots, nodes as instructions, in segments.
+"""The loader: makes programs of stages and of the bodies of functions.
 
-Loading a stage happens once; running it then does no look-ups by name. Constants and handles of
+A stage is loaded once; running it then looks nothing up by name. Constants and the handles of
 variables are put into their slots at load time, so that they cost a run nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
 from flowray.proto import errors
-from flowray.proto.graph import functions
 from flowray.proto.graph.deadness import NONE as NO_CONDITIONS
 from flowray.proto.graph.deadness import Conditions, DeadnessAnalysis
-from flowray.proto.graph.tensor_id import control_inputs, data_inputs
-from flowray.proto.messages import graph_pb2
+from flowray.proto.graph.functions import FunctionBody
+from flowray.proto.graph.node import Node
+from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.ops import op_registry
 from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.wire.stage import Stage
 from flowray.worker import kernel_registry as kernels
+from flowray.worker.kernel_registry import Kernel
 from flowray.worker.program import rewrites
 from flowray.worker.program.function import Function, FunctionLibrary
 from flowray.worker.program.instruction import Arg, Condition, Instruction, Slot
-from flowray.worker.program.segment import Segment
+from flowray.worker.program.program import Program
 from flowray.worker.program.segmentation import Cutter
 from flowray.worker.state.store import (
     KernelContext,
@@ -37,37 +38,76 @@ from flowray.worker.state.store import (
     Variable,
 )
 
-_NOT_ON_XLA = frozenset({dtypes.string, dtypes.variant})
-
-
-@dataclass(slots=True)
-class Program:
-    """A loaded stage."""
-
-    stage: Stage
-    base: list[Any]
-    """The slots before a run: constants and resources in their places."""
-    inputs: tuple[Slot, ...]
-    input_is_handle: tuple[bool, ...]
-    instructions: list[Instruction]
-    segments: list[Segment]
-    outputs: tuple[Slot, ...]
-    as_handle: tuple[bool, ...]
-    output_names: tuple[str, ...]
-    output_conditions: tuple[tuple[Condition, ...], ...]
-    """For each output, the conditions under which it is live."""
+_NOT_ON_XLA: Final = frozenset({dtypes.string, dtypes.variant})
 
 
 def load(
     stage: Stage, store: StateStore, *, select: bool = True, hosted: Collection[str] = ()
 ) -> Program:
-    """Loads ``stage``; raises OpError with the node's name for whatever is wrong with it.
+    """Loads a stage.
 
     Args:
+        stage: its nodes are in topological order.
+        store: the state of the task.
         select: whether XLA programs may compute both branches of a condition and select.
         hosted: the stage's nodes that XLA is known not to compile.
+
+    Raises:
+        OpError: something is wrong with the stage; the error names the node.
     """
     return _Loader(stage, store, select, hosted=hosted).load()
+
+
+class _Tensors:
+    """The tensors of a program by name: dtypes, slots, and what is in these before a run.
+
+    Args:
+        fed: the tensors that a run brings. A node that reads one reads the run's value, even if
+            the stage has the node that makes it.
+        handles: those of ``fed`` that are known to come as handles of resources.
+    """
+
+    def __init__(self, fed: Iterable[str], handles: Iterable[str]) -> None:
+        self.base: list[Any] = []
+        self.types: dict[str, DType] = {}
+        self.handles = set(handles)
+        self._slots: dict[str, Slot] = {}
+        self._fed = dict.fromkeys(fed)
+        self.inputs = tuple(self._new_slot(name) for name in self._fed)
+
+    def declare(self, node: Node) -> None:
+        """Notes the dtypes of a node's outputs, and which fed tensors it takes as handles."""
+        for index, dtype in enumerate(node.output_types):
+            self.types[str(node.output(index))] = dtype
+        for tensor, dtype in zip(node.inputs, node.input_types, strict=True):
+            if str(tensor) in self._fed and (dtype._is_ref_dtype or dtype == dtypes.resource):
+                self.handles.add(str(tensor))
+
+    def add_outputs(self, node: Node) -> tuple[Slot, ...]:
+        """Returns new slots for a node's outputs; nobody reads that of one that is fed."""
+        return tuple(
+            self._new_slot(None if (name := str(node.output(index))) in self._fed else name)
+            for index in range(len(node.output_types))
+        )
+
+    def slot(self, tensor: TensorId | str) -> Slot:
+        """Returns the slot that readers of the tensor read; InternalError if there is none."""
+        try:
+            return self._slots[str(tensor)]
+        except KeyError:
+            raise errors.internal(f"the stage has no tensor {tensor}") from None
+
+    def is_reference(self, tensor: TensorId) -> bool:
+        """Returns whether the tensor is a variable where it is read, and not a value."""
+        name = str(tensor)
+        return name in self.handles if name in self._fed else self.types[name]._is_ref_dtype
+
+    def _new_slot(self, name: str | None) -> Slot:
+        slot = len(self.base)
+        self.base.append(None)
+        if name is not None:
+            self._slots[name] = slot
+        return slot
 
 
 class _Loader:
@@ -96,64 +136,25 @@ class _Loader:
         self._library = library or FunctionLibrary(
             {f.signature.name: f for f in stage.graph.library.function}, self._load_body
         )
-        self._slots: dict[str, Slot] = {}
-        self._types: dict[str, DType] = {}
-        self._base: list[Any] = []
+        self._tensors = _Tensors(stage.inputs, handles)
         self._instructions: list[Instruction] = []
-        self._producer: dict[Slot, int] = {}
-        self._instruction_of: dict[str, int] = {}
-        self._node_types: dict[str, list[DType]] = {}
-        self._handle_inputs = set(handles)
         self._deadness = DeadnessAnalysis(
             {name: stage.input_conditions.get(name, NO_CONDITIONS) for name in stage.inputs}
         )
 
     def load(self) -> Program:
-        stage = self._stage
-        inputs = tuple(self._new_slot(name) for name in stage.inputs)
-        fed = set(stage.inputs)
-        for step in (self._read_types, self._add):
-            for node in stage.graph.node:
-                try:
-                    step(node, fed)
-                except errors.OpError as error:
-                    raise errors.at_node(error, node.name) from None
-        outputs = tuple(self._slot(name) for name in stage.outputs)
-        conditions = tuple(self._in_slots(self._deadness.of_tensor(name)) for name in stage.outputs)
-        segments = self._cutter().cut(
-            {*outputs, *(slot for some in conditions for slot, _ in some)}
-        )
-        return Program(
-            stage,
-            self._base,
-            inputs,
-            tuple(name in self._handle_inputs for name in stage.inputs),
-            self._instructions,
-            segments,
-            outputs,
-            tuple(
-                name in stage.ref_outputs or self._types.get(name) == dtypes.resource
-                for name in stage.outputs
-            ),
-            stage.outputs,
-            conditions,
-        )
+        """Returns the program; OpError with the node's name if something is wrong."""
+        nodes = [Node.from_def(definition) for definition in self._stage.graph.node]
+        for node in nodes:
+            self._tensors.declare(node)
+        for node in nodes:
+            try:
+                self._add(node)
+            except errors.OpError as error:
+                raise errors.at_node(error, node.name) from None
+        return self._program()
 
-    def _cutter(self) -> Cutter:
-        given, made = set[Slot](), set[Slot]()
-        if not self._within:  # what a function gets, and whether it leaves, its caller knows
-            given = {self._slots[name] for name in self._handle_inputs}
-            made = {
-                self._slots[name]
-                for name, dtype in self._types.items()
-                if dtype == dtypes.resource and self._base[self._slots[name]] is None
-            }
-        return Cutter(
-            self._instructions, self._base, self._producer, given, made - given, self._select,
-            self._hosted,
-        )  # fmt: skip
-
-    def _load_body(self, name: str, body: functions.FunctionBody) -> Program:
+    def _load_body(self, name: str, body: FunctionBody) -> Program:
         body = rewrites.scale_after_resizing(body)
         stage = replace(
             self._stage, graph=body.graph, inputs=body.inputs, outputs=body.outputs,
@@ -166,111 +167,115 @@ class _Loader:
         ]
         return _Loader(stage, self._store, self._select, self._library, name, handles).load()
 
-    def _new_slot(self, name: str) -> Slot:
-        self._slots[name] = len(self._base)
-        self._base.append(None)
-        return self._slots[name]
+    # The program
 
-    def _slot(self, name: str) -> Slot:
-        try:
-            return self._slots[name]
-        except KeyError:
-            raise errors.internal(f"stage {self._stage.handle} has no tensor {name}") from None
-
-    def _read_types(self, node: graph_pb2.NodeDef, fed: set[str]) -> None:
-        """Notes the dtypes of a node, and which of the stage's inputs come as handles."""
-        definition = op_registry.lookup(node.op)
-        attrs = definition.attr_values(node)
-        wanted = definition.input_types(attrs)
-        made = definition.output_types(attrs)
-        self._node_types[node.name] = wanted + made
-        for i, dtype in enumerate(made):
-            self._types[f"{node.name}:{i}"] = dtype
-        names = [str(tensor) for tensor in data_inputs(node.input)]
-        for name, dtype in zip(names, wanted, strict=True):
-            if name in fed and (dtype._is_ref_dtype or dtype == dtypes.resource):
-                self._handle_inputs.add(name)
-
-    def _add(self, node: graph_pb2.NodeDef, fed: set[str]) -> None:
-        definition = op_registry.lookup(node.op)
-        attrs = definition.attr_values(node)
-        names = [str(tensor) for tensor in data_inputs(node.input)]
-        wanted = definition.input_types(attrs)
-        made = definition.output_types(attrs)
-        # A fed tensor keeps the run's value, even where its node runs for another output.
-        outputs = tuple(
-            self._dropped_slot()
-            if f"{node.name}:{i}" in fed
-            else self._new_slot(f"{node.name}:{i}")
-            for i in range(len(made))
+    def _program(self) -> Program:
+        stage, tensors = self._stage, self._tensors
+        outputs = tuple(map(tensors.slot, stage.outputs))
+        conditions = tuple(self._in_slots(self._deadness.of_tensor(t)) for t in stage.outputs)
+        cutter = self._cutter({*outputs, *(slot for each in conditions for slot, _ in each)})
+        segmentation = cutter.cut()
+        return Program(
+            stage,
+            tuple(tensors.base),
+            tensors.inputs,
+            tuple(name in tensors.handles for name in stage.inputs),
+            tuple(self._instructions),
+            segmentation.segments,
+            segmentation.selection,
+            outputs,
+            tuple(
+                name in stage.ref_outputs or tensors.types.get(name) == dtypes.resource
+                for name in stage.outputs
+            ),
+            conditions,
         )
+
+    def _cutter(self, outputs: Collection[Slot]) -> Cutter:
+        tensors = self._tensors
+        brought, made = set[Slot](), set[Slot]()
+        if not self._within:  # what a function gets, and whether it leaves, its caller knows
+            brought = {tensors.slot(name) for name in tensors.handles}
+            made = {
+                slot
+                for name, dtype in tensors.types.items()
+                if dtype == dtypes.resource and tensors.base[slot := tensors.slot(name)] is None
+            }
+        return Cutter(
+            self._instructions, tensors.base, outputs, brought, made - brought, self._select,
+            self._hosted,
+        )  # fmt: skip
+
+    # Nodes
+
+    def _add(self, node: Node) -> None:
+        """Adds a node: as a value that is there before a run, or as an instruction."""
+        outputs = self._tensors.add_outputs(node)
         conditions = self._deadness.add(
             node.name,
-            definition.kind,
-            names,
-            control_inputs(node.input),
+            node.op.kind,
+            [str(tensor) for tensor in node.inputs],
+            node.control_inputs,
             self._stage.node_conditions.get(node.name, NO_CONDITIONS),
-            not any(self._is_reference(name, fed) for name in names),
+            copies=not any(map(self._tensors.is_reference, node.inputs)),
         )
-        if definition.kind is OpKind.VARIABLE:
-            self._base[outputs[0]] = self._variable(node, definition, attrs)
-            return
-        if definition.kind is OpKind.CONST:
-            value = np.array(attrs["value"])
-            value.flags.writeable = False
-            self._base[outputs[0]] = value
-            return
-        kernel = kernels.lookup(node.op)
-        in_slots = [self._slot(name) for name in names]
-        reads = [
-            slot
-            for slot, name, dtype in zip(in_slots, names, wanted, strict=True)
-            if not dtype._is_ref_dtype
-            and dtype != dtypes.resource
-            and self._is_reference(name, fed)
-        ]
-        chosen = {key: self._attr(definition, key, attrs[key]) for key in kernel.attrs}
-        state = None if kernel.make_state is None else self._private_state(node, kernel, chosen)
+        if node.op.kind is OpKind.VARIABLE:
+            self._tensors.base[outputs[0]] = self._variable(node)
+        elif node.op.kind is OpKind.CONST:
+            self._tensors.base[outputs[0]] = _constant(node)
+        else:
+            instruction = self._instruction(node, outputs, conditions)
+            self._pass_resource_on(instruction)
+            self._instructions.append(instruction)
+
+    def _instruction(
+        self, node: Node, outputs: tuple[Slot, ...], conditions: Conditions
+    ) -> Instruction:
+        op, kernel = node.op, kernels.lookup(node.op.name)
+        slots = list(map(self._tensors.slot, node.inputs))
+        attrs = {key: self._attr(op, key, node.attrs[key]) for key in kernel.attrs}
+        state = None if kernel.make_state is None else self._private_state(node, kernel, attrs)
         if kernel.wants_context:
-            chosen["context"] = self._context(node)
-        index = len(self._instructions)
-        instruction = Instruction(
+            attrs["context"] = self._context(node)
+        types = (*node.input_types, *node.output_types)
+        switch_on, input_conditions = None, list[tuple[Condition, ...]]()
+        if op.kind is OpKind.SWITCH:
+            switch_on = self._tensors.slot(self._deadness.root(str(node.inputs[1])))
+        elif op.kind is OpKind.MERGE:
+            found = (self._deadness.of_tensor(str(tensor)) for tensor in node.inputs)
+            input_conditions.extend(map(self._in_slots, found))
+        return Instruction(
             node.name,
-            definition,
+            op,
             node.device,
             kernel.function,
-            chosen,
-            _group(definition.inputs, in_slots, attrs),
-            tuple(reads),
+            attrs,
+            _grouped(op.inputs, slots, node.attrs),
+            self._reads(node, slots),
             outputs,
-            any(arg.is_list for arg in definition.outputs),
+            any(arg.is_list for arg in op.outputs),
             state,
-            tuple(_functions_among(chosen.values())),
-            not any(t.base_dtype in _NOT_ON_XLA for t in self._node_types[node.name]),
+            tuple(_functions_among(attrs.values())),
+            not any(dtype.base_dtype in _NOT_ON_XLA for dtype in types),
             self._in_slots(conditions),
+            switch_on,
+            tuple(input_conditions),
+            node.control_inputs,
         )
-        if definition.kind is OpKind.SWITCH:
-            instruction.switched = self._slot(self._deadness.root(names[1]))
-        elif definition.kind is OpKind.MERGE:
-            instruction.input_conditions = tuple(
-                self._in_slots(self._deadness.of_tensor(name)) for name in names
-            )
-        self._pass_resources_on(instruction)
-        instruction.after = [
-            self._instruction_of[name]
-            for name in control_inputs(node.input)
-            if name in self._instruction_of
-        ]
-        read = (*in_slots, *instruction.predicates())
-        instruction.after += [self._producer[s] for s in read if s in self._producer]
-        for slot in outputs:
-            self._producer[slot] = index
-        self._instruction_of[node.name] = index
-        self._instructions.append(instruction)
 
-    def _attr(self, definition: op_registry.OpDef, name: str, value: Any) -> Any:
-        """An attribute as the kernel takes it: a function is there to be called."""
-        match definition.attrs[name].kind:
+    def _reads(self, node: Node, slots: Sequence[Slot]) -> tuple[Slot, ...]:
+        """Returns the slots of the inputs that are references where the op takes values."""
+        return tuple(
+            slot
+            for slot, tensor, dtype in zip(slots, node.inputs, node.input_types, strict=True)
+            if not dtype._is_ref_dtype
+            and dtype != dtypes.resource
+            and self._tensors.is_reference(tensor)
+        )
+
+    def _attr(self, op: op_registry.OpDef, name: str, value: Any) -> Any:
+        """Returns an attribute as the kernel takes it: a function is there to be called."""
+        match op.attrs[name].kind:
             case "func":
                 return self._library.get(value)
             case "list(func)":
@@ -278,46 +283,37 @@ class _Loader:
         return value
 
     def _in_slots(self, conditions: Conditions) -> tuple[Condition, ...]:
-        return tuple((self._slot(c.predicate), c.value) for c in sorted(conditions))
+        return tuple(
+            Condition(self._tensors.slot(c.predicate), c.value) for c in sorted(conditions)
+        )
 
-    def _pass_resources_on(self, instruction: Instruction) -> None:
-        """Notes at load time that an op's output is the resource that it got as its input."""
+    def _pass_resource_on(self, instruction: Instruction) -> None:
+        """Notes that the outputs of an op are the resource that it got as its input."""
         passes = [a.is_ref for a in instruction.op.outputs] == [True] or (
             instruction.op.forwards_resource and not instruction.reads
         )
+        base = self._tensors.base
         if passes:
             source = next(iter(instruction.input_slots()))
-            if isinstance(self._base[source], Resource):
+            if isinstance(base[source], Resource):
                 for slot in instruction.outputs:
-                    self._base[slot] = self._base[source]
+                    base[slot] = base[source]
 
-    def _is_reference(self, name: str, fed: set[str]) -> bool:
-        """Whether the tensor is a variable where it is used, and not a value."""
-        if name in fed:
-            return name in self._handle_inputs
-        return self._types[name]._is_ref_dtype
+    # State
 
-    def _dropped_slot(self) -> Slot:
-        self._base.append(None)
-        return len(self._base) - 1
-
-    def _variable(
-        self, node: graph_pb2.NodeDef, definition: op_registry.OpDef, attrs: dict[str, Any]
-    ) -> StoredVariable:
-        name = attrs["shared_name"].decode() or node.name
+    def _variable(self, node: Node) -> StoredVariable:
+        attrs = node.attrs
         return self._store.variable(
             self._stage.state_scope,
             attrs["container"].decode(),
-            name,
+            attrs["shared_name"].decode() or node.name,
             attrs["dtype"],
             attrs["shape"],
-            "ref" if definition.is_ref_variable else "resource",
+            "ref" if node.op.is_ref_variable else "resource",
         )
 
-    def _private_state(
-        self, node: graph_pb2.NodeDef, kernel: kernels.Kernel, attrs: dict[str, Any]
-    ) -> Variable:
-        """The state of a stateful kernel: one per session and node, whatever the stage."""
+    def _private_state(self, node: Node, kernel: Kernel, attrs: dict[str, Any]) -> Variable:
+        """Returns the state of a stateful kernel: one per session and node, whatever the stage."""
         assert kernel.make_state is not None
 
         def make(container: str) -> StoredVariable:
@@ -332,15 +328,21 @@ class _Loader:
             f"private:{self._stage.session}", "", self._full_name(node), StoredVariable, make
         )
 
-    def _context(self, node: graph_pb2.NodeDef) -> KernelContext:
+    def _context(self, node: Node) -> KernelContext:
         stage = self._stage
         return KernelContext(
             self._store, node.device, stage.state_scope, stage.session, self._full_name(node)
         )
 
-    def _full_name(self, node: graph_pb2.NodeDef) -> str:
-        """Unique in the session: the name of a node in a function is only so within that."""
+    def _full_name(self, node: Node) -> str:
+        """Returns a name that is unique in the session, also for a node of a function."""
         return f"{self._within}/{node.name}" if self._within else node.name
+
+
+def _constant(node: Node) -> np.ndarray[Any, Any]:
+    value = np.array(node.attrs["value"])
+    value.flags.writeable = False
+    return value
 
 
 def _functions_among(values: Iterable[Any]) -> Iterable[Function]:
@@ -351,21 +353,21 @@ def _functions_among(values: Iterable[Any]) -> Iterable[Function]:
             yield from (item for item in value if isinstance(item, Function))
 
 
-def _group(
-    args: Sequence[op_registry.ArgDef], slots: Sequence[Slot], attrs: dict[str, Any]
+def _grouped(
+    args: Sequence[op_registry.ArgDef], slots: Sequence[Slot], attrs: Mapping[str, Any]
 ) -> tuple[Arg, ...]:
-    """The flat input slots as one entry per argument, list arguments as tuples."""
+    """Returns the flat input slots as one entry per argument, list arguments as tuples."""
     result: list[Arg] = []
     position = 0
     for arg in args:
-        if arg.number_attr is not None:
-            count = attrs[arg.number_attr]
-        elif arg.type_list_attr is not None:
-            count = len(attrs[arg.type_list_attr])
-        else:
+        if not arg.is_list:
             result.append(slots[position])
             position += 1
             continue
+        if arg.number_attr is not None:
+            count = attrs[arg.number_attr]
+        else:
+            count = len(attrs[arg.type_list_attr or ""])
         result.append(tuple(slots[position : position + count]))
         position += count
     return tuple(result)

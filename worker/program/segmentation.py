@@ -1,190 +1,271 @@
-"""Segmentation: cuts a program's instructions into segments, along the edges between them."""
+"""Segmentation: cuts a program's instructions into segments, along the edges between them.
+
+Segments are as few as possible, and convex: no path leaves a segment and comes back to it. To that
+end every instruction gets a *mode* and a *phase*. The mode is how it runs: compiled or on the host,
+on which device, and under which conditions. Its phase is one more than that of anything it depends
+on that runs in another mode. Instructions of one phase and one mode make a segment: every path that
+leaves the mode leads to a later phase.
+
+An instruction depends on
+* the instructions that make its inputs and its predicates;
+* its control inputs;
+* earlier uses of a variable or another resource that it writes, and the last write to one that it
+  uses: the graph need not order these, but the master did, and segments must not undo it.
+
+One more edge starts a phase: a value that XLA must know when it compiles (the shape of a Reshape)
+and that is not known by then. It has to be computed by an earlier segment.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flowray.worker.program import branch_selection
+from flowray.worker.program.branch_selection import Selection
 from flowray.worker.program.instruction import Condition, Instruction, Slot, slots_of
 from flowray.worker.program.segment import HostSegment, Segment, XlaSegment
 from flowray.worker.state.store import Resource
 
-_Way = tuple[bool, str, tuple[Condition, ...]]
-"""How an instruction runs: compiled or on the host, on which device, under which conditions."""
-_Key = tuple[int, _Way]
+
+class _Mode(NamedTuple):
+    """How an instruction runs."""
+
+    compiled: bool
+    device: str
+    conditions: tuple[Condition, ...]
 
 
+_Key = tuple[int, _Mode]
+"""Phase and mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The segments of a program, in the order in which they run, and its selected conditions."""
+
+    segments: tuple[Segment, ...]
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
 class Cutter:
-    """Finds out how the instructions of one program run.
+    """Cuts one program.
 
     Args:
-        instructions: in an order in which they can run; ``after`` may get more entries.
+        instructions: in an order in which they can run.
         base: the slots before a run.
-        producers: the instruction that makes a slot, by index.
-        given: the slots of resources that a run brings: which these are shows only then.
+        outputs: the slots that are needed after all segments.
+        brought: the slots of resources that a run brings, so that only the run knows which they
+            are. What takes one runs on the host.
         made: the slots of resources that a run makes. In XLA programs they never leave a segment.
-        select: whether programs may compute both branches of a condition.
+        select: whether XLA programs may compute both branches of a condition.
         hosted: nodes that XLA is known not to compile.
     """
 
-    def __init__(
-        self,
-        instructions: Sequence[Instruction],
-        base: Sequence[Any],
-        producers: Mapping[Slot, int],
-        given: Collection[Slot],
-        made: Collection[Slot],
-        select: bool,
-        hosted: Collection[str],
-    ) -> None:
-        self._instructions = instructions
-        self._base = base
-        self._producers = producers
-        self._given = given
-        self._made = made
-        self._select = select
-        self._hosted = {i for i, n in enumerate(instructions) if n.node in hosted}
-        self._static = self._static_slots()
+    instructions: Sequence[Instruction]
+    base: Sequence[Any]
+    outputs: Collection[Slot]
+    brought: Collection[Slot] = ()
+    made: Collection[Slot] = ()
+    select: bool = True
+    hosted: Collection[str] = ()
 
-    def cut(self, outputs: Collection[Slot]) -> list[Segment]:
-        """As few segments as possible. ``outputs``: the slots that are needed after all of them.
+    def cut(self) -> Segmentation:
+        """Returns the segmentation.
 
-        An instruction's phase is one more than that of anything it needs that runs in another way
-        (host or compiled, or on another device); those of one phase and one way make a segment,
-        which is convex because every path that leaves the segment's way leads to a later phase.
+        Where a resource is made in a run, all that use it are compiled in one segment, or none is:
+        groups that would be torn apart move to the host, until there are no more of them.
         """
-        self._order_state()
-        groups = self._sharing(outputs)
+        before = dependences(self.instructions, self.base)
+        waits = self._static_producers()
+        groups = self._groups()
+        hosted = {i for i, n in enumerate(self.instructions) if n.node in self.hosted}
+        hosted.update(self._leaving(groups))
         while True:
-            compilable = self._compilable(groups)
-            keys = self._keys(compilable)
-            apart = [group for group in groups if len({keys[i] for i in group}) > 1]
-            apart = [group for group in apart if any(compilable[i] for i in group)]
-            if not apart:
-                break
-            self._hosted.update(i for group in apart for i in group)
-        members: dict[_Key, list[Instruction]] = {}
-        for key, instruction in zip(keys, self._instructions, strict=True):
-            members.setdefault(key, []).append(instruction)
-        ordered = sorted(members, key=lambda key: key[0])
-        return _segments([(way, members[phase, way]) for phase, way in ordered], outputs)
+            compilable, selection = self._compilable(hosted, groups)
+            keys = self._keys(compilable, selection, before, waits)
+            torn = [
+                group
+                for group in groups
+                if len({keys[i] for i in group}) > 1 and any(compilable[i] for i in group)
+            ]
+            if not torn:
+                return Segmentation(self._segments(keys, selection), selection)
+            hosted.update(i for group in torn for i in group)
 
-    def _compilable(self, groups: Sequence[Collection[int]]) -> list[bool]:
-        """Whether each instruction can be compiled; of a group, all are or none."""
+    def _compilable(
+        self, hosted: Collection[int], groups: Sequence[Collection[int]]
+    ) -> tuple[list[bool], Selection]:
+        """Returns whether each instruction is to be compiled, and the selection that goes with it.
+
+        Of a group, all instructions are or none is.
+        """
+        on_host = set(hosted)
         while True:
             compilable = [
-                index not in self._hosted and self._is_compilable(instruction)
-                for index, instruction in enumerate(self._instructions)
+                index not in on_host and self._is_compilable(instruction)
+                for index, instruction in enumerate(self.instructions)
             ]
             for group in groups:
                 if not all(compilable[i] for i in group):
-                    self._hosted.update(group)
                     for i in group:
                         compilable[i] = False
-            if any(i.conditions or i.input_conditions for i in self._instructions):
-                branch_selection.choose(self._instructions, compilable, self._select)
-            torn = [g for g in groups if len({compilable[i] for i in g}) > 1]
+            selection = branch_selection.select(self.instructions, compilable, self.select)
+            compilable = [
+                can_compile and not selection.needs_host(instruction)
+                for can_compile, instruction in zip(compilable, self.instructions, strict=True)
+            ]
+            torn = [group for group in groups if len({compilable[i] for i in group}) > 1]
             if not torn:
-                return compilable
-            self._hosted.update(i for group in torn for i in group)
+                return compilable, selection
+            on_host.update(i for group in torn for i in group)
 
     def _is_compilable(self, instruction: Instruction) -> bool:
-        if any(slot in self._given for slot in instruction.input_slots()):
+        if any(slot in self.brought for slot in instruction.input_slots()):
             return False
         return instruction.is_compilable
 
-    def _keys(self, compilable: Sequence[bool]) -> list[_Key]:
-        """Phase and way of each instruction."""
+    def _keys(
+        self,
+        compilable: Sequence[bool],
+        selection: Selection,
+        before: Sequence[Iterable[int]],
+        waits: Sequence[Iterable[int]],
+    ) -> list[_Key]:
+        """Returns the phase and the mode of each instruction."""
         keys: list[_Key] = []
-        for instruction, can_compile in zip(self._instructions, compilable, strict=True):
-            unmasked = [g for g in instruction.conditions if g not in instruction.masks]
-            way = (can_compile, instruction.device, tuple(unmasked))
-            phase = 0
-            for index in instruction.after:
-                before, way_before = keys[index]
-                phase = max(phase, before + (way_before != way))
-            if can_compile:
-                for position in instruction.op.static_inputs:
-                    for slot in slots_of(instruction.args[position]):
-                        if slot in self._producers and slot not in self._static:
-                            # Its value must be there before XLA can compile this instruction.
-                            phase = max(phase, keys[self._producers[slot]][0] + 1)
-            keys.append((phase, way))
+        for index, instruction in enumerate(self.instructions):
+            mode = _Mode(compilable[index], instruction.device, selection.unmasked(instruction))
+            phases = [
+                keys[earlier][0] + (keys[earlier][1] != mode) for earlier in before[index]
+            ]  # fmt: skip
+            if mode.compiled:
+                phases += [keys[earlier][0] + 1 for earlier in waits[index]]
+            keys.append((max(phases, default=0), mode))
         return keys
 
-    def _sharing(self, outputs: Collection[Slot]) -> list[set[int]]:
-        """The instructions that use the same resources made in the run, in groups.
+    def _static_producers(self) -> list[list[int]]:
+        """Returns, for each instruction, those whose results XLA must know to compile it.
 
-        What leaves the program is made on the host.
+        Not those whose results every trace knows.
         """
-        groups: dict[Slot, set[int]] = {}
-        for index, instruction in enumerate(self._instructions):
-            touched = [
-                slot
-                for slot in (*instruction.input_slots(), *instruction.outputs)
-                if slot in self._made
+        static = static_slots(self.instructions, self.base)
+        producers = _producers(self.instructions)
+        return [
+            [
+                producers[slot]
+                for position in instruction.op.static_inputs
+                for slot in slots_of(instruction.args[position])
+                if slot in producers and slot not in static
             ]
+            for instruction in self.instructions
+        ]
+
+    def _groups(self) -> list[set[int]]:
+        """Returns the instructions that use the same resources made in the run, in groups."""
+        groups: dict[Slot, set[int]] = {}
+        for index, instruction in enumerate(self.instructions):
+            touched = self._made_slots(instruction)
             if touched:
                 group = {index}.union(*(groups.get(slot, ()) for slot in touched))
-                if any(slot in outputs for slot in touched):
-                    self._hosted.add(index)
                 for slot in [s for s, g in groups.items() if not g.isdisjoint(group)] + touched:
                     groups[slot] = group
         return list({id(group): group for group in groups.values()}.values())
 
-    def _order_state(self) -> None:
-        """Keeps the stage's order among the instructions that touch a variable one of them writes.
+    def _leaving(self, groups: Sequence[Collection[int]]) -> Iterable[int]:
+        """Yields those that use a resource that leaves the program, which the host must make."""
+        for index in {i for group in groups for i in group}:
+            if any(s in self.outputs for s in self._made_slots(self.instructions[index])):
+                yield index
 
-        The graph need not order them; the master did, and segments must not undo it.
-        """
-        last_write: dict[int, int] = {}
-        reads_since: dict[int, list[int]] = {}
-        for index, instruction in enumerate(self._instructions):
-            for slot in dict.fromkeys(instruction.input_slots()):
-                resource = self._base[slot]
-                if not isinstance(resource, Resource):
-                    continue
-                key = id(resource)
-                if key in last_write:
-                    instruction.after.append(last_write[key])
-                if slot not in instruction.reads and not instruction.op.reads_only:
-                    instruction.after.extend(reads_since.pop(key, []))
-                    last_write[key] = index
-                else:
-                    reads_since.setdefault(key, []).append(index)
+    def _made_slots(self, instruction: Instruction) -> list[Slot]:
+        slots = (*instruction.input_slots(), *instruction.outputs)
+        return [slot for slot in slots if slot in self.made]
 
-    def _static_slots(self) -> set[Slot]:
-        """Slots whose values are numpy arrays while XLA traces."""
-        static = {slot for slot, value in enumerate(self._base) if isinstance(value, np.ndarray)}
-        for instruction in self._instructions:
-            if instruction.op.shape_only or (
-                not instruction.op.stateful
-                and not instruction.reads
-                and instruction.args
-                and all(slot in static for slot in instruction.input_slots())
-            ):
-                static.update(instruction.outputs)
-        return static
+    def _segments(self, keys: Sequence[_Key], selection: Selection) -> tuple[Segment, ...]:
+        members: dict[_Key, list[Instruction]] = {}
+        for key, instruction in zip(keys, self.instructions, strict=True):
+            members.setdefault(key, []).append(instruction)
+        segments: list[Segment] = []
+        needed = set(self.outputs)
+        for key in reversed(sorted(members, key=lambda key: key[0])):  # noqa: C413 - a stable order
+            _, mode = key
+            instructions = tuple(members[key])
+            inputs = _inputs_of(instructions)
+            outputs = tuple(sorted(needed & {s for i in instructions for s in i.outputs}))
+            needed.update(inputs)
+            segments.append(
+                XlaSegment(mode.device, instructions, inputs, outputs, mode.conditions, selection)
+                if mode.compiled
+                else HostSegment(mode.device, instructions, inputs, outputs, mode.conditions)
+            )
+        return tuple(segments[::-1])
 
 
-def _segments(
-    parts: Sequence[tuple[_Way, Sequence[Instruction]]], outputs: Iterable[Slot]
-) -> list[Segment]:
-    """The segments of these instructions, in order; each with the outputs that are needed."""
-    segments: list[Segment] = []
-    needed = set(outputs)
-    for (compilable, device, conditions), instructions in reversed(parts):
-        kind = XlaSegment if compilable else HostSegment
-        inputs = _inputs_of(instructions)
-        made = {slot for i in instructions for slot in i.outputs}
-        segments.append(
-            kind(device, tuple(instructions), inputs, tuple(sorted(made & needed)), conditions)
-        )
-        needed.update(inputs)
-    return segments[::-1]
+def dependences(instructions: Sequence[Instruction], base: Sequence[Any]) -> list[tuple[int, ...]]:
+    """Returns, for each instruction, the indices of those that must run before it."""
+    every = zip(
+        _data_dependences(instructions),
+        _control_dependences(instructions),
+        _state_dependences(instructions, base),
+        strict=True,
+    )
+    return [tuple(dict.fromkeys((*data, *control, *state))) for data, control, state in every]
+
+
+def _data_dependences(instructions: Sequence[Instruction]) -> list[list[int]]:
+    producers = _producers(instructions)
+    return [[producers[s] for s in i.input_slots() if s in producers] for i in instructions]
+
+
+def _control_dependences(instructions: Sequence[Instruction]) -> list[list[int]]:
+    indices = {instruction.node: index for index, instruction in enumerate(instructions)}
+    return [[indices[name] for name in i.control_inputs if name in indices] for i in instructions]
+
+
+def _state_dependences(instructions: Sequence[Instruction], base: Sequence[Any]) -> list[list[int]]:
+    last_write: dict[int, int] = {}
+    reads_since: dict[int, list[int]] = {}
+    result: list[list[int]] = []
+    for index, instruction in enumerate(instructions):
+        before: list[int] = []
+        for slot in dict.fromkeys(instruction.input_slots()):
+            resource = base[slot]
+            if not isinstance(resource, Resource):
+                continue
+            key = id(resource)
+            if key in last_write:
+                before.append(last_write[key])
+            if slot not in instruction.reads and not instruction.op.reads_only:
+                before.extend(reads_since.pop(key, []))
+                last_write[key] = index
+            else:
+                reads_since.setdefault(key, []).append(index)
+        result.append(before)
+    return result
+
+
+def static_slots(instructions: Sequence[Instruction], base: Sequence[Any]) -> set[Slot]:
+    """Returns the slots whose values are numpy arrays while XLA traces."""
+    static = {slot for slot, value in enumerate(base) if isinstance(value, np.ndarray)}
+    for instruction in instructions:
+        if instruction.op.shape_only or (
+            not instruction.op.stateful
+            and not instruction.reads
+            and instruction.args
+            and all(slot in static for slot in instruction.input_slots())
+        ):
+            static.update(instruction.outputs)
+    return static
+
+
+def _producers(instructions: Sequence[Instruction]) -> Mapping[Slot, int]:
+    """Returns the index of the instruction that makes each slot."""
+    return {slot: index for index, i in enumerate(instructions) for slot in i.outputs}
 
 
 def _inputs_of(instructions: Sequence[Instruction]) -> tuple[Slot, ...]:

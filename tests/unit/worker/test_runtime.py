@@ -15,7 +15,9 @@ from flowray.proto import errors
 from flowray.proto.messages import graph_pb2
 from flowray.proto.wire.stage import Stage
 from flowray.worker.execution import xla_segment as segment_module
+from flowray.worker.execution.interpreter import Interpreter
 from flowray.worker.execution.xla_segment import XlaSegmentRunner, compiler
+from flowray.worker.program.instruction import Instruction
 from flowray.worker.program.loader import load
 from flowray.worker.runtime import Runtime, RuntimeOptions
 
@@ -262,7 +264,7 @@ def test_short_runs_do_not_wait(busy_compiler: Callable[[], None]) -> None:
     assert runner._patience == segment_module._PATIENCE_SECONDS
 
 
-def test_a_cancelled_step_ends_at_the_next_instruction() -> None:
+def test_a_cancelled_step_ends_at_the_next_instruction(monkeypatch: pytest.MonkeyPatch) -> None:
     run = runtime()
     started, go_on = threading.Event(), threading.Event()
     run.register(
@@ -272,15 +274,15 @@ def test_a_cancelled_step_ends_at_the_next_instruction() -> None:
             ("t:0",),
         )
     )
-    instruction = run._stages["h"].program.segments[0].instructions[0]  # type: ignore[union-attr]
-    original = instruction.run
+    run_one = Interpreter._run_one
 
-    def slow(slots: list[Any]) -> None:
+    def slow(self: Interpreter, instruction: Instruction, slots: list[Any]) -> None:
+        assert instruction.node == "n", "the step went on"
         started.set()
         assert go_on.wait(10)
-        original(slots)
+        run_one(self, instruction, slots)
 
-    instruction.run = slow
+    monkeypatch.setattr(Interpreter, "_run_one", slow)
     caught: list[BaseException] = []
 
     def target() -> None:
