@@ -65,7 +65,7 @@ ALIASES = {
 }
 """Namespaces that are the same module as another one."""
 
-LAZY = frozenset({"", "contrib", "estimator"})
+LAZY = frozenset({"", "app", "contrib", "estimator", "flags"})
 """Namespaces that are imported when a name for them is first used: those that few scripts use,
 and the root, which imports the others."""
 

@@ -1,222 +1,150 @@
-"""``tf.flags``: command line flags, with the rules of absl.
+"""``tf.flags``: command line flags, which are absl's: its ``FLAGS`` is ``absl.flags.FLAGS``.
 
     tf.flags.DEFINE_integer("steps", 100, "How many steps to train.")
     FLAGS = tf.flags.FLAGS
     ... FLAGS.steps ...
 
-On the command line a flag is ``--name=value``, ``--name value``, and for booleans ``--name`` and
-``--noname``; one dash does as well as two; ``--`` ends the flags. Reading a flag parses ``sys.argv`` if
-nobody has done it yet.
-"""  # noqa: E501
+As in TensorFlow 1.15 reading a flag parses ``sys.argv`` if nobody has done it yet, and definitions
+also take the argument names ``flag_name``, ``default_value`` and ``docstring``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from flowray.client.platform.flag_values import (
-    FLAGS,
-    Flag,
-    FlagHolder,
-    FlagValues,
-    Kind,
-    Validator,
-    bounded,
-    enum,
-    multi,
-    parse_boolean,
-    parse_float,
-    parse_integer,
-    parse_string,
-    separated,
-)
+import absl.app  # noqa: F401 - defines flags
+from absl import flags
+
 from flowray.client.tf_export import tf_export
 
-# Definitions --------------------------------------------------------------------------------------
-#
-# All take (name, default, help, flag_values=FLAGS, required=False), also under TensorFlow's first
-# names for these: flag_name, default_value and docstring. A None default means that the flag has no
-# value unless it is given one.
+F = TypeVar("F", bound=Callable[..., Any])
+
+# A flag counts as one of the module that calls these functions.
+flags.disclaim_key_flags()
+
+# A script may have a flag of its own by the name of one of absl.app or absl.logging (--log_dir).
+# absl itself sets these two.
+for _module in ("absl.app", "absl.logging"):
+    for _flag in flags.FLAGS.flags_by_module_dict().get(_module, ()):
+        _flag.allow_override = _flag.name not in ("logger_levels", "verbosity")
+
+
+@tf_export("flags.FlagValues")
+class FlagValues(flags.FlagValues):
+    """A set of flags. The first read of one parses ``sys.argv`` if no command line was parsed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self and not self.is_parsed():
+            self(sys.argv)
+        return super().__getattr__(name)
+
+
+# TensorFlow wraps absl's flags in an object that parses them when they are first read. Here the
+# object itself does, so that scripts which mix tf.flags and absl.flags have only one.
+object.__setattr__(flags.FLAGS, "__class__", FlagValues)
+FLAGS = tf_export("flags.FLAGS")(flags.FLAGS)
 
 _OLD_NAMES = {"flag_name": "name", "default_value": "default", "docstring": "help"}
 
 
-def _define(kind: Kind, *args: Any, **kwargs: Any) -> FlagHolder:
-    for old, new in _OLD_NAMES.items():
-        if old in kwargs:
-            kwargs[new] = kwargs.pop(old)
-    return _add(kind, *args, **kwargs)
+def _with_old_names(define: F) -> F:
+    """Lets one of absl's functions take its arguments also by TensorFlow's first names."""
+
+    @functools.wraps(define)
+    def defined(*args: Any, **kwargs: Any) -> Any:
+        return define(*args, **{_OLD_NAMES.get(key, key): kwargs[key] for key in kwargs})
+
+    return defined  # type: ignore[return-value]
 
 
-def _add(
-    kind: Kind,
-    name: str,
-    default: Any,
-    help: str | None,
-    flag_values: FlagValues = FLAGS,
-    required: bool = False,
-) -> FlagHolder:
-    if required and default is not None:
-        raise ValueError(f"If flag --{name} is required, the default value has to be None.")
-    flag_values[name] = Flag(name, kind, default, help)
-    if required:
-        mark_flag_as_required(name, flag_values)
-    return FlagHolder(flag_values, name)
-
-
-@tf_export("flags.DEFINE_string")
-def DEFINE_string(*args: Any, **kwargs: Any) -> FlagHolder:
-    """Any text."""
-    return _define(Kind(parse_string), *args, **kwargs)
-
-
-@tf_export("flags.DEFINE_bool", "flags.DEFINE_boolean")
-def DEFINE_boolean(*args: Any, **kwargs: Any) -> FlagHolder:
-    """``--name`` or ``--noname``; with ``=``: true, t, 1, false, f, 0."""
-    return _define(
-        Kind(parse_boolean, lambda value: str(value).lower(), is_boolean=True), *args, **kwargs
-    )
-
-
+DEFINE_string = tf_export("flags.DEFINE_string")(_with_old_names(flags.DEFINE_string))
+DEFINE_boolean = tf_export("flags.DEFINE_bool", "flags.DEFINE_boolean")(
+    _with_old_names(flags.DEFINE_boolean)
+)
 DEFINE_bool = DEFINE_boolean
+DEFINE_integer = tf_export("flags.DEFINE_integer")(_with_old_names(flags.DEFINE_integer))
+DEFINE_float = tf_export("flags.DEFINE_float")(_with_old_names(flags.DEFINE_float))
+DEFINE_enum = tf_export("flags.DEFINE_enum")(_with_old_names(flags.DEFINE_enum))
+DEFINE_list = tf_export("flags.DEFINE_list")(_with_old_names(flags.DEFINE_list))
+DEFINE_spaceseplist = tf_export("flags.DEFINE_spaceseplist")(
+    _with_old_names(flags.DEFINE_spaceseplist)
+)
+DEFINE_multi_string = tf_export("flags.DEFINE_multi_string")(
+    _with_old_names(flags.DEFINE_multi_string)
+)
+DEFINE_multi_integer = tf_export("flags.DEFINE_multi_integer")(
+    _with_old_names(flags.DEFINE_multi_integer)
+)
+DEFINE_multi_float = tf_export("flags.DEFINE_multi_float")(
+    _with_old_names(flags.DEFINE_multi_float)
+)
+DEFINE_multi_enum = tf_export("flags.DEFINE_multi_enum")(_with_old_names(flags.DEFINE_multi_enum))
 
+# The rest of absl.flags as it is.
+DEFINE = tf_export("flags.DEFINE")(flags.DEFINE)
+DEFINE_flag = tf_export("flags.DEFINE_flag")(flags.DEFINE_flag)
+DEFINE_enum_class = tf_export("flags.DEFINE_enum_class")(flags.DEFINE_enum_class)
+DEFINE_multi = tf_export("flags.DEFINE_multi")(flags.DEFINE_multi)
+DEFINE_multi_enum_class = tf_export("flags.DEFINE_multi_enum_class")(flags.DEFINE_multi_enum_class)
+DEFINE_alias = tf_export("flags.DEFINE_alias")(flags.DEFINE_alias)
 
-@tf_export("flags.DEFINE_integer")
-def DEFINE_integer(
-    *args: Any, lower_bound: int | None = None, upper_bound: int | None = None, **kwargs: Any
-) -> FlagHolder:
-    """An integer, also as 0x2a or 0o52, within the bounds if there are any."""
-    return _define(bounded("integer", parse_integer, lower_bound, upper_bound), *args, **kwargs)
+register_validator = tf_export("flags.register_validator")(flags.register_validator)
+validator = tf_export("flags.validator")(flags.validator)
+register_multi_flags_validator = tf_export("flags.register_multi_flags_validator")(
+    flags.register_multi_flags_validator
+)
+multi_flags_validator = tf_export("flags.multi_flags_validator")(flags.multi_flags_validator)
+mark_flag_as_required = tf_export("flags.mark_flag_as_required")(flags.mark_flag_as_required)
+mark_flags_as_required = tf_export("flags.mark_flags_as_required")(flags.mark_flags_as_required)
+mark_flags_as_mutual_exclusive = tf_export("flags.mark_flags_as_mutual_exclusive")(
+    flags.mark_flags_as_mutual_exclusive
+)
+mark_bool_flags_as_mutual_exclusive = tf_export("flags.mark_bool_flags_as_mutual_exclusive")(
+    flags.mark_bool_flags_as_mutual_exclusive
+)
 
+declare_key_flag = tf_export("flags.declare_key_flag")(flags.declare_key_flag)
+adopt_module_key_flags = tf_export("flags.adopt_module_key_flags")(flags.adopt_module_key_flags)
+disclaim_key_flags = tf_export("flags.disclaim_key_flags")(flags.disclaim_key_flags)
 
-@tf_export("flags.DEFINE_float")
-def DEFINE_float(
-    *args: Any, lower_bound: float | None = None, upper_bound: float | None = None, **kwargs: Any
-) -> FlagHolder:
-    """A number, within the bounds if there are any."""
-    return _define(bounded("number", parse_float, lower_bound, upper_bound), *args, **kwargs)
+Error = tf_export("flags.Error")(flags.Error)
+CantOpenFlagFileError = tf_export("flags.CantOpenFlagFileError")(flags.CantOpenFlagFileError)
+DuplicateFlagError = tf_export("flags.DuplicateFlagError")(flags.DuplicateFlagError)
+IllegalFlagValueError = tf_export("flags.IllegalFlagValueError")(flags.IllegalFlagValueError)
+UnrecognizedFlagError = tf_export("flags.UnrecognizedFlagError")(flags.UnrecognizedFlagError)
+UnparsedFlagAccessError = tf_export("flags.UnparsedFlagAccessError")(flags.UnparsedFlagAccessError)
+ValidationError = tf_export("flags.ValidationError")(flags.ValidationError)
+FlagNameConflictsWithMethodError = tf_export("flags.FlagNameConflictsWithMethodError")(
+    flags.FlagNameConflictsWithMethodError
+)
 
+Flag = tf_export("flags.Flag")(flags.Flag)
+BooleanFlag = tf_export("flags.BooleanFlag")(flags.BooleanFlag)
+EnumFlag = tf_export("flags.EnumFlag")(flags.EnumFlag)
+EnumClassFlag = tf_export("flags.EnumClassFlag")(flags.EnumClassFlag)
+MultiFlag = tf_export("flags.MultiFlag")(flags.MultiFlag)
+MultiEnumClassFlag = tf_export("flags.MultiEnumClassFlag")(flags.MultiEnumClassFlag)
+FlagHolder = tf_export("flags.FlagHolder")(flags.FlagHolder)
 
-@tf_export("flags.DEFINE_enum")
-def DEFINE_enum(
-    name: str,
-    default: str | None,
-    enum_values: Sequence[str],
-    help: str | None,
-    flag_values: FlagValues = FLAGS,
-    case_sensitive: bool = True,
-    required: bool = False,
-) -> FlagHolder:
-    """One of ``enum_values``."""
-    kind = enum(enum_values, case_sensitive)
-    return _add(kind, name, default, help, flag_values, required)
+ArgumentParser = tf_export("flags.ArgumentParser")(flags.ArgumentParser)
+BooleanParser = tf_export("flags.BooleanParser")(flags.BooleanParser)
+EnumParser = tf_export("flags.EnumParser")(flags.EnumParser)
+EnumClassParser = tf_export("flags.EnumClassParser")(flags.EnumClassParser)
+ArgumentSerializer = tf_export("flags.ArgumentSerializer")(flags.ArgumentSerializer)
+FloatParser = tf_export("flags.FloatParser")(flags.FloatParser)
+IntegerParser = tf_export("flags.IntegerParser")(flags.IntegerParser)
+BaseListParser = tf_export("flags.BaseListParser")(flags.BaseListParser)
+ListParser = tf_export("flags.ListParser")(flags.ListParser)
+ListSerializer = tf_export("flags.ListSerializer")(flags.ListSerializer)
+CsvListSerializer = tf_export("flags.CsvListSerializer")(flags.CsvListSerializer)
+WhitespaceSeparatedListParser = tf_export("flags.WhitespaceSeparatedListParser")(
+    flags.WhitespaceSeparatedListParser
+)
 
-
-@tf_export("flags.DEFINE_list")
-def DEFINE_list(*args: Any, **kwargs: Any) -> FlagHolder:
-    """A list of strings, separated by commas."""
-    return _define(separated(",", "a comma separated list"), *args, **kwargs)
-
-
-@tf_export("flags.DEFINE_spaceseplist")
-def DEFINE_spaceseplist(*args: Any, **kwargs: Any) -> FlagHolder:
-    """A list of strings, separated by whitespace."""
-    return _define(separated(None, "a whitespace separated list"), *args, **kwargs)
-
-
-@tf_export("flags.DEFINE_multi_string")
-def DEFINE_multi_string(*args: Any, **kwargs: Any) -> FlagHolder:
-    """A list of strings: each occurrence of the flag adds one."""
-    return _define(multi(Kind(parse_string)), *args, **kwargs)
-
-
-@tf_export("flags.DEFINE_multi_integer")
-def DEFINE_multi_integer(
-    *args: Any, lower_bound: int | None = None, upper_bound: int | None = None, **kwargs: Any
-) -> FlagHolder:
-    """A list of integers: each occurrence of the flag adds one."""
-    kind = multi(bounded("integer", parse_integer, lower_bound, upper_bound))
-    return _define(kind, *args, **kwargs)
-
-
-@tf_export("flags.DEFINE_multi_float")
-def DEFINE_multi_float(
-    *args: Any, lower_bound: float | None = None, upper_bound: float | None = None, **kwargs: Any
-) -> FlagHolder:
-    """A list of numbers: each occurrence of the flag adds one."""
-    kind = multi(bounded("number", parse_float, lower_bound, upper_bound))
-    return _define(kind, *args, **kwargs)
-
-
-@tf_export("flags.DEFINE_multi_enum")
-def DEFINE_multi_enum(
-    name: str,
-    default: Any,
-    enum_values: Sequence[str],
-    help: str | None,
-    flag_values: FlagValues = FLAGS,
-    case_sensitive: bool = True,
-    required: bool = False,
-) -> FlagHolder:
-    """A list of some of ``enum_values``: each occurrence of the flag adds one."""
-    kind = multi(enum(enum_values, case_sensitive))
-    return _add(kind, name, default, help, flag_values, required)
-
-
-# Conditions ---------------------------------------------------------------------------------------
-
-
-@tf_export("flags.register_validator")
-def register_validator(
-    flag_name: str,
-    checker: Callable[[Any], Any],
-    message: str = "Flag validation failed",
-    flag_values: FlagValues = FLAGS,
-) -> None:
-    """Refuses values for which ``checker(value)`` is false or raises ValidationError."""
-    flag_values.add_validator(
-        Validator((flag_name,), lambda values: checker(values[flag_name]), message)
-    )
-
-
-@tf_export("flags.register_multi_flags_validator")
-def register_multi_flags_validator(
-    flag_names: Sequence[str],
-    multi_flags_checker: Callable[[dict[str, Any]], Any],
-    message: str = "Flags validation failed",
-    flag_values: FlagValues = FLAGS,
-) -> None:
-    """As ``register_validator``, for a condition on the values of several flags."""
-    flag_values.add_validator(Validator(tuple(flag_names), multi_flags_checker, message))
-
-
-@tf_export("flags.mark_flag_as_required")
-def mark_flag_as_required(flag_name: str, flag_values: FlagValues = FLAGS) -> None:
-    """The flag must have a value."""
-    register_validator(
-        flag_name,
-        lambda value: value is not None,
-        f"Flag --{flag_name} must have a value other than None.",
-        flag_values,
-    )
-
-
-@tf_export("flags.mark_flags_as_required")
-def mark_flags_as_required(flag_names: Iterable[str], flag_values: FlagValues = FLAGS) -> None:
-    for name in flag_names:
-        mark_flag_as_required(name, flag_values)
-
-
-@tf_export("flags.mark_flags_as_mutual_exclusive")
-def mark_flags_as_mutual_exclusive(
-    flag_names: Sequence[str], required: bool = False, flag_values: FlagValues = FLAGS
-) -> None:
-    """At most one of the flags may have a value; exactly one if ``required``."""
-
-    def accepts(values: dict[str, Any]) -> bool:
-        given = sum(v is not None for v in values.values())
-        return given == 1 or (given == 0 and not required)
-
-    many = "Exactly" if required else "At most"
-    message = f"{many} one of ({', '.join(flag_names)}) must have a value other than None."
-    register_multi_flags_validator(flag_names, accepts, message, flag_values)
+get_help_width = tf_export("flags.get_help_width")(flags.get_help_width)
+text_wrap = tf_export("flags.text_wrap")(flags.text_wrap)
+flag_dict_to_args = tf_export("flags.flag_dict_to_args")(flags.flag_dict_to_args)
+doc_to_help = tf_export("flags.doc_to_help")(flags.doc_to_help)

@@ -67,7 +67,26 @@ def test_a_command_line(line: str, known_only: bool) -> None:
 
 def test_the_help() -> None:
     ours, theirs = define(flags), define(absl_flags)
-    own_flags, _, _ = theirs.get_help().partition("\n\nabsl.flags:")
-    assert ours.get_help().splitlines()[2:] == own_flags.splitlines()[2:]
+    assert ours.get_help() == theirs.get_help()
     ours.mark_as_parsed()
     assert ours.flags_into_string() == theirs.flags_into_string()
+
+
+def test_both_define_in_one_set_of_flags() -> None:
+    assert flags.FLAGS is absl_flags.FLAGS
+    tf_flags = pytest.importorskip("tensorflow.compat.v1").flags
+    try:
+        flags.DEFINE_string("of_flowray", "a", "one")
+        tf_flags.DEFINE_string("of_tensorflow", "b", "another")
+        absl_flags.DEFINE_string("of_absl", "c", "a third")
+        flags.FLAGS(["prog", "--of_absl=d", "--of_tensorflow=e"])
+        assert (tf_flags.FLAGS.of_flowray, flags.FLAGS.of_absl, flags.FLAGS.of_tensorflow) == (
+            "a",
+            "d",
+            "e",
+        )
+    finally:
+        for name in ("of_flowray", "of_tensorflow", "of_absl"):
+            if name in flags.FLAGS:
+                delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()

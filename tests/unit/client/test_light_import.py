@@ -1,4 +1,4 @@
-"""The client stays light: numpy, protobuf, grpcio, ml_dtypes, and nothing slow."""
+"""The client stays light: numpy, protobuf, grpcio; ml_dtypes and absl when they are asked for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _run(code: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def test_importing_flowray_loads_neither_jax_nor_ray() -> None:
-    heavy = ("jax", "ray", "tensorflow", "tensorboard", "scipy", "matplotlib", "click")
+    heavy = ("absl", "jax", "ray", "tensorflow", "tensorboard", "scipy", "matplotlib", "click")
     code = f"import flowray, sys; print([m for m in {heavy!r} if m in sys.modules])"
     assert _run(code) == "[]"
 
