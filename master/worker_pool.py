@@ -187,7 +187,7 @@ class ActorWorker:
         here = node == ray.get_runtime_context().get_node_id()
         for local in (True, False) if here else (False,):
             secret = secrets.token_bytes(32)
-            address = self._ask("open_lines", secret, local, 2)
+            address = self._ask("open_connections", secret, local, 2)
             lines = [
                 socket.socket(socket.AF_UNIX if local else socket.AF_INET, socket.SOCK_STREAM)
                 for _ in range(2)

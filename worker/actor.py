@@ -1,9 +1,9 @@
-"""The Ray actor around a runtime, and the server of its fast lane.
+"""The Ray actor around a runtime, and the server of the lane between master and worker.
 
-The lane is a stream of messages ``(request, method, *arguments)``; a request other than 0 is
-answered by ``(request, outputs, error, stats)``. Messages of one connection are served in order,
-but for runs of stages that may block: each of those gets a thread, and its answer comes when it is
-there.
+A lane is a stream of messages ``(request, method, *arguments)``. A request number other than 0 is
+answered by ``(request, outputs, error, stats)``. The messages of one connection are served in
+order, except for runs of stages that may block: each of those gets a thread, and is answered when
+it is done.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import socket
 import threading
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2
 from flowray.proto.wire import lane
-from flowray.proto.wire.stage import Stage
+from flowray.worker.failures import as_op_error
 from flowray.worker.runtime import Runtime, RuntimeOptions
 
 logger = logging.getLogger("flowray.worker")
@@ -29,99 +29,69 @@ Reply = tuple[Sequence[Any], errors.OpError | None, Sequence[config_pb2.DeviceSt
 
 _ACCEPT_SECONDS = 30.0
 
+_COMMANDS: Final = frozenset({"register", "cancel", "end_step", "end_session", "reset"})
+"""The runtime's methods, beside ``run``, that a master may call."""
+
 
 class LaneServer:
-    """Serves the messages of a master. Without Ray, and without sockets of its own."""
+    """Serves the messages of a master. It needs neither Ray nor sockets of its own."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._cancelled: set[int] = set()
-        self._failed: dict[str, errors.OpError] = {}
 
-    def serve(self, line: socket.socket) -> None:
-        """Serves the messages of ``line`` until its other end closes it."""
+    def serve(self, connection: socket.socket) -> None:
+        """Serves the messages of ``connection`` until the other end closes it."""
         lock = threading.Lock()
 
         def answer(request: int, method: str, arguments: Sequence[Any]) -> None:
             reply = self.handle(method, arguments)
             if request == 0:
                 if reply[1] is not None:
-                    logger.error("%s: %s", method, reply[1])
+                    logger.error("the master's %s failed and is not repeated: %s", method, reply[1])
                 return
             parts = lane.pack((request, *reply))
             with lock:
-                lane.write_frame(line, parts)
+                lane.write_frame(connection, parts)
 
         def answer_later(*message: Any) -> None:
             try:
                 answer(*message)
             except lane.LaneClosedError:
-                logger.info("the master did not wait for a blocking stage")
+                logger.info("a blocking stage ended after the master had closed its connection")
 
         try:
             while True:
-                request, method, *arguments = lane.unpack(lane.read_frame(line))
+                request, method, *arguments = lane.unpack(lane.read_frame(connection))
                 if method == "run_blocking":
                     threading.Thread(
                         target=answer_later, args=(request, "run", arguments), daemon=True
                     ).start()
                 else:
                     answer(request, method, arguments)
-                del arguments  # what a step brought must not stay until the next one comes
+                del arguments  # the inputs of a step must not stay until the next message comes
         except lane.LaneClosedError:
-            logger.info("a line of the master ended")
+            logger.info("the master closed a connection")
 
     def handle(self, method: str, arguments: Sequence[Any]) -> Reply:
-        """Does what a message says; whatever goes wrong is in the reply."""
+        """Does what a message asks for. Returns the outputs of a run; errors are in the reply."""
         try:
             if method == "run":
-                outputs, stats = self._run(*arguments)
+                handle, step_id, inputs, trace = arguments
+                outputs, stats = self._runtime.run(handle, step_id, inputs, trace=trace)
                 return outputs, None, stats
-            getattr(self, f"_{method}")(*arguments)
+            if method not in _COMMANDS:
+                raise errors.unimplemented(f"a worker has no method {method!r}")
+            getattr(self._runtime, method)(*arguments)
         except errors.OpError as error:
             return (), error, ()
-        except Exception as error:
+        except Exception as failure:
             logger.exception("%s failed", method)
-            return (), errors.internal(f"{type(error).__name__}: {error}"), ()
+            return (), as_op_error(failure, method), ()
         return (), None, ()
-
-    def _run(
-        self, handle: str, step_id: int, inputs: Sequence[Any], trace: bool
-    ) -> tuple[Sequence[Any], Sequence[config_pb2.DeviceStepStats]]:
-        failed = self._failed.get(handle)
-        if failed is not None:
-            raise failed
-        if step_id in self._cancelled:
-            raise errors.cancelled("Step was cancelled.")
-        return self._runtime.run(handle, step_id, inputs, trace=trace)
-
-    def _register(self, stage: Stage) -> None:
-        try:
-            self._runtime.register(stage)
-        except Exception as error:
-            logger.exception("loading a stage failed")
-            self._failed[stage.handle] = errors.internal(f"{type(error).__name__}: {error}")
-
-    def _cancel(self, step_id: int) -> None:
-        # Runs of the step may still be on their way.
-        self._cancelled.add(step_id)
-        self._runtime.cancel(step_id)
-
-    def _end_step(self, step_id: int) -> None:
-        self._cancelled.discard(step_id)
-        self._runtime.end_step(step_id)
-
-    def _end_session(self, session: str, handles: Sequence[str]) -> None:
-        self._runtime.end_session(session, handles)
-        for handle in handles:
-            self._failed.pop(handle, None)
-
-    def _reset(self, containers: Sequence[str]) -> None:
-        self._runtime.reset(containers)
 
 
 class WorkerActor:
-    """One task as a Ray actor. State lives as long as the process: an ``incarnation``.
+    """One task as a Ray actor. Its state lives as long as the process: one ``incarnation``.
 
     Args:
         task: ``/job:J/replica:0/task:N``.
@@ -137,7 +107,7 @@ class WorkerActor:
         self._server = LaneServer(self._runtime)
 
     def hello(self) -> dict[str, Any]:
-        """Who this is: incarnation, pid, Ray's node id, devices."""
+        """Returns the process's incarnation, pid, Ray node id and devices."""
         import ray
 
         return {
@@ -147,10 +117,10 @@ class WorkerActor:
             "devices": self._runtime.devices(),
         }
 
-    def open_lines(self, secret: bytes, local: bool, count: int) -> Any:
-        """Listens for ``count`` connections that begin with ``secret``; gives the address.
+    def open_connections(self, secret: bytes, local: bool, count: int) -> Any:
+        """Listens for ``count`` connections that begin with ``secret``; returns the address.
 
-        ``local`` listens on a Unix socket (its name lives in no file system), otherwise on TCP.
+        ``local`` listens on a Unix socket (its name is not in the file system), otherwise on TCP.
         """
         import ray
 
@@ -169,32 +139,43 @@ class WorkerActor:
             listener.settimeout(_ACCEPT_SECONDS)
             while count:
                 try:
-                    line, _ = listener.accept()
-                    line.settimeout(_ACCEPT_SECONDS)
-                    known = hmac.compare_digest(lane.read_exactly(line, len(secret)), secret)
+                    connection, _ = listener.accept()
+                    connection.settimeout(_ACCEPT_SECONDS)
+                    given = lane.read_exactly(connection, len(secret))
+                    is_master = hmac.compare_digest(given, secret)
                 except TimeoutError:
-                    logger.warning("the master did not connect")
+                    logger.warning(
+                        "%s: the master did not connect within %.0f s; it will use Ray calls",
+                        self._runtime.task,
+                        _ACCEPT_SECONDS,
+                    )
                     return
                 except lane.LaneClosedError:
-                    known = False
-                if not known:
-                    line.close()
+                    is_master = False
+                if not is_master:
+                    connection.close()
                     continue
                 count -= 1
-                line.settimeout(None)
-                if line.family == socket.AF_INET:
-                    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+                connection.settimeout(None)
+                if connection.family == socket.AF_INET:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, line: socket.socket) -> None:
-        with line:
-            self._server.serve(line)
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            self._server.serve(connection)
 
     def call(self, incarnation: str, frame: bytes, after: Any = None) -> bytes:
-        """A message that comes as an ordinary call, where no line can be had.
+        """Serves a message that comes as an ordinary call, where there is no connection.
 
-        ``after`` is a call that must be over before. Raises AbortedError if the caller means an
-        earlier incarnation: Ray sends calls to a restarted actor without a word.
+        Args:
+            incarnation: the process that the caller means.
+            frame: the message, as ``lane.join`` makes it.
+            after: the result of a call that must be over before this one.
+
+        Raises:
+            AbortedError: the caller means an earlier incarnation. Ray sends calls to a restarted
+                actor without telling the caller.
         """
         if incarnation != self._incarnation:
             raise errors.aborted("this worker just restarted")

@@ -30,6 +30,7 @@ from flowray.worker.execution.interpreter import (
     as_host_value,
 )
 from flowray.worker.execution.xla_segment import Compiled, XlaSegmentRunner, compiler
+from flowray.worker.failures import as_op_error
 from flowray.worker.memory import keep_freed_memory
 from flowray.worker.program import loader as programs
 from flowray.worker.program.executor import running
@@ -74,13 +75,16 @@ class _LoadedStage:
 
 
 class _Step(Cancellation):
-    """What runs of one step share."""
+    """What the stages of one step share on this task."""
 
-    __slots__ = ("running",)
+    __slots__ = ("resources", "running")
 
     def __init__(self) -> None:
         super().__init__()
         self.running = 0
+        """How many stages of it run now."""
+        self.resources: dict[str, StepResource] = {}
+        """What stages of it left for later ones, by name."""
 
 
 class Runtime:
@@ -99,8 +103,6 @@ class Runtime:
         self.state = StateStore(default_container=job)
         self._stages: dict[str, _LoadedStage] = {}
         self._steps: dict[int, _Step] = {}
-        self._kept: dict[int, dict[str, StepResource]] = {}
-        """What stages of a step left for later ones of it, by the step's id."""
         self._lock = threading.Lock()
         self._incarnation = int.from_bytes(np.random.default_rng().bytes(8), "little")
 
@@ -120,7 +122,10 @@ class Runtime:
     # Stages ---------------------------------------------------------------------------------
 
     def register(self, stage: Stage) -> None:
-        """Loads ``stage``. What is wrong with it is raised by ``run``, as TensorFlow does."""
+        """Loads ``stage``; never raises.
+
+        What is wrong with the stage is raised by ``run``, as in TensorFlow.
+        """
         self._load(stage)
 
     def _load(
@@ -128,7 +133,10 @@ class Runtime:
     ) -> None:
         try:
             program = programs.load(stage, self.state, select=select, hosted=hosted)
-        except errors.OpError as error:
+        except Exception as failure:
+            if not isinstance(failure, errors.OpError):
+                logger.exception("%s: loading stage %s failed", self.task, stage.handle)
+            error = as_op_error(failure, f"loading stage {stage.handle}")
             loaded = _LoadedStage(None, error=error)
         else:
             loaded = _LoadedStage(
@@ -172,14 +180,21 @@ class Runtime:
     # Steps ----------------------------------------------------------------------------------
 
     def cancel(self, step_id: int) -> None:
-        """Ends the step's running stages with CancelledError, at the next instruction or wait."""
-        step = self._steps.get(step_id)
-        if step is not None:
-            step.cancel()
+        """Ends the step's stages with CancelledError, at the next instruction or wait.
+
+        That holds until ``end_step`` also for stages that have not begun yet: a run may still be on
+        its way to this task.
+        """
+        with self._lock:
+            step = self._steps.get(step_id)
+            if step is None:
+                step = self._steps[step_id] = _Step()
+        step.cancel()
 
     def end_step(self, step_id: int) -> None:
-        """Drops what stages of a step left for others."""
-        self._kept.pop(step_id, None)
+        """Drops what is known of a step: what its stages left for others, and a cancellation."""
+        with self._lock:
+            self._steps.pop(step_id, None)
 
     def run(
         self, handle: str, step_id: int, inputs: Sequence[Any], *, trace: bool = False
@@ -198,7 +213,8 @@ class Runtime:
             statistics, if asked for.
 
         Raises:
-            OpError: of the first node that failed, with the node's tag.
+            OpError: of the first node that failed, with the node's tag. Exceptions of every kind
+                arrive as OpErrors; only those that end a program (KeyboardInterrupt) pass through.
         """  # noqa: E501
         loaded = self._stages.get(handle)
         if loaded is None:
@@ -207,6 +223,22 @@ class Runtime:
             )
         if loaded.error is not None:
             raise loaded.error
+        step = self._begin(step_id)
+        try:
+            return self._run_stage(loaded, step, inputs, trace)
+        except errors.OpError:
+            raise
+        except Exception as failure:
+            logger.exception("%s: stage %s failed", self.task, handle)
+            raise as_op_error(failure, f"stage {handle}") from failure
+        finally:
+            self._end(step_id, step)
+
+    def _run_stage(
+        self, loaded: _LoadedStage, step: _Step, inputs: Sequence[Any], trace: bool
+    ) -> tuple[list[Any], list[config_pb2.DeviceStepStats]]:
+        if step.cancelled:
+            step.check()
         program = loaded.program
         assert program is not None
         slots = program.slots()
@@ -217,27 +249,31 @@ class Runtime:
                 value.flags.writeable = False
             slots[slot] = value
         if any(program.input_is_handle):
-            self._open_handles(program, slots, step_id)
-        step = self._begin(step_id)
+            self._open_handles(program, slots, step)
         recorder = tracing.Recorder() if trace else None
         interpreter = Interpreter(step, recorder, self.options.compile)
-        try:
-            with np.errstate(all="ignore"), running(interpreter):
-                for segment, runner in loaded.segments:
-                    self._run_segment(segment, runner, slots, interpreter)
-        finally:
-            self._end(step_id, step)
+        with np.errstate(all="ignore"), running(interpreter):
+            for segment, runner in loaded.segments:
+                self._run_segment(segment, runner, slots, interpreter)
         if any(program.output_conditions):
             for slot, conditions in zip(program.outputs, program.output_conditions, strict=True):
                 if not hold(conditions, slots):
                     slots[slot] = DEAD
         if any(runner is not None and not runner.compilable for _, runner in loaded.segments):
             self._load_otherwise(loaded)
-        outputs = [
-            self._handle(slots[slot], step_id) if as_handle else _leave(slots[slot])
-            for slot, as_handle in zip(program.outputs, program.output_is_handle, strict=True)
-        ]
+        outputs = self._outputs(program, slots, step)
         return outputs, recorder.stats() if recorder is not None else []
+
+    def _outputs(self, program: Program, slots: Sequence[Any], step: _Step) -> list[Any]:
+        outputs: list[Any] = []
+        try:
+            for slot, as_handle in zip(program.outputs, program.output_is_handle, strict=True):
+                value = slots[slot]
+                outputs.append(self._handle(value, step) if as_handle else _leave(value))
+        except Exception as failure:
+            name = program.stage.outputs[len(outputs)]
+            raise as_op_error(failure, f"reading {name}", name.rpartition(":")[0]) from failure
+        return outputs
 
     def _begin(self, step_id: int) -> _Step:
         with self._lock:
@@ -250,8 +286,8 @@ class Runtime:
     def _end(self, step_id: int, step: _Step) -> None:
         with self._lock:
             step.running -= 1
-            if step.running == 0:
-                self._steps.pop(step_id, None)
+            if step.running == 0 and not step.cancelled and not step.resources:
+                self._steps.pop(step_id, None)  # there is nothing to remember until end_step
 
     def _run_segment(
         self,
@@ -302,25 +338,32 @@ class Runtime:
 
     # Resource handles -----------------------------------------------------------------------
 
-    def _open_handles(self, program: Program, slots: list[Any], step_id: int) -> None:
-        for slot, is_handle in zip(program.inputs, program.input_is_handle, strict=True):
+    def _open_handles(self, program: Program, slots: list[Any], step: _Step) -> None:
+        """Puts resources into the slots of inputs that came as handles."""
+        names = program.stage.inputs
+        for name, slot, is_handle in zip(
+            names, program.inputs, program.input_is_handle, strict=True
+        ):
             if is_handle:
-                handle = np.asarray(slots[slot], dtype=object).reshape(())[()]
-                if not isinstance(handle, tensor_pb2.ResourceHandleProto):
-                    raise errors.invalid_argument("Trying to access a handle that is no resource")
-                slots[slot] = self._resource(handle, step_id, program.stage.state_scope)
+                try:
+                    slots[slot] = self._resource(slots[slot], step, program.stage.state_scope)
+                except Exception as failure:
+                    node = name.rpartition(":")[0]
+                    raise as_op_error(failure, f"opening {name}", node) from failure
 
-    def _resource(
-        self, handle: tensor_pb2.ResourceHandleProto, step_id: int, scope: str
-    ) -> Resource:
-        kept = self._kept.get(step_id, {})
-        return kept.get(handle.name) or self.state.by_handle(handle, scope)
+    def _resource(self, value: Any, step: _Step, scope: str) -> Resource:
+        array = np.asarray(value, dtype=object)
+        handle = array.item() if array.size == 1 else None
+        if not isinstance(handle, tensor_pb2.ResourceHandleProto):
+            raise errors.invalid_argument("Trying to access a handle that is not a resource")
+        return step.resources.get(handle.name) or self.state.by_handle(handle, scope)
 
-    def _handle(self, value: Any, step_id: int) -> Any:
+    def _handle(self, value: Any, step: _Step) -> Any:
+        """Returns the resource handle of ``value``; a resource of the step is kept for the step."""
         if not isinstance(value, Resource):
             return _leave(value)
         if isinstance(value, StepResource):
-            self._kept.setdefault(step_id, {})[value.name] = value
+            step.resources[value.name] = value
         handle = np.empty((), object)
         handle[()] = tensor_pb2.ResourceHandleProto(
             device=f"{self.task}/device:CPU:0",

@@ -15,6 +15,7 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.graph.deadness import DEAD
+from flowray.worker.failures import as_op_error
 from flowray.worker.program.executor import current
 from flowray.worker.program.instruction import hold
 from flowray.worker.state.store import Resource
@@ -148,12 +149,10 @@ class Interpreter:
             instruction.run(slots)
         except errors.OpError as error:
             raise errors.at_node(error, instruction.node) from None
-        except Exception as error:
-            logger.exception("kernel of %s '%s' failed", instruction.op.name, instruction.node)
-            raise errors.internal(
-                f"{instruction.op.name} '{instruction.node}': {type(error).__name__}: {error}",
-                node=instruction.node,
-            ) from error
+        except Exception as failure:
+            what = f"{instruction.op.name} '{instruction.node}'"
+            logger.exception("the kernel of %s failed", what)
+            raise as_op_error(failure, what, instruction.node) from failure
         if recorder is not None:
             recorder.add(instruction, slots, begin, time.time())
 

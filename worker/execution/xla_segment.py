@@ -20,6 +20,7 @@ from flowray.proto.graph.device_names import DeviceSpec
 from flowray.worker.execution import blas, checks, xla
 from flowray.worker.execution.checks import CheckCollector, RunAgainError, collecting
 from flowray.worker.execution.structured import LazyState, NotCompilableError
+from flowray.worker.failures import as_op_error
 from flowray.worker.program.branch_selection import Selection
 from flowray.worker.program.executor import running
 from flowray.worker.program.instruction import Condition, Instruction, Slot
@@ -250,24 +251,48 @@ class XlaSegmentRunner:
         )
 
     def execute(self, program: Compiled, slots: list[Any]) -> None:
-        """Runs a compiled program: inputs from ``slots``, outputs into them, variables in place."""
+        """Runs a compiled program: inputs from ``slots``, outputs into them, variables in place.
+
+        Raises:
+            OpError: a check of the program failed, or XLA did. In the latter case the variables
+                that the program would have updated may have lost their values.
+        """
         inputs = [slots[s] for s in self._dynamic]
         if self._variables:
             # Under the lock nobody reads a buffer that the program takes over.
             with self._store.lock:
-                outputs, updates, flags = program.run(inputs)
-                _wait_for(outputs or updates)
+                try:
+                    outputs, updates, flags = program.run(inputs)
+                    _wait_for(outputs or updates)
+                except Exception as failure:
+                    raise self._failure(failure) from failure
                 for variable, value in zip(program.written, updates, strict=True):
                     variable.set_device_value(value)
         else:
-            outputs, updates, flags = program.run(inputs)
-            _wait_for(outputs)
+            try:
+                outputs, updates, flags = program.run(inputs)
+                _wait_for(outputs)
+            except Exception as failure:
+                raise self._failure(failure) from failure
         for slot, value in zip(program.traced_outputs, outputs, strict=True):
             slots[slot] = value
         for slot, value in program.static_outputs.items():
             slots[slot] = value
         if program.checks:
             self._raise_failed(program, flags)
+
+    def _failure(self, failure: Exception) -> errors.OpError:
+        """Returns the error of a program that XLA could not run; drops the values that it lost.
+
+        The error names the segment's last node.
+        """
+        lost = [v.name for v in self._variables if v.drop_lost_value()]
+        nodes = [i.node for i in self._segment.instructions]
+        what = f"XLA program of {len(nodes)} nodes, {nodes[0]} .. {nodes[-1]}"
+        if lost:
+            what += f" (which loses the values of the variables {', '.join(lost)})"
+        logger.error("the %s failed: %s", what, failure)
+        return as_op_error(failure, what, nodes[-1])
 
     def _raise_failed(self, program: Compiled, flags: Any) -> None:
         all_ok, details = flags

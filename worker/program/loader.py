@@ -6,7 +6,8 @@ variables are put into their slots at load time, so that they cost a run nothing
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.wire.stage import Stage
 from flowray.worker import kernel_registry as kernels
+from flowray.worker.failures import as_op_error
 from flowray.worker.kernel_registry import Kernel
 from flowray.worker.program import rewrites
 from flowray.worker.program.function import Function, FunctionLibrary
@@ -110,6 +112,17 @@ class _Tensors:
         return slot
 
 
+@contextmanager
+def _failures_of(op: str, node: str) -> Iterator[None]:
+    """Turns every exception in the scope into an OpError that names the node."""
+    try:
+        yield
+    except errors.OpError as error:
+        raise errors.at_node(error, node) from None
+    except Exception as failure:
+        raise as_op_error(failure, f"loading {op} '{node}'", node) from failure
+
+
 class _Loader:
     """Loads a stage, or the body of a function that it calls.
 
@@ -144,14 +157,15 @@ class _Loader:
 
     def load(self) -> Program:
         """Returns the program; OpError with the node's name if something is wrong."""
-        nodes = [Node.from_def(definition) for definition in self._stage.graph.node]
+        nodes: list[Node] = []
+        for definition in self._stage.graph.node:
+            with _failures_of(definition.op, definition.name):
+                node = Node.from_def(definition)
+                self._tensors.declare(node)
+                nodes.append(node)
         for node in nodes:
-            self._tensors.declare(node)
-        for node in nodes:
-            try:
+            with _failures_of(node.op.name, node.name):
                 self._add(node)
-            except errors.OpError as error:
-                raise errors.at_node(error, node.name) from None
         return self._program()
 
     def _load_body(self, name: str, body: FunctionBody) -> Program:

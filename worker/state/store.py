@@ -132,6 +132,17 @@ class StoredVariable(Variable):
         self._value = value
         self._host = None
 
+    def drop_lost_value(self) -> bool:
+        """Makes the variable uninitialized if an XLA program that failed took its buffer over.
+
+        Returns whether it did. The caller holds the store's lock.
+        """
+        value = self._value
+        if value is None or isinstance(value, np.ndarray) or not value.is_deleted():
+            return False
+        self._value = self._host  # the copy of a reader, if somebody has read it
+        return self._value is None
+
     def clear(self) -> None:
         with self._lock:
             self._value = None

@@ -58,7 +58,7 @@ def test_the_backward_loop_comes_after_another_task_had_its_say(run):
     for _ in range(3):
         np.testing.assert_allclose(run([gradient], {x: value})[0], expected, rtol=1e-5)
     for worker in run.workers:
-        assert not worker._runtime._kept, "the step has ended"
+        assert not worker._runtime._steps, "the step has ended"
 
 
 def test_nodes_of_other_tasks_come_to_the_loop(run):

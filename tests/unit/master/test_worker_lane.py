@@ -18,22 +18,23 @@ from flowray.proto import errors
 from flowray.proto.messages import graph_pb2
 from flowray.proto.wire.stage import Stage
 from flowray.worker.actor import LaneServer
+from flowray.worker.program import loader
+from flowray.worker.runtime import Runtime, RuntimeOptions
 
 SECONDS = 10
 
 
 class FakeRuntime:
-    """Runs what the handle says."""
+    """Does what the handle of a stage says. Remembers cancelled steps, as a runtime does."""
 
     def __init__(self) -> None:
         self.calls: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        self.cancelled: set[int] = set()
         self.started = threading.Event()
         self.release = threading.Event()
 
     def register(self, stage: Stage) -> None:
         self.calls.put(("register", stage.handle))
-        if stage.handle == "unloadable":
-            raise KeyError("a bug")
 
     def run(
         self, handle: str, step_id: int, inputs: Sequence[Any], *, trace: bool
@@ -41,6 +42,8 @@ class FakeRuntime:
         if handle == "wait":
             self.started.set()
             assert self.release.wait(SECONDS)
+        elif step_id in self.cancelled:
+            raise errors.cancelled("Step was cancelled.")
         elif handle == "bad":
             raise errors.invalid_argument("no", node="a/b")
         elif handle == "bug":
@@ -49,7 +52,11 @@ class FakeRuntime:
 
     def cancel(self, step_id: int) -> None:
         self.calls.put(("cancel", step_id))
+        self.cancelled.add(step_id)
         self.release.set()
+
+    def end_step(self, step_id: int) -> None:
+        self.cancelled.discard(step_id)
 
     def reset(self, containers: Sequence[str]) -> None:
         self.calls.put(("reset", containers))
@@ -63,7 +70,7 @@ class Line:
 
     def __init__(self, loop: LoopThread | None = None) -> None:
         self.runtime = FakeRuntime()
-        server = LaneServer(self.runtime)  # type: ignore[arg-type]
+        self.server = server = LaneServer(self.runtime)  # type: ignore[arg-type]
         pairs = [socket.socketpair() for _ in range(2)]
         self.far = [there for _, there in pairs]
         self.threads = [threading.Thread(target=server.serve, args=(far,)) for far in self.far]
@@ -127,11 +134,25 @@ def test_errors_come_back_as_values_and_the_lane_goes_on(line: Line) -> None:
     assert line.run("echo").error is None
 
 
-def test_a_stage_that_cannot_be_loaded_says_so_when_it_is_run(line: Line) -> None:
+def test_a_stage_that_cannot_be_loaded_says_so_when_it_is_run(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*arguments: Any, **keywords: Any) -> Any:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(loader, "load", load)
+    runtime = Runtime("/job:worker/replica:0/task:0", RuntimeOptions(compile="never", gpus=0))
+    line.server._runtime = runtime
     line.lane.tell("register", Stage("unloadable", "s", graph_pb2.GraphDef()))
     error = line.run("unloadable").error
     assert isinstance(error, errors.InternalError)
     assert "a bug" in error.message
+
+
+def test_an_unknown_method_is_not_called(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    line.lane.tell("__init__", "task")
+    assert line.run("echo").error is None
+    assert "a worker has no method '__init__'" in caplog.text
 
 
 def test_messages_are_served_in_order(line: Line) -> None:
