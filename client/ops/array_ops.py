@@ -1,4 +1,4 @@
-"""Placeholders, constants, shapes, and reshaping, joining and splitting: the user's functions."""
+"""User functions for placeholders, constants, shapes, and reshaping, joining and splitting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SMALL = 1000
 
 @tf_export("placeholder")
 def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Any:
-    """A tensor that every run must feed.
+    """Makes a tensor that every run must feed.
 
     Args:
         dtype: what must be fed.
@@ -37,13 +37,16 @@ def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Any:
 
 @tf_export("placeholder_with_default")
 def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Any:
-    """``input``, unless a run feeds something else of its dtype and of ``shape``."""
+    """Makes a tensor with the value ``input`` unless a run feeds another one.
+
+    A fed value must have the dtype of ``input`` and be compatible with ``shape``.
+    """
     return apply_op("PlaceholderWithDefault", input, shape=as_shape(shape), name=name)
 
 
 @tf_export("sparse_placeholder")
 def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> SparseTensor:
-    """A sparse tensor that every run must feed, with a SparseTensorValue or a tuple of the three.
+    """Makes a SparseTensor that every run must feed: a SparseTensorValue or a tuple of three.
 
     Args:
         dtype: of the values that must be fed.
@@ -69,42 +72,42 @@ def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -
 
 @tf_export("identity")
 def identity(input: Any, name: str | None = None) -> Any:
-    """A tensor with the value of ``input``, made where and when this op runs."""
+    """Copies ``input`` at the time and on the device of this op."""
     return apply_op("Identity", input, name=name)
 
 
 @tf_export("identity_n")
 def identity_n(input: Sequence[Any], name: str | None = None) -> Any:
-    """The tensors of a list; none of them is there before all of them are."""
+    """Copies a list of tensors; no output is available before all of the inputs are."""
     return apply_op("IdentityN", input, name=name)
 
 
 @tf_export("stop_gradient")
 def stop_gradient(input: Any, name: str | None = None) -> Any:
-    """``input``, through which no gradient passes."""
+    """Returns ``input``; gradients do not pass through it."""
     return apply_op("StopGradient", input, name=name)
 
 
 def prevent_gradient(input: Any, message: str = "", name: str | None = None) -> Any:
-    """``input``; asking for a gradient through it is a LookupError with ``message``."""
+    """Returns ``input``; asking for a gradient through it is a LookupError with ``message``."""
     return apply_op("PreventGradient", input, message=message, name=name)
 
 
 @tf_export("check_numerics")
 def check_numerics(tensor: Any, message: str, name: str | None = None) -> Any:
-    """``tensor``; a run in which it has an infinity or a NaN fails with InvalidArgumentError."""
+    """Returns ``tensor``; a run fails with InvalidArgumentError if it has an infinity or a NaN."""
     return apply_op("CheckNumerics", tensor, message=message, name=name)
 
 
 @tf_export("guarantee_const")
 def guarantee_const(input: Any, name: str | None = None) -> Any:
-    """``input``, with the promise that it never changes."""
+    """Returns ``input``, with the promise that it never changes."""
     return apply_op("GuaranteeConst", input, name=name)
 
 
 @tf_export("ensure_shape")
 def ensure_shape(x: Any, shape: Any, name: str | None = None) -> Any:
-    """``x``; a run in which it is not of ``shape`` fails with InvalidArgumentError."""
+    """Returns ``x``; a run fails with InvalidArgumentError if its shape is not ``shape``."""
     return apply_op("EnsureShape", x, shape=as_shape(shape), name=name)
 
 
@@ -134,7 +137,7 @@ def _filled(number: int, shape: Any, dtype: Any, name: str) -> Any:
 
 @tf_export("zeros")
 def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
-    """A tensor of zeros (False, empty strings).
+    """Makes a tensor of zeros (False, empty strings).
 
     Args:
         shape: a list of integers and integer tensors, a TensorShape, or an integer vector.
@@ -145,7 +148,7 @@ def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> A
 
 @tf_export("ones")
 def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
-    """A tensor of ones (True); ``shape`` as in ``zeros``. TypeError for strings."""
+    """Makes a tensor of ones (True); ``shape`` as in ``zeros``. TypeError for strings."""
     if dtypes.as_dtype(dtype) == dtypes.string:
         raise TypeError("there are no strings of ones")
     with name_scope(name, "ones", [shape]) as scope:
@@ -156,7 +159,7 @@ def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> An
 def zeros_like(
     tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True
 ) -> Any:
-    """Zeros in the shape of ``tensor``.
+    """Makes zeros in the shape of ``tensor``.
 
     Args:
         dtype: their dtype; that of ``tensor`` if None.
@@ -176,7 +179,7 @@ def zeros_like(
 def ones_like(
     tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True
 ) -> Any:
-    """Ones in the shape of ``tensor``; the arguments are those of ``zeros_like``."""
+    """Makes ones in the shape of ``tensor``; the arguments are those of ``zeros_like``."""
     with name_scope(name, "ones_like", [tensor]) as scope:
         tensor = convert_to_tensor(tensor, name="tensor")
         shape_of = shape_internal(tensor, optimize=optimize)
@@ -187,7 +190,7 @@ def ones_like(
 
 @tf_export("fill")
 def fill(dims: Any, value: Any, name: str | None = None) -> Any:
-    """A tensor of shape ``dims`` in which all elements are the scalar ``value``."""
+    """Makes a tensor of shape ``dims``, all of whose elements are the scalar ``value``."""
     return apply_op("Fill", dims, value, name=name)
 
 
@@ -201,7 +204,7 @@ def one_hot(
     dtype: Any = None,
     name: str | None = None,
 ) -> Any:
-    """``on_value`` where the new axis' position is the index, ``off_value`` elsewhere.
+    """Puts ``on_value`` at the index along a new axis and ``off_value`` elsewhere.
 
     Args:
         indices: integer tensor; an index outside [0, depth) gives only ``off_value``.
@@ -239,7 +242,7 @@ def one_hot(
 
 @tf_export("meshgrid")
 def meshgrid(*args: Any, indexing: str = "xy", name: str = "meshgrid") -> list[Any]:
-    """N tensors of rank N, each varying like one of the given vectors along one axis.
+    """Makes N tensors of rank N, each of which varies along one axis like one of the N vectors.
 
     Args:
         indexing: ``"xy"`` swaps the first two axes (rows are y), ``"ij"`` does not.
@@ -265,7 +268,7 @@ def meshgrid(*args: Any, indexing: str = "xy", name: str = "meshgrid") -> list[A
 def sequence_mask(
     lengths: Any, maxlen: Any = None, dtype: Any = dtypes.bool, name: str | None = None
 ) -> Any:
-    """For each length, a vector that is True in its first ``length`` of ``maxlen`` elements.
+    """Makes a vector for each length that is True in its first ``length`` elements.
 
     Args:
         lengths: integer tensor of any shape.
@@ -300,7 +303,7 @@ def sequence_mask(
 def shape_internal(
     input: Any, name: str | None = None, optimize: bool = True, out_type: Any = dtypes.int32
 ) -> Any:
-    """The shape of ``input`` as a vector; a constant if it is known and ``optimize``."""
+    """Returns the shape of ``input`` as a vector; a constant if it is known and ``optimize``."""
     with name_scope(name, "Shape", [input]) as scope:
         input = convert_to_tensor(input)
         if optimize and shapes.is_fully_defined(input.shape_tuple):
@@ -310,19 +313,19 @@ def shape_internal(
 
 @tf_export("shape")
 def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Any:
-    """The shape of ``input`` as an integer vector."""
+    """Returns the shape of ``input`` as an integer vector of ``out_type``."""
     return shape_internal(input, name, True, out_type)
 
 
 @tf_export("shape_n")
 def shape_n(input: Sequence[Any], out_type: Any = dtypes.int32, name: str | None = None) -> Any:
-    """The shapes of several tensors of one dtype."""
+    """Returns the shapes of several tensors of one dtype."""
     return apply_op("ShapeN", input, out_type=out_type, name=name)
 
 
 @tf_export("size")
 def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Any:
-    """The number of elements of ``input``, a scalar."""
+    """Returns the number of elements of ``input``, a scalar of ``out_type``."""
     with name_scope(name, "Size", [input]) as scope:
         input = convert_to_tensor(input)
         count = shapes.num_elements(input.shape_tuple)
@@ -333,7 +336,7 @@ def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> A
 
 @tf_export("rank")
 def rank(input: Any, name: str | None = None) -> Any:
-    """The number of dimensions of ``input``, an int32 scalar."""
+    """Returns the number of dimensions of ``input``, an int32 scalar."""
     with name_scope(name, "Rank", [input]) as scope:
         input = convert_to_tensor(input)
         if input.shape_tuple is not None:
@@ -343,7 +346,7 @@ def rank(input: Any, name: str | None = None) -> Any:
 
 @tf_export("broadcast_static_shape")
 def broadcast_static_shape(shape_x: TensorShape, shape_y: TensorShape) -> TensorShape:
-    """The shape to which two static shapes broadcast. ValueError if they do not go together."""
+    """Returns the shape to which two static shapes broadcast. ValueError if they do not."""
     x, y = as_shape(shape_x), as_shape(shape_y)
     try:
         return TensorShape(shapes.broadcast(x.as_tuple(), y.as_tuple()))
@@ -353,7 +356,7 @@ def broadcast_static_shape(shape_x: TensorShape, shape_y: TensorShape) -> Tensor
 
 @tf_export("broadcast_dynamic_shape")
 def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Any:
-    """The shape to which two shapes, integer vectors, broadcast."""
+    """Returns the shape to which two shapes, integer vectors, broadcast."""
     x = convert_to_tensor(shape_x, name="shape_x")
     y = convert_to_tensor(shape_y, name="shape_y")
     return apply_op("BroadcastArgs", x, y)
@@ -361,7 +364,7 @@ def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Any:
 
 @tf_export("invert_permutation", "math.invert_permutation")
 def invert_permutation(x: Any, name: str | None = None) -> Any:
-    """``y`` with ``y[x[i]] = i``."""
+    """Returns ``y`` with ``y[x[i]] = i`` for a vector ``x``, a permutation."""
     return apply_op("InvertPermutation", x, name=name)
 
 
@@ -369,7 +372,7 @@ def invert_permutation(x: Any, name: str | None = None) -> Any:
 
 
 def _one_of(name: str, value: Any, old_name: str, old_value: Any) -> Any:
-    """The value of an argument that has an older name, too."""
+    """Returns the value of an argument that also has an older name."""
     if old_value is None:
         return value
     if value is not None:
@@ -379,13 +382,13 @@ def _one_of(name: str, value: Any, old_name: str, old_value: Any) -> Any:
 
 @tf_export("reshape")
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
-    """The elements of ``tensor`` in another shape; one -1 in it stands for what is left."""
+    """Reshapes ``tensor``; one -1 in ``shape`` stands for the size that remains."""
     return apply_op("Reshape", tensor, shape, name=name)
 
 
 @tf_export("expand_dims")
 def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Any:
-    """``input`` with a dimension of size 1 put in before ``axis`` (once called ``dim``)."""
+    """Inserts a dimension of size 1 before ``axis`` (once called ``dim``)."""
     axis = _one_of("axis", axis, "dim", dim)
     if axis is None:
         raise ValueError("Must specify an axis argument to tf.expand_dims()")
@@ -394,7 +397,7 @@ def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any 
 
 @tf_export("squeeze")
 def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None) -> Any:
-    """``input`` without its dimensions of size 1: all of them, or those that ``axis`` lists."""
+    """Removes dimensions of size 1: all of them, or those that ``axis`` lists."""
     axis = _one_of("axis", axis, "squeeze_dims", squeeze_dims)
     axes = [axis] if np.isscalar(axis) else list(axis or ())
     return apply_op("Squeeze", input, squeeze_dims=[int(a) for a in axes], name=name)
@@ -402,7 +405,7 @@ def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims:
 
 @tf_export("transpose")
 def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Any:
-    """``a`` with its dimensions in the order ``perm``; reversed if None.
+    """Permutes the dimensions of ``a`` by ``perm``; reverses them if None.
 
     Args:
         conjugate: whether to conjugate complex numbers, too.
@@ -422,7 +425,7 @@ def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool
 
 @tf_export("matrix_transpose", "linalg.matrix_transpose", "linalg.transpose")
 def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Any:
-    """``a`` with its last two dimensions swapped. ValueError below rank 2."""
+    """Swaps the last two dimensions of ``a``. ValueError below rank 2."""
     with name_scope(name, "matrix_transpose", [a]):
         a = convert_to_tensor(a, name="a")
         known = a.shape.rank
@@ -440,13 +443,13 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
 
 @tf_export("broadcast_to")
 def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:
-    """``input`` repeated to ``shape``, by numpy's rules."""
+    """Broadcasts ``input`` to ``shape``, by numpy's rules."""
     return apply_op("BroadcastTo", input, shape, name=name)
 
 
 @tf_export("bitcast")
 def bitcast(input: Any, type: Any, name: str | None = None) -> Any:
-    """The bytes of ``input`` read as another dtype.
+    """Reinterprets the bytes of ``input`` as another dtype.
 
     A smaller dtype adds a last dimension; a larger one takes the last dimension away.
     """
@@ -462,10 +465,10 @@ def _axis_out_of_range(axis: int, rank: int) -> ValueError:
 
 @tf_export("stack")
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
-    """Tensors of one shape, side by side along a new axis.
+    """Stacks tensors of one shape along a new axis.
 
     Raises:
-        ValueError: ``axis`` is none that the result can have, or the shapes differ.
+        ValueError: ``axis`` is out of range, or the shapes differ.
     """
     if axis == 0:
         try:
@@ -480,7 +483,7 @@ def stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
 
 @tf_export("unstack")
 def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> Any:
-    """The slices of ``value`` along ``axis``, as a list.
+    """Splits ``value`` into its slices along ``axis``, a list.
 
     Args:
         num: how many there are; needed where the static shape does not tell.
@@ -499,7 +502,7 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unst
 
 @tf_export("concat")
 def concat(values: Any, axis: Any, name: str = "concat") -> Any:
-    """Tensors, one after the other along ``axis``; their other dimensions must be equal."""
+    """Concatenates tensors along ``axis``; their other dimensions must be equal."""
     if not isinstance(values, list | tuple):
         values = [values]
     if len(values) == 1:
@@ -517,7 +520,7 @@ def split(
     num: int | None = None,
     name: str = "split",
 ) -> Any:
-    """``value`` cut into a list of pieces along ``axis``.
+    """Splits ``value`` along ``axis`` into a list of tensors.
 
     Args:
         num_or_size_splits: how many pieces of one size, or a vector of sizes (one may be -1).
@@ -540,7 +543,7 @@ def split(
 
 
 def static_axis(axis: Any) -> int | None:
-    """The value of an axis that is an int, a Dimension or a constant tensor; else None."""
+    """Returns the value of an axis that is an int, a Dimension or a constant tensor; else None."""
     if isinstance(axis, Tensor):
         value = constant_value(axis)
         return None if value is None else int(value)

@@ -19,7 +19,7 @@ from flowray.proto.types import dtypes
 def draw_bounding_boxes(
     images: Any, boxes: Any, name: str | None = None, colors: Any = None
 ) -> Any:
-    """``images`` with the frames of boxes drawn on them.
+    """Draws the frames of boxes on ``images``.
 
     Args:
         images: float [batch, height, width, 1, 3 or 4].
@@ -41,7 +41,7 @@ def non_max_suppression(
     score_threshold: Any = float("-inf"),
     name: str | None = None,
 ) -> Any:
-    """The indices of the boxes with the best scores that overlap with no better one too much.
+    """Returns the indices of the best boxes that overlap too much with no better one.
 
     Args:
         boxes: float [boxes, 4], two opposite corners each, in any units.
@@ -69,7 +69,7 @@ def non_max_suppression_padded(
     pad_to_max_output_size: bool = False,
     name: str | None = None,
 ) -> tuple[Any, Any]:
-    """As ``non_max_suppression``, and how many indices there are.
+    """Returns the indices of ``non_max_suppression`` and their number.
 
     Args:
         pad_to_max_output_size: whether zeros follow them up to ``max_output_size``.
@@ -97,7 +97,7 @@ def sample_distorted_bounding_box(
     use_image_if_no_bounding_boxes: bool | None = None,
     name: str | None = None,
 ) -> Any:
-    """A random box that covers enough of one of the given ones: ``begin``, ``size``, ``bboxes``.
+    """Draws a random box that covers enough of a given one: ``(begin, size, bboxes)``.
 
     The first two go into ``tf.slice`` of an image, the third into ``draw_bounding_boxes``. It is
     the whole image if no attempt succeeds.

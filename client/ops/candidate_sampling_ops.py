@@ -122,7 +122,7 @@ def all_candidate_sampler(
     seed: int | None = None,
     name: str | None = None,
 ) -> Any:
-    """All of ``range(num_sampled)``: to try a loss without sampling."""
+    """Returns all of ``range(num_sampled)``, to try a loss without sampling."""
     return _sample("AllCandidateSampler", true_classes, num_true, num_sampled, unique, seed, name)
 
 
@@ -145,7 +145,7 @@ def compute_accidental_hits(
     seed: int | None = None,
     name: str | None = None,
 ) -> Any:
-    """Where a sampled class is a true one: ``(row, place in the sample, -float32 max)`` of each."""
+    """Finds sampled classes that are true ones: ``(row, index in the sample, -float32 max)``."""
     seed, seed2 = get_seed(seed)
     return apply_op(
         "ComputeAccidentalHits", true_classes, sampled_candidates, num_true=num_true, seed=seed,
@@ -170,7 +170,7 @@ def nce_loss(
     partition_strategy: str = "mod",
     name: str = "nce_loss",
 ) -> Any:
-    """Noise-contrastive estimation (Gutmann and Hyvärinen, 2010): ``[batch]``.
+    """Computes the loss of noise-contrastive estimation (Gutmann and Hyvärinen, 2010): ``[batch]``.
 
     Args:
         weights: ``[num_classes, dim]``, or a list of its shards (or a partitioned variable).
@@ -207,7 +207,10 @@ def sampled_softmax_loss(
     name: str = "sampled_softmax_loss",
     seed: int | None = None,
 ) -> Any:
-    """The softmax cross entropy over true and sampled classes: ``[batch]``.
+    """Computes the softmax cross entropy over true and sampled classes: ``[batch]``.
+
+    It underestimates the loss over all classes and is for training only. The arguments are those of
+    ``nce_loss``.
 
     It is for training only, and too small. Arguments are as of ``nce_loss``.
     """
@@ -224,8 +227,10 @@ def _sampled_logits(
     num_true: int, sampled_values: Any, remove_accidental_hits: bool, partition_strategy: str,
     name: str, seed: int | None,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """``[batch, num_true + num_sampled]``: logits, less the logarithms of what is expected; and
-    labels, which add up to 1."""
+    """Returns ``[batch, num_true + num_sampled]`` logits and labels.
+
+    The logits are less the logarithms of the expected counts; the labels of a row add up to 1.
+    """
     shards = shards_of(weights)
     with name_scope(name, "compute_sampled_logits", [*shards, biases, inputs, labels]):
         labels = math_ops.cast(labels, dtypes.int64)
@@ -274,7 +279,7 @@ def _sampled_logits(
 
 
 def _at_hits(labels: Any, sampled: Any, num_true: int, num_sampled: int, dtype: Any) -> Any:
-    """``[batch, num_sampled]``: what makes the logits of accidental hits vanish; else 0."""
+    """Returns ``[batch, num_sampled]``: very low numbers at accidental hits, 0 elsewhere."""
     rows, places, weights = compute_accidental_hits(labels, sampled, num_true)
     rows = array_ops.reshape(rows, [-1, 1])
     places = array_ops.reshape(math_ops.cast(places, dtypes.int32), [-1, 1])
@@ -287,7 +292,7 @@ def _at_hits(labels: Any, sampled: Any, num_true: int, num_sampled: int, dtype: 
 
 
 def _sum_rows(x: Any) -> Any:
-    """The sums of a matrix's rows, as a product, whose gradient is another product."""
+    """Sums the rows of a matrix as a product, whose gradient is another product."""
     columns = array_ops.shape(x)[1]
     ones = array_ops.ones(array_ops.stack([columns, 1]), x.dtype)
     return array_ops.reshape(math_ops.matmul(x, ones), [-1])

@@ -1,4 +1,4 @@
-"""Clipping of values and gradients: the user's functions. All of it is made of other ops."""
+"""User functions that clip values and gradients. They are made of other ops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flowray.proto.types import dtypes
 
 @tf_export("clip_by_value")
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:
-    """``t`` with what is below ``clip_value_min`` or above ``clip_value_max`` replaced by it.
+    """Clips ``t`` to the range from ``clip_value_min`` to ``clip_value_max``.
 
     Args:
         t: a Tensor or IndexedSlices.
@@ -44,7 +44,7 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
 
 @tf_export("clip_by_norm")
 def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = None) -> Any:
-    """``t`` scaled down so that its L2 norm is at most ``clip_norm``.
+    """Scales ``t`` down so that its L2 norm is at most ``clip_norm``.
 
     Args:
         t: a Tensor or IndexedSlices.
@@ -73,7 +73,7 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
 
 @tf_export("clip_by_average_norm")
 def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Tensor:
-    """``t`` scaled down so that its L2 norm per element is at most ``clip_norm``."""
+    """Scales ``t`` down so that its L2 norm per element is at most ``clip_norm``."""
     with name_scope(name, "clip_by_average_norm", [t, clip_norm]) as scope:
         t = convert_to_tensor(t, name="t")
         count = math_ops.cast(array_ops.size(t), dtypes.float32)
@@ -101,7 +101,7 @@ def _values(t: Any) -> Tensor:
 
 @tf_export("global_norm", "linalg.global_norm")
 def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
-    """The L2 norm of several tensors taken as one vector; Nones are left out.
+    """Computes the L2 norm of several tensors taken as one vector; Nones are left out.
 
     Args:
         t_list: Tensors, IndexedSlices and Nones.
@@ -126,7 +126,7 @@ def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
 def clip_by_global_norm(
     t_list: Sequence[Any], clip_norm: Any, use_norm: Any = None, name: str | None = None
 ) -> tuple[list[Any], Tensor]:
-    """The tensors, all scaled by one factor so that their global norm is at most ``clip_norm``.
+    """Scales tensors by one factor so that their global norm is at most ``clip_norm``.
 
     Args:
         t_list: Tensors, IndexedSlices and Nones.

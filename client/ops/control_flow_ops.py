@@ -1,4 +1,4 @@
-"""Grouping, ordering and checking: the user's functions."""
+"""User functions that group, order and check ops."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from flowray.client.tf_export import tf_export
 
 @tf_export("no_op")
 def no_op(name: str | None = None) -> Any:
-    """An operation that does nothing."""
+    """Makes an operation that does nothing."""
     return apply_op("NoOp", name=name)
 
 
 @tf_export("group")
 def group(*inputs: Any, name: str | None = None) -> Any:
-    """An operation that is done when all of ``inputs`` (operations, tensors, nests) are.
+    """Makes an operation that is done when all of ``inputs`` (operations, tensors, nests) are.
 
     Raises:
         TypeError: something among them is no node of a graph.
@@ -67,7 +67,7 @@ def _grouped(where: str, items: Iterable[Any], name: str | None) -> Any:
 def with_dependencies(
     dependencies: Sequence[Any], output_tensor: Any, name: str | None = None
 ) -> Any:
-    """``output_tensor``, once ``dependencies`` are done."""
+    """Returns ``output_tensor``, available after ``dependencies`` are done."""
     with (
         name_scope(name, "control_dependency", [*dependencies, output_tensor]) as scope,
         colocate_with(output_tensor),
@@ -84,7 +84,7 @@ def with_dependencies(
 def tuple(
     tensors: Sequence[Any], name: str | None = None, control_inputs: Sequence[Any] | None = None
 ) -> list[Any]:
-    """The tensors (IndexedSlices, None), none of them there before all are computed.
+    """Returns the tensors (IndexedSlices, None); no one is available before all are computed.
 
     Args:
         control_inputs: more operations and tensors to wait for.
@@ -124,7 +124,7 @@ def tuple(
 def Assert(
     condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None
 ) -> Any:
-    """An operation that fails with InvalidArgumentError, showing ``data``, if ``condition`` is false.
+    """Makes an operation that fails with InvalidArgumentError if ``condition`` is false.
 
     Unlike TensorFlow 1.15's, it is no ``tf.cond``: what ``data`` needs is computed in any case.
 
@@ -132,7 +132,7 @@ def Assert(
         condition: bool scalar.
         data: tensors to show.
         summarize: how many elements of each; 3 if None, all if negative.
-    """  # noqa: E501
+    """
     with name_scope(name, "Assert", [condition, data]):
         condition = convert_to_tensor(condition, name="Condition")
         return apply_op(
@@ -142,7 +142,7 @@ def Assert(
 
 
 def switch(data: Any, pred: Tensor, name: str | None = None) -> list[Any]:
-    """``[if_false, if_true]``: ``data`` is alive at the one that ``pred`` chooses.
+    """Returns ``[if_false, if_true]``: ``data`` is live at the output that ``pred`` chooses.
 
     ``data``: a Tensor (a reference stays one) or IndexedSlices.
     """
@@ -157,7 +157,7 @@ def switch(data: Any, pred: Tensor, name: str | None = None) -> list[Any]:
 
 
 def merge(inputs: Sequence[Any], name: str | None = None) -> list[Any]:
-    """``[value, index]``: the one of ``inputs`` that is alive.
+    """Returns ``[value, index]``: the one of ``inputs`` that is live.
 
     Args:
         inputs: Tensors; or IndexedSlices, among which a Tensor stands for all its rows.

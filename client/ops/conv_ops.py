@@ -1,4 +1,4 @@
-"""Convolutions and pools: the user's functions."""
+"""User functions for convolutions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flowray.proto.types.shapes import merge_dims
 
 
 def expanded(value: Any, count: int, data_format: str, name: str) -> list[int]:
-    """A number, or one per spatial dimension, or one per dimension, as one per dimension."""
+    """Expands a number, or one for each spatial dimension, to one for each dimension."""
     rank = count + 2
     values = [value] if isinstance(value, int) else [1] if value is None else list(value)
     if len(values) == 1:
@@ -29,7 +29,7 @@ def expanded(value: Any, count: int, data_format: str, name: str) -> list[int]:
 
 
 def padding_attrs(padding: Any) -> dict[str, Any]:
-    """The attributes for ``"SAME"``, ``"VALID"`` or a list of (before, after) pairs."""
+    """Returns the attributes for ``"SAME"``, ``"VALID"`` or a list of (before, after) pairs."""
     if not isinstance(padding, list | tuple):
         return {"padding": padding}
     pairs = [list(pair) for pair in padding]
@@ -53,7 +53,7 @@ def conv2d(
     name: str | None = None,
     filters: Any = None,
 ) -> Any:
-    """A 2-D convolution (without flipping the filter, as usual in machine learning).
+    """Computes a 2-D convolution (without flipping the filter, as usual in machine learning).
 
     Args:
         input: ``[batch, height, width, channels]``, or as ``data_format`` says.
@@ -89,7 +89,7 @@ def conv2d_backprop_input(
     name: str | None = None,
     filters: Any = None,
 ) -> Any:
-    """The gradient of ``conv2d`` with respect to its input, of shape ``input_sizes``."""
+    """Computes the gradient of ``conv2d`` for an input of shape ``input_sizes``."""
     filter = deprecated_argument("filter", filter, "filters", filters)
     return apply_op(
         "Conv2DBackpropInput", input_sizes, filter, out_backprop,
@@ -111,7 +111,7 @@ def conv2d_backprop_filter(
     dilations: Any = (1, 1, 1, 1),
     name: str | None = None,
 ) -> Any:
-    """The gradient of ``conv2d`` with respect to its filter, of shape ``filter_sizes``."""
+    """Computes the gradient of ``conv2d`` for a filter of shape ``filter_sizes``."""
     return apply_op(
         "Conv2DBackpropFilter", input, filter_sizes, out_backprop,
         strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
@@ -133,7 +133,7 @@ def conv2d_transpose(
     filters: Any = None,
     dilations: Any = None,
 ) -> Any:
-    """The transpose of ``conv2d``: its gradient with respect to the input.
+    """Computes the transpose of ``conv2d``: its gradient with respect to the input.
 
     Args:
         value: ``[batch, height, width, in_channels]``, or as ``data_format`` says.
@@ -192,7 +192,7 @@ def depthwise_conv2d(
 
 
 def _unread_nodes(filter: Any, rate: Any) -> None:
-    """What TensorFlow makes before it finds that there is no dilation, and leaves in the graph.
+    """Makes the ops that TensorFlow makes before it finds no dilation, and leaves in the graph.
 
     The seeds of random ops that come after go by the number of nodes.
     """
@@ -228,7 +228,7 @@ def depthwise_conv2d_native(
     dilations: Any = (1, 1, 1, 1),
     name: str | None = None,
 ) -> Any:
-    """``depthwise_conv2d`` as the bare op."""
+    """Computes ``depthwise_conv2d`` as the bare op."""
     return _depthwise(input, filter, strides, padding, dilations, data_format, name)
 
 
@@ -243,7 +243,7 @@ def depthwise_conv2d_native_backprop_input(
     dilations: Any = (1, 1, 1, 1),
     name: str | None = None,
 ) -> Any:
-    """The gradient of ``depthwise_conv2d_native`` with respect to its input."""
+    """Computes the gradient of ``depthwise_conv2d_native`` for its input."""
     return _depthwise_backprop(
         "Input", (input_sizes, filter, out_backprop), strides, padding, data_format, dilations, name
     )
@@ -260,7 +260,7 @@ def depthwise_conv2d_native_backprop_filter(
     dilations: Any = (1, 1, 1, 1),
     name: str | None = None,
 ) -> Any:
-    """The gradient of ``depthwise_conv2d_native`` with respect to its filter."""
+    """Computes the gradient of ``depthwise_conv2d_native`` for its filter."""
     return _depthwise_backprop(
         "Filter", (input, filter_sizes, out_backprop), strides, padding, data_format, dilations,
         name,
@@ -291,7 +291,7 @@ def separable_conv2d(
     data_format: str | None = None,
     dilations: Any = None,
 ) -> Any:
-    """``depthwise_conv2d`` followed by a 1x1 convolution that mixes the channels.
+    """Computes ``depthwise_conv2d``, then a 1x1 convolution that mixes the channels.
 
     Args:
         pointwise_filter: ``[1, 1, channels * multiplier, out_channels]``.
@@ -317,7 +317,7 @@ def separable_conv2d(
 def atrous_conv2d(
     value: Any, filters: Any, rate: int, padding: str, name: str | None = None
 ) -> Any:
-    """``conv2d`` whose filter's elements stand ``rate`` apart."""
+    """Computes ``conv2d`` with a filter whose elements are ``rate`` apart."""
     return conv2d(value, filters, 1, padding, dilations=rate, name=name or "convolution")
 
 
@@ -333,7 +333,7 @@ def conv1d(
     input: Any = None,
     dilations: Any = None,
 ) -> Any:
-    """A 1-D convolution, as a 2-D one of height 1.
+    """Computes a 1-D convolution, as a 2-D one of height 1.
 
     Args:
         value: ``[batch, width, channels]`` (``NWC``) or ``[batch, channels, width]`` (``NCW``).
@@ -362,7 +362,7 @@ def conv1d(
 
 
 def _single(value: Any, name: str) -> int:
-    """The one number of a 1-D convolution's stride or dilation."""
+    """Returns the one number of a 1-D convolution's stride or dilation."""
     if value is None:
         return 1
     values = [value] if isinstance(value, int) else list(value)
@@ -382,7 +382,7 @@ def conv3d(
     name: str | None = None,
     filters: Any = None,
 ) -> Any:
-    """A 3-D convolution.
+    """Computes a 3-D convolution.
 
     Args:
         input: ``[batch, depth, height, width, channels]``, or as ``data_format`` says.
@@ -407,7 +407,7 @@ def conv1d_transpose(
     dilations: Any = None,
     name: str | None = None,
 ) -> Any:
-    """The transpose of ``conv1d``: its gradient with respect to the input.
+    """Computes the transpose of ``conv1d``: its gradient with respect to the input.
 
     Args:
         input: ``[batch, width, in_channels]``, or as ``data_format`` says.
@@ -439,7 +439,7 @@ def conv3d_transpose(
     filters: Any = None,
     dilations: Any = None,
 ) -> Any:
-    """The transpose of ``conv3d``: its gradient with respect to the input.
+    """Computes the transpose of ``conv3d``: its gradient with respect to the input.
 
     Args:
         value: ``[batch, depth, height, width, in_channels]``, or as ``data_format`` says.
@@ -477,7 +477,7 @@ def conv_transpose(
     dilations: Any = None,
     name: str | None = None,
 ) -> Any:
-    """A transposed convolution over one, two or three dimensions, as the shape's length says."""
+    """Computes a transposed convolution over as many dimensions (1 to 3) as the shape has."""
     with name_scope(name, "conv_transpose", [input, filters, output_shape]) as scope:
         length = len(output_shape) if isinstance(output_shape, list | tuple) else None
         rank = length or convert_to_tensor(output_shape).shape.as_list()[0]
@@ -497,7 +497,7 @@ def conv_transpose(
 def atrous_conv2d_transpose(
     value: Any, filters: Any, output_shape: Any, rate: int, padding: str, name: str | None = None
 ) -> Any:
-    """The transpose of ``atrous_conv2d``."""
+    """Computes the transpose of ``atrous_conv2d``."""
     return conv2d_transpose(
         value, filters, output_shape, 1, padding, name=name or "atrous_conv2d_transpose",
         dilations=rate,
@@ -515,7 +515,7 @@ def conv3d_backprop_filter_v2(
     dilations: Any = (1, 1, 1, 1, 1),
     name: str | None = None,
 ) -> Any:
-    """The gradient of ``conv3d`` with respect to its filter, of shape ``filter_sizes``."""
+    """Computes the gradient of ``conv3d`` for a filter of shape ``filter_sizes``."""
     return apply_op(
         "Conv3DBackpropFilterV2", input, filter_sizes, out_backprop,
         strides=expanded(strides, 3, data_format, "strides"), padding=padding,
@@ -536,7 +536,7 @@ def convolution(
     filters: Any = None,
     dilations: Any = None,
 ) -> Any:
-    """A convolution over one, two or three spatial dimensions, as the filter's rank says."""
+    """Computes a convolution over one to three spatial dimensions, by the filter's rank."""
     filter = deprecated_argument("filters", filters, "filter", filter)
     rate = deprecated_argument("dilations", dilations, "dilation_rate", dilation_rate)
     with name_scope(name, "convolution", [input, filter]) as scope:

@@ -1,4 +1,4 @@
-"""Embedding lookups: the user's functions."""
+"""User functions for lookups in embedding tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flowray.proto.types.shapes import as_shape
 
 
 def shards_of(params: Any) -> list[Any]:
-    """Returns the tensors or variables that a list, a partitioned variable or one of them is."""
+    """Returns the tensors or variables of a list, of a partitioned variable, or of one of them."""
     if isinstance(params, list | tuple):
         return list(params)
     parts = getattr(params, "_get_variable_list", None)
@@ -34,7 +34,7 @@ def embedding_lookup(
     validate_indices: bool = True,
     max_norm: float | None = None,
 ) -> Any:
-    """The rows ``ids`` of an embedding table, which may be split over several tensors.
+    """Looks up the rows ``ids`` of an embedding table, which may be split over several tensors.
 
     Args:
         params: a table ``[rows, ...]``, or a list of its shards (or a partitioned variable).
@@ -91,7 +91,7 @@ def embedding_lookup_sparse(
     combiner: str | None = None,
     max_norm: float | None = None,
 ) -> Any:
-    """The combined embeddings of each example's ids.
+    """Looks up and combines the embeddings of each example's ids.
 
     Args:
         params, partition_strategy, max_norm: as of ``embedding_lookup``.
@@ -160,7 +160,7 @@ def _weighted(
 
 
 def _partition(ids: Any, shards: list[Any], strategy: str) -> tuple[Any, Any]:
-    """The shard of each id, and its row there."""
+    """Returns the shard of each id, and its row there."""
     count = len(shards)
     if strategy == "mod":
         return ids % count, ids // count

@@ -1,4 +1,4 @@
-"""Calling functions as ops."""
+"""Calls of functions as ops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowray.client.framework.op_builder import make_op
 def call(
     function: TracedFunction, arguments: Sequence[Any], name: str | None = None
 ) -> list[Tensor]:
-    """The results of ``function`` for ``arguments`` (captures are added), as tensors here."""
+    """Calls ``function`` with ``arguments`` and its captures, and returns its results."""
     op = make_op(
         "StatefulPartitionedCall" if function.is_stateful else "PartitionedCall",
         [*arguments, *function.captures], Tin=function.input_types, Tout=function.output_types,

@@ -1,4 +1,4 @@
-"""Image files to and from pixels: the user's functions."""
+"""User functions that decode and encode image files."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def decode_jpeg(
     dct_method: str = "",
     name: str | None = None,
 ) -> Any:
-    """The pixels of a JPEG file (also of a PNG or a GIF one), uint8 [height, width, channels].
+    """Decodes a JPEG file (or PNG or GIF) to uint8 [height, width, channels].
 
     Args:
         contents: the file, a scalar string.
         channels: 1 for gray, 3 for RGB, 0 for what the file has.
-        ratio: 1, 2, 4 or 8: by how much to shrink the picture while decoding.
+        ratio: 1, 2, 4 or 8: by how much to shrink the image while decoding.
         fancy_upscaling: whether to interpolate the colors, which files store more coarsely.
         try_recover_truncated: whether a file that ends too early gives as much as there is.
         acceptable_fraction: how much must be there at least.
@@ -56,7 +56,7 @@ def decode_and_crop_jpeg(
     dct_method: str = "",
     name: str | None = None,
 ) -> Any:
-    """A part of a JPEG file's picture: ``crop_window`` is [y, x, height, width], int32.
+    """Decodes a part of a JPEG file: ``crop_window`` is int32 [y, x, height, width].
 
     The other arguments are those of ``decode_jpeg``.
     """
@@ -71,7 +71,7 @@ def decode_and_crop_jpeg(
 def decode_png(
     contents: Any, channels: int = 0, dtype: Any = dtypes.uint8, name: str | None = None
 ) -> Any:
-    """The pixels of a PNG file (also of a JPEG or a GIF one), [height, width, channels].
+    """Decodes a PNG file (or JPEG or GIF) to [height, width, channels].
 
     Args:
         channels: 1 for gray, 3 for RGB, 4 for RGBA, 0 for what the file has.
@@ -82,13 +82,13 @@ def decode_png(
 
 @tf_export("image.decode_gif", "io.decode_gif")
 def decode_gif(contents: Any, name: str | None = None) -> Any:
-    """The frames of a GIF file, uint8 [frames, height, width, 3]."""
+    """Decodes the frames of a GIF file to uint8 [frames, height, width, 3]."""
     return apply_op("DecodeGif", contents, name=name)
 
 
 @tf_export("image.decode_bmp", "io.decode_bmp")
 def decode_bmp(contents: Any, channels: int = 0, name: str | None = None) -> Any:
-    """The pixels of a BMP file, uint8 [height, width, channels]: as it has, or 3, or 4."""
+    """Decodes a BMP file to uint8 [height, width, channels]; ``channels`` is 0, 3 or 4."""
     return apply_op("DecodeBmp", contents, channels=channels, name=name)
 
 
@@ -100,7 +100,7 @@ def decode_image(
     name: str | None = None,
     expand_animations: bool = True,
 ) -> Any:
-    """The pixels of a JPEG, PNG, GIF or BMP file; the file says which it is.
+    """Decodes a JPEG, PNG, GIF or BMP file, by its content.
 
     Args:
         channels: 1, 3 or 4 where the format has it; 0 or None for what the file has.
@@ -121,13 +121,13 @@ def decode_image(
 def extract_jpeg_shape(
     contents: Any, output_type: Any = dtypes.int32, name: str | None = None
 ) -> Any:
-    """[height, width, channels] of a JPEG file, of which only the header is read."""
+    """Reads [height, width, channels] from the header of a JPEG file."""
     return apply_op("ExtractJpegShape", contents, output_type=output_type, name=name)
 
 
 @tf_export("image.is_jpeg", "io.is_jpeg")
 def is_jpeg(contents: Any, name: str | None = None) -> Any:
-    """Whether a file begins as JPEG files do."""
+    """Tells whether a file begins as JPEG files do."""
     return apply_op("Equal", string_ops.substr(contents, 0, 3), b"\xff\xd8\xff", name=name)
 
 
@@ -148,12 +148,12 @@ def encode_jpeg(
     xmp_metadata: str = "",
     name: str | None = None,
 ) -> Any:
-    """The JPEG file of a uint8 picture [height, width, 1 or 3], a scalar string.
+    """Encodes a uint8 image [height, width, 1 or 3] as a JPEG file, a scalar string.
 
     Args:
         format: ``grayscale`` or ``rgb``, which the channels must fit; they decide if it is empty.
         quality: 0 to 100.
-        progressive: whether the picture comes in passes that become sharper.
+        progressive: whether the image comes in passes that become sharper.
         optimize_size: whether to take time for a smaller file.
         chroma_downsampling: whether to store colors with half the resolution.
         density_unit, x_density, y_density: how many pixels are an inch (``in``) or a ``cm``.
@@ -169,7 +169,7 @@ def encode_jpeg(
 
 @tf_export("image.encode_png", "io.encode_png")
 def encode_png(image: Any, compression: int = -1, name: str | None = None) -> Any:
-    """The PNG file of a uint8 or uint16 picture [height, width, 1 to 4], a scalar string.
+    """Encodes a uint8 or uint16 image [height, width, 1 to 4] as a PNG file, a scalar string.
 
     ``compression`` is from 0 (fast) to 9 (small), or -1 for the default.
     """
@@ -180,10 +180,10 @@ def encode_png(image: Any, compression: int = -1, name: str | None = None) -> An
 def adjust_jpeg_quality(
     image: Any, jpeg_quality: Any, dct_method: str = "", name: str | None = None
 ) -> Any:
-    """``image`` as it looks after being stored as a JPEG file of ``jpeg_quality``, 0 to 100.
+    """Encodes ``image`` as a JPEG file of ``jpeg_quality``, 0 to 100, and decodes it.
 
     Args:
-        image: a picture of any dtype, [height, width, 1 or 3].
+        image: an image of any dtype, [height, width, 1 or 3].
         jpeg_quality: an int, or a scalar int32 tensor.
         dct_method: that of ``decode_jpeg``.
     """

@@ -1,4 +1,4 @@
-"""Colors of images, and images as numbers: the user's functions.
+"""User functions for the colors of images and for images as numbers.
 
 Images are [height, width, channels], or batches of these with more dimensions in front. Floats are
 meant to be from 0 to 1; functions that compute with them convert integers there and back.
@@ -26,7 +26,7 @@ _COMPUTED = (dtypes.float16, dtypes.float32)
 def convert_image_dtype(
     image: Any, dtype: Any, saturate: bool = False, name: str | None = None
 ) -> Any:
-    """``image`` in another dtype, scaled from the one's range of values to the other's.
+    """Converts ``image`` to another dtype and scales it to the range of that dtype.
 
     Floats range from 0 to 1, integers from 0 to the largest.
 
@@ -55,7 +55,7 @@ def convert_image_dtype(
 
 
 def _as_float(image: Any) -> tuple[Tensor, DType]:
-    """``image`` as float16 or float32, and its own dtype."""
+    """Returns ``image`` as float16 or float32, and its own dtype."""
     image = convert_to_tensor(image, name="image")
     original = image.dtype.base_dtype
     if original not in _COMPUTED:
@@ -64,7 +64,9 @@ def _as_float(image: Any) -> tuple[Tensor, DType]:
 
 
 def check_image(image: Any, rank: int | None = None) -> Tensor:
-    """``image`` as a tensor; ValueError if it is known to be none: of a rank below 3, or empty.
+    """Converts ``image`` to a tensor and checks its shape as far as it is known.
+
+    ValueError if its rank is below 3 or not ``rank``, or if it is empty.
 
     ``rank`` is the one that it must have.
     """
@@ -86,7 +88,7 @@ def check_image(image: Any, rank: int | None = None) -> Tensor:
 
 @tf_export("image.adjust_brightness")
 def adjust_brightness(image: Any, delta: Any) -> Any:
-    """``image`` with ``delta``, from -1 to 1, added to all of it."""
+    """Adds ``delta``, from -1 to 1, to all of ``image``."""
     with name_scope(None, "adjust_brightness", [image, delta]) as name:
         bright, original = _as_float(image)
         adjusted = math_ops.add(bright, math_ops.cast(delta, bright.dtype), name=name)
@@ -95,16 +97,16 @@ def adjust_brightness(image: Any, delta: Any) -> Any:
 
 @tf_export("image.adjust_contrast")
 def adjust_contrast(images: Any, contrast_factor: Any) -> Any:
-    """``images`` with each channel's distance from its mean multiplied."""
+    """Multiplies the distance of each channel from its mean by ``contrast_factor``."""
     with name_scope(None, "adjust_contrast", [images, contrast_factor]) as name:
-        pictures, original = _as_float(images)
-        adjusted = apply_op("AdjustContrastv2", pictures, contrast_factor, name=name)
+        floats, original = _as_float(images)
+        adjusted = apply_op("AdjustContrastv2", floats, contrast_factor, name=name)
         return convert_image_dtype(adjusted, original, saturate=True)
 
 
 @tf_export("image.adjust_gamma")
 def adjust_gamma(image: Any, gamma: Any = 1, gain: Any = 1) -> Any:
-    """``gain * image ** gamma``: darker if ``gamma`` is above 1, brighter if it is below.
+    """Computes ``gain * image ** gamma``: darker if ``gamma`` is above 1, else brighter.
 
     Raises:
         ValueError: ``gamma`` is a negative number.
@@ -112,31 +114,31 @@ def adjust_gamma(image: Any, gamma: Any = 1, gain: Any = 1) -> Any:
     if not isinstance(gamma, Tensor) and gamma < 0:
         raise ValueError("Gamma should be a non-negative real number.")
     with name_scope(None, "adjust_gamma", [image, gamma, gain]):
-        picture, original = _as_float(image)
-        adjusted = math_ops.multiply(gain, math_ops.pow(picture, gamma))
+        floats, original = _as_float(image)
+        adjusted = math_ops.multiply(gain, math_ops.pow(floats, gamma))
         return convert_image_dtype(adjusted, original, saturate=True)
 
 
 @tf_export("image.adjust_hue")
 def adjust_hue(image: Any, delta: Any, name: str | None = None) -> Any:
-    """RGB ``image`` with the color wheel turned by ``delta`` of a round, from -1 to 1."""
+    """Adds ``delta`` turns of the color wheel, from -1 to 1, to the hue of an RGB image."""
     with name_scope(name, "adjust_hue", [image]):
-        picture, original = _as_float(image)
-        return convert_image_dtype(apply_op("AdjustHue", picture, delta), original)
+        floats, original = _as_float(image)
+        return convert_image_dtype(apply_op("AdjustHue", floats, delta), original)
 
 
 @tf_export("image.adjust_saturation")
 def adjust_saturation(image: Any, saturation_factor: Any, name: str | None = None) -> Any:
-    """RGB ``image`` with the colors' saturation multiplied, but never above full."""
+    """Multiplies the saturation of an RGB image, which never exceeds 1."""
     with name_scope(name, "adjust_saturation", [image]):
-        picture, original = _as_float(image)
-        adjusted = apply_op("AdjustSaturation", picture, saturation_factor)
+        floats, original = _as_float(image)
+        adjusted = apply_op("AdjustSaturation", floats, saturation_factor)
         return convert_image_dtype(adjusted, original)
 
 
 @tf_export("image.random_brightness")
 def random_brightness(image: Any, max_delta: float, seed: int | None = None) -> Any:
-    """``adjust_brightness`` by a number from [-max_delta, max_delta)."""
+    """Adjusts the brightness by a number from [-max_delta, max_delta)."""
     if max_delta < 0:
         raise ValueError("max_delta must be non-negative.")
     delta = random_ops.random_uniform([], -max_delta, max_delta, seed=seed)
@@ -153,13 +155,13 @@ def _random_factor(lower: float, upper: float, seed: int | None) -> Tensor:
 
 @tf_export("image.random_contrast")
 def random_contrast(image: Any, lower: float, upper: float, seed: int | None = None) -> Any:
-    """``adjust_contrast`` by a factor from [lower, upper)."""
+    """Adjusts the contrast by a factor from [lower, upper)."""
     return adjust_contrast(image, _random_factor(lower, upper, seed))
 
 
 @tf_export("image.random_hue")
 def random_hue(image: Any, max_delta: float, seed: int | None = None) -> Any:
-    """``adjust_hue`` by a number from [-max_delta, max_delta), at most half a round."""
+    """Adjusts the hue by a number of turns from [-max_delta, max_delta), at most 0.5."""
     if max_delta > 0.5:
         raise ValueError("max_delta must be <= 0.5.")
     if max_delta < 0:
@@ -169,13 +171,13 @@ def random_hue(image: Any, max_delta: float, seed: int | None = None) -> Any:
 
 @tf_export("image.random_saturation")
 def random_saturation(image: Any, lower: float, upper: float, seed: int | None = None) -> Any:
-    """``adjust_saturation`` by a factor from [lower, upper)."""
+    """Adjusts the saturation by a factor from [lower, upper)."""
     return adjust_saturation(image, _random_factor(lower, upper, seed))
 
 
 @tf_export("image.per_image_standardization")
 def per_image_standardization(image: Any) -> Any:
-    """Each image with mean 0 and variance 1, as far as it is not all of one color; float.
+    """Scales each image to mean 0 and variance 1; the result is float.
 
     The standard deviation counts as at least ``1 / sqrt(number of pixels and channels)``.
     """
@@ -195,7 +197,7 @@ def per_image_standardization(image: Any) -> Any:
 
 @tf_export("image.rgb_to_grayscale")
 def rgb_to_grayscale(images: Any, name: str | None = None) -> Any:
-    """Images with one channel: how bright the RGB colors look."""
+    """Converts RGB images to one channel of perceived brightness."""
     with name_scope(name, "rgb_to_grayscale", [images]) as name:
         colors, original = _as_float(images)
         gray = reduction_ops.tensordot(colors, [0.2989, 0.5870, 0.1140], [-1, -1])
@@ -204,7 +206,7 @@ def rgb_to_grayscale(images: Any, name: str | None = None) -> Any:
 
 @tf_export("image.grayscale_to_rgb")
 def grayscale_to_rgb(images: Any, name: str | None = None) -> Any:
-    """Images with their one channel three times."""
+    """Repeats the one channel of images three times."""
     with name_scope(name, "grayscale_to_rgb", [images]) as name:
         images = convert_to_tensor(images, name="images")
         rank = array_ops.expand_dims(math_ops.subtract(array_ops.rank(images), 1), 0)
@@ -216,13 +218,13 @@ def grayscale_to_rgb(images: Any, name: str | None = None) -> Any:
 
 @tf_export("image.rgb_to_hsv")
 def rgb_to_hsv(images: Any, name: str | None = None) -> Any:
-    """Hue, saturation and value, from 0 to 1, of RGB images of floats."""
+    """Converts RGB images of floats to hue, saturation and value, all from 0 to 1."""
     return apply_op("RGBToHSV", images, name=name)
 
 
 @tf_export("image.hsv_to_rgb")
 def hsv_to_rgb(images: Any, name: str | None = None) -> Any:
-    """RGB of images of hue, saturation and value, floats from 0 to 1."""
+    """Converts images of hue, saturation and value, from 0 to 1, to RGB."""
     return apply_op("HSVToRGB", images, name=name)
 
 
@@ -270,7 +272,7 @@ yuv_to_rgb = tf_export("image.yuv_to_rgb")(
 
 @tf_export("image.total_variation")
 def total_variation(images: Any, name: str | None = None) -> Any:
-    """The sum of the differences between neighbouring pixels; of a batch, one for each image.
+    """Sums the absolute differences between neighboring pixels, for each image of a batch.
 
     Raises:
         ValueError: the rank is neither 3 nor 4.
@@ -291,7 +293,7 @@ def total_variation(images: Any, name: str | None = None) -> Any:
 
 @tf_export("image.psnr")
 def psnr(a: Any, b: Any, max_val: float, name: str | None = None) -> Any:
-    """The peak signal-to-noise ratio of two images (or of each pair of two batches) in decibels.
+    """Computes the peak signal-to-noise ratio of two images (or pairs of a batch) in decibels.
 
     Args:
         max_val: the largest value that a pixel can have, in their dtype.
@@ -320,7 +322,7 @@ def psnr(a: Any, b: Any, max_val: float, name: str | None = None) -> Any:
 
 @tf_export("image.image_gradients")
 def image_gradients(image: Any) -> tuple[Any, Any]:
-    """dy and dx of a batch of images: each pixel's difference to the next, 0 at the last.
+    """Returns dy and dx of a batch of images: differences to the next pixel, 0 at the last.
 
     Raises:
         ValueError: the rank is not 4.

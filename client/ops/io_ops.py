@@ -1,4 +1,4 @@
-"""Whole files: the user's functions. Paths are those of the task that runs the op."""
+"""User functions for whole files. Paths are those of the task that runs the op."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from flowray.client.tf_export import tf_export
 
 @tf_export("read_file", "io.read_file")
 def read_file(filename: Any, name: str | None = None) -> Any:
-    """All that is in the file ``filename``, as a string."""
+    """Reads the file ``filename`` as a string scalar; a run fails with NotFoundError without it."""
     return apply_op("ReadFile", filename, name=name)
 
 
 @tf_export("write_file", "io.write_file")
 def write_file(filename: Any, contents: Any, name: str | None = None) -> Any:
-    """An operation that makes ``contents`` all that is in ``filename``, and its directories."""
+    """Makes an operation that writes ``contents`` to ``filename``, and creates its directories."""
     return apply_op("WriteFile", filename, contents, name=name)
 
 
 @tf_export("matching_files", "io.matching_files")
 def matching_files(pattern: Any, name: str | None = None) -> Any:
-    """The paths that fit a glob pattern or any of a vector of these, sorted."""
+    """Returns the sorted paths that match a glob pattern, or any of a vector of patterns."""
     return apply_op("MatchingFiles", pattern, name=name)

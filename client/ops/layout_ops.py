@@ -1,4 +1,4 @@
-"""Repeating, padding, reversing, diagonals and blocks: the user's functions."""
+"""User functions for repeating, padding and reversing tensors, for diagonals and for blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowray.proto.types.shapes import as_shape
 
 @tf_export("tile")
 def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
-    """``input`` repeated ``multiples[i]`` times along each dimension i."""
+    """Repeats ``input`` ``multiples[i]`` times along each dimension i."""
     return apply_op("Tile", input, multiples, name=name)
 
 
@@ -29,7 +29,7 @@ def pad(
     name: str | None = None,
     constant_values: Any = 0,
 ) -> Any:
-    """``tensor`` surrounded by padding.
+    """Pads ``tensor``.
 
     Args:
         paddings: integer [rank, 2]: how much goes before and after each dimension.
@@ -51,7 +51,7 @@ def pad(
 
 @tf_export("reverse", "reverse_v2")
 def reverse(tensor: Any, axis: Any, name: str | None = None) -> Any:
-    """``tensor`` reversed along the axes in vector ``axis``."""
+    """Reverses ``tensor`` along the axes in the vector ``axis``."""
     return apply_op("ReverseV2", tensor, axis, name=name)
 
 
@@ -68,7 +68,7 @@ def reverse_sequence(
     seq_dim: int | None = None,
     batch_dim: int | None = None,
 ) -> Any:
-    """``input`` with the first ``seq_lengths[i]`` elements of each batch entry i reversed.
+    """Reverses the first ``seq_lengths[i]`` elements of each batch entry i.
 
     Args:
         seq_lengths: integer vector, as long as the batch axis.
@@ -87,7 +87,7 @@ def reverse_sequence(
 
 @tf_export("roll")
 def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Any:
-    """``input`` shifted along one or several axes; what leaves one end comes in at the other."""
+    """Shifts ``input`` along axes; elements that leave one end come in at the other."""
     return apply_op("Roll", input, shift, axis, name=name)
 
 
@@ -96,13 +96,13 @@ def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Any:
 
 @tf_export("diag")
 def diag(diagonal: Any, name: str | None = None) -> Any:
-    """A tensor of twice the rank, with ``diagonal`` on its diagonal and zeros elsewhere."""
+    """Makes a tensor of twice the rank with ``diagonal`` on its diagonal and zeros elsewhere."""
     return apply_op("Diag", diagonal, name=name)
 
 
 @tf_export("diag_part")
 def diag_part(input: Any, name: str | None = None) -> Any:
-    """The diagonal of a tensor whose shape is some shape twice."""
+    """Returns the diagonal of a tensor whose shape is some shape twice."""
     return apply_op("DiagPart", input, name=name)
 
 
@@ -120,7 +120,7 @@ def matrix_diag(
     padding_value: Any = 0,
     align: str = "RIGHT_LEFT",
 ) -> Any:
-    """Matrices with the given diagonals.
+    """Makes matrices with the given diagonals.
 
     Args:
         diagonal: [..., n], or [..., diagonals, n] for several.
@@ -144,7 +144,7 @@ def matrix_diag_part(
     padding_value: Any = 0,
     align: str = "RIGHT_LEFT",
 ) -> Any:
-    """The diagonals of matrices; the arguments are those of ``matrix_diag``."""
+    """Returns the diagonals of matrices; the arguments are those of ``matrix_diag``."""
     if _is_main(k):
         return apply_op("MatrixDiagPart", input, name=name)
     return apply_op("MatrixDiagPartV3", input, k, padding_value, align=align, name=name)
@@ -154,7 +154,7 @@ def matrix_diag_part(
 def matrix_set_diag(
     input: Any, diagonal: Any, name: str = "set_diag", k: Any = 0, align: str = "RIGHT_LEFT"
 ) -> Any:
-    """Matrices with other diagonals; the arguments are those of ``matrix_diag``."""
+    """Replaces the diagonals of matrices; the arguments are those of ``matrix_diag``."""
     if _is_main(k):
         return apply_op("MatrixSetDiag", input, diagonal, name=name)
     return apply_op("MatrixSetDiagV3", input, diagonal, k, align=align, name=name)
@@ -168,7 +168,7 @@ def eye(
     dtype: Any = dtypes.float32,
     name: str | None = None,
 ) -> Any:
-    """Identity matrices.
+    """Makes identity matrices.
 
     Args:
         num_rows: integer scalar.
@@ -203,7 +203,7 @@ def eye(
 
 @tf_export("matrix_band_part", "linalg.band_part")
 def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Any:
-    """Matrices with zeros outside a band: so many diagonals below and above the main one.
+    """Sets elements outside a band of diagonals around the main one to zero.
 
     A negative number keeps the whole triangle.
     """
@@ -217,7 +217,7 @@ def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | Non
 def space_to_depth(
     input: Any, block_size: int, name: str | None = None, data_format: str = "NHWC"
 ) -> Any:
-    """Images whose blocks of ``block_size`` squared pixels have become one pixel's channels."""
+    """Moves blocks of ``block_size`` squared pixels into the channels of one pixel."""
     return apply_op(
         "SpaceToDepth", input, block_size=block_size, data_format=data_format, name=name
     )
@@ -227,7 +227,7 @@ def space_to_depth(
 def depth_to_space(
     input: Any, block_size: int, name: str | None = None, data_format: str = "NHWC"
 ) -> Any:
-    """The inverse of ``space_to_depth``."""
+    """Moves channels into blocks of pixels: the inverse of ``space_to_depth``."""
     return apply_op(
         "DepthToSpace", input, block_size=block_size, data_format=data_format, name=name
     )
@@ -235,13 +235,13 @@ def depth_to_space(
 
 @tf_export("space_to_batch_nd")
 def space_to_batch_nd(input: Any, block_shape: Any, paddings: Any, name: str | None = None) -> Any:
-    """Padded ``input`` whose places within blocks have become batch entries."""
+    """Pads ``input`` and moves the positions within blocks into the batch."""
     return apply_op("SpaceToBatchND", input, block_shape, paddings, name=name)
 
 
 @tf_export("batch_to_space_nd")
 def batch_to_space_nd(input: Any, block_shape: Any, crops: Any, name: str | None = None) -> Any:
-    """The inverse of ``space_to_batch_nd``; ``crops`` are cut off at the end."""
+    """Moves the batch into blocks and crops: the inverse of ``space_to_batch_nd``."""
     return apply_op("BatchToSpaceND", input, block_shape, crops, name=name)
 
 
@@ -253,7 +253,7 @@ def space_to_batch(
     name: str | None = None,
     block_shape: Any = None,
 ) -> Any:
-    """``space_to_batch_nd`` with square blocks, or with ``block_shape``."""
+    """Computes ``space_to_batch_nd`` with square blocks, or with ``block_shape``."""
     with name_scope(name, "SpaceToBatch", [input, paddings]) as scope:
         block = _square(block_size, block_shape)
         return space_to_batch_nd(convert_to_tensor(input), block, paddings, name=scope)
@@ -267,7 +267,7 @@ def batch_to_space(
     name: str | None = None,
     block_shape: Any = None,
 ) -> Any:
-    """``batch_to_space_nd`` with square blocks, or with ``block_shape``."""
+    """Computes ``batch_to_space_nd`` with square blocks, or with ``block_shape``."""
     with name_scope(name, "BatchToSpace", [input, crops]) as scope:
         block = _square(block_size, block_shape)
         return batch_to_space_nd(convert_to_tensor(input), block, crops, name=scope)

@@ -1,4 +1,4 @@
-"""Printing values and reading the clock: the user's functions."""
+"""User functions that print values and read the clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def Print(
     summarize: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """``input_``, which prints ``data`` to the worker's stderr whenever it is computed.
+    """Returns ``input_``, and prints ``data`` to the worker's stderr whenever it is computed.
 
     Args:
         input_: the tensor to pass on.
@@ -42,7 +42,7 @@ def Print(
 
 @tf_export("timestamp")
 def timestamp(name: str | None = None) -> Tensor:
-    """The seconds since the epoch when it runs, float64."""
+    """Returns the seconds since the epoch at the time when it runs, a float64 scalar."""
     result: Tensor = apply_op("Timestamp", name=name)
     return result
 
@@ -62,7 +62,7 @@ def print(
     end: str = "\n",
     name: str | None = None,
 ) -> Operation:
-    """An operation that prints the values, formatted like Python's ``print`` does.
+    """Makes an operation that prints values, formatted as Python's ``print`` does.
 
     It prints where it runs, on the worker; it runs when it is fetched or a control dependency.
 
@@ -127,7 +127,7 @@ class _Gap:
 
 
 def _piece(item: Any, tensors: list[Any]) -> str:
-    """The text of one input; its tensors are gaps, and added to ``tensors``."""
+    """Returns the text of one input with gaps for its tensors, which are added to ``tensors``."""
     if isinstance(item, str):
         return item
     return pprint.pformat(_with_gaps(item, tensors))
@@ -152,6 +152,6 @@ def _with_gaps(item: Any, tensors: list[Any]) -> Any:
 
 
 def _unused_in(pieces: Sequence[str]) -> str:
-    """A placeholder that the text itself does not hold."""
+    """Returns a placeholder that does not occur in the text."""
     candidates = itertools.chain(["{}"], (f"{{}}{i}" for i in itertools.count()))
     return next(c for c in candidates if not any(c in piece for piece in pieces))

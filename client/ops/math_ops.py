@@ -1,4 +1,4 @@
-"""Elementwise arithmetic, comparison, casts and matrix products: the user's functions."""
+"""User functions for elementwise arithmetic, comparison, casts and matrix products."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ from flowray.proto.types.shapes import as_shape, is_compatible, merge
 
 
 class Unary(Protocol):
+    """The type of functions of one operand."""
+
     def __call__(self, x: Any, name: str | None = None) -> Tensor: ...
 
 
 class Binary(Protocol):
+    """The type of functions of two operands that broadcast."""
+
     def __call__(self, x: Any, y: Any, name: str | None = None) -> Tensor: ...
 
 
 def _unary(op_type: str, python_name: str, doc: str, default_name: str | None = None) -> Unary:
-    """The function ``python_name(x, name=None)`` that adds one op of ``op_type``."""
+    """Makes the function ``python_name(x, name=None)`` that adds one op of ``op_type``."""
 
     def function(x: Any, name: str | None = None) -> Tensor:
         return apply_op(op_type, x, name=name or default_name)  # type: ignore[no-any-return]
@@ -41,7 +45,7 @@ def _unary(op_type: str, python_name: str, doc: str, default_name: str | None = 
 
 
 def _binary(op_type: str, python_name: str, doc: str, default_name: str | None = None) -> Binary:
-    """The function ``python_name(x, y, name=None)`` that adds one op; its operands broadcast."""
+    """Makes the function ``python_name(x, y, name=None)`` that adds one op of two operands."""
 
     def function(x: Any, y: Any, name: str | None = None) -> Tensor:
         return apply_op(op_type, x, y, name=name or default_name)  # type: ignore[no-any-return]
@@ -153,7 +157,7 @@ logical_not = tf_export("logical_not", "math.logical_not")(
 
 @tf_export("abs", "math.abs")
 def abs(x: Any, name: str | None = None) -> Tensor:
-    """|x|, elementwise; of complex numbers, the real modulus."""
+    """Computes |x|, elementwise; for complex numbers the real modulus."""
     with name_scope(name, "Abs", [x]) as scope:
         x = convert_to_tensor(x, name="x")
         if x.dtype.is_complex:
@@ -163,7 +167,7 @@ def abs(x: Any, name: str | None = None) -> Tensor:
 
 @tf_export("round", "math.round")
 def round(x: Any, name: str | None = None) -> Tensor:
-    """x rounded to the nearest integer, half to even, elementwise; integers as they are."""
+    """Rounds x to the nearest integer, half to even, elementwise; integers stay."""
     x = convert_to_tensor(x, name="x")
     if x.dtype.is_integer:
         return x
@@ -172,7 +176,7 @@ def round(x: Any, name: str | None = None) -> Tensor:
 
 @tf_export("log_sigmoid", "math.log_sigmoid", "nn.log_sigmoid")
 def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
-    """log(sigmoid(x)) computed as -softplus(-x), elementwise."""
+    """Computes log(sigmoid(x)) as -softplus(-x), elementwise."""
     with name_scope(name, "LogSigmoid", [x]) as scope:
         x = convert_to_tensor(x, name="x")
         return apply_op("Neg", apply_op("Softplus", apply_op("Neg", x)), name=scope)  # type: ignore[no-any-return]
@@ -240,7 +244,7 @@ logical_or = tf_export("logical_or", "math.logical_or")(
 
 @tf_export("add", "math.add")
 def add(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x + y, elementwise; strings are joined."""
+    """Computes x + y, elementwise; strings are joined."""
     return _add(x, y, name or "Add")
 
 
@@ -254,31 +258,31 @@ def _add(x: Any, y: Any, name: str) -> Tensor:
 
 @tf_export("atan2", "math.atan2")
 def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
-    """The angle of the point (x, y), in (-pi, pi], elementwise."""
+    """Computes the angle of the point (x, y), in (-pi, pi], elementwise."""
     return apply_op("Atan2", y, x, name=name)  # type: ignore[no-any-return]
 
 
 @tf_export("logical_xor", "math.logical_xor")
 def logical_xor(x: Any, y: Any, name: str = "LogicalXor") -> Tensor:
-    """Exactly one of x and y, elementwise; bool."""
+    """Tells where exactly one of x and y is true, elementwise."""
     either = logical_or(x, y)
     return apply_op("LogicalAnd", either, logical_not(logical_and(x, y)), name=name)  # type: ignore[no-any-return]
 
 
 def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None = None) -> Tensor:
-    """|x - y| < tolerance, elementwise; bool; x and y have the same shape."""
+    """Tells where |x - y| < tolerance, elementwise; x and y have the same shape."""
     return apply_op("ApproximateEqual", x, y, tolerance=tolerance, name=name)  # type: ignore[no-any-return]
 
 
 @tf_export("zeta", "math.zeta")
 def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
-    """The Hurwitz zeta function, elementwise."""
+    """Computes the Hurwitz zeta function, elementwise."""
     return apply_op("Zeta", x, q, name=name)  # type: ignore[no-any-return]
 
 
 @tf_export("polygamma", "math.polygamma")
 def polygamma(a: Any, x: Any, name: str | None = None) -> Tensor:
-    """The a-th derivative of digamma, elementwise."""
+    """Computes the a-th derivative of digamma at x, elementwise."""
     return apply_op("Polygamma", a, x, name=name)  # type: ignore[no-any-return]
 
 
@@ -286,7 +290,7 @@ def polygamma(a: Any, x: Any, name: str | None = None) -> Tensor:
 
 
 def _quotient_type(dtype: DType) -> DType | None:
-    """The float type in which integers of ``dtype`` are divided; None for floats."""
+    """Returns the float type in which integers of ``dtype`` are divided; None for floats."""
     if not dtype.is_integer:
         return None
     return dtypes.float32 if dtype.size <= 2 else dtypes.float64
@@ -294,7 +298,7 @@ def _quotient_type(dtype: DType) -> DType | None:
 
 @tf_export("truediv", "math.truediv")
 def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y, elementwise; integers are divided as floats (float64 from 32 bits on).
+    """Computes x / y, elementwise; integers are divided as floats (float64 from 32 bits on).
 
     Raises:
         TypeError: x and y have different dtypes.
@@ -312,7 +316,7 @@ def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 def _convert_pair(x: Any, y: Any) -> tuple[Tensor, Tensor]:
-    """Both as tensors; one that is no tensor takes the other's dtype where it can."""
+    """Converts both to tensors; one that is not a tensor takes the other's dtype if it can."""
     hint = y.dtype.base_dtype if isinstance(y, Tensor) else None
     first = convert_to_tensor(x, name="x", preferred_dtype=hint)
     return first, convert_to_tensor(y, name="y", preferred_dtype=first.dtype.base_dtype)
@@ -320,7 +324,7 @@ def _convert_pair(x: Any, y: Any) -> tuple[Tensor, Tensor]:
 
 @tf_export("div")
 def div(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """Python 2's x / y: integers are divided rounding down. Deprecated by TensorFlow."""
+    """Computes Python 2's x / y: integers are divided rounding down. Deprecated by TensorFlow."""
     with name_scope(name, "div", [x, y]) as scope:
         x, y = _convert_pair(x, y)
         op_type = "RealDiv" if x.dtype.is_floating or x.dtype.is_complex else "FloorDiv"
@@ -329,19 +333,19 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 @tf_export("divide", "math.divide")
 def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """Python 3's x / y."""
+    """Computes Python 3's x / y."""
     return truediv(x, y, name)
 
 
 @tf_export("floordiv", "math.floordiv")
 def floordiv(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y rounded down, elementwise."""
+    """Computes x / y rounded down, elementwise."""
     return apply_op("FloorDiv", x, y, name=name or "floordiv")  # type: ignore[no-any-return]
 
 
 @tf_export("scalar_mul", "math.scalar_mul")
 def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor | IndexedSlices:
-    """``scalar * x`` for a tensor or IndexedSlices; ValueError unless the first is a scalar."""
+    """Computes ``scalar * x`` for a tensor or IndexedSlices; ValueError unless it is a scalar."""
     dtype = x.dtype if isinstance(x, Tensor | IndexedSlices) else convert_to_tensor(x).dtype
     scalar = convert_to_tensor(scalar, dtype=dtype.base_dtype, name="scalar")
     if scalar.shape_tuple not in (None, ()):
@@ -353,7 +357,7 @@ def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor | Indexed
 
 @tf_export("add_n", "math.add_n")
 def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
-    """The sum of tensors of one shape and dtype; IndexedSlices are made dense.
+    """Adds tensors of one shape and dtype; IndexedSlices are made dense.
 
     Raises:
         ValueError: ``inputs`` is empty or no list.
@@ -376,7 +380,7 @@ def accumulate_n(
     tensor_dtype: Any = None,
     name: str | None = None,
 ) -> Tensor:
-    """The sum of tensors, as ``add_n``; their shapes and dtypes are checked while building.
+    """Adds tensors as ``add_n``; their shapes and dtypes are checked when the op is made.
 
     Raises:
         ValueError: they differ from each other, ``shape`` or ``tensor_dtype``.
@@ -406,7 +410,7 @@ def accumulate_n(
 
 @tf_export("cast")
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
-    """x with another dtype: floats lose their fraction, complex numbers their imaginary part.
+    """Converts x to another dtype: floats lose their fraction, complex numbers the imaginary part.
 
     IndexedSlices stay such. A tensor or resource variable that has the dtype already is returned
     itself.
@@ -426,7 +430,7 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
 
 @tf_export("saturate_cast")
 def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:
-    """``cast``, but what the new dtype cannot hold becomes its least or greatest value."""
+    """Converts as ``cast``; values out of the new dtype's range become its bounds."""
     with name_scope(name, "saturate_cast", [value]) as scope:
         value = convert_to_tensor(value, name="value")
         target, source = dtypes.as_dtype(dtype).base_dtype, value.dtype.base_dtype
@@ -457,7 +461,7 @@ to_complex128 = tf_export("to_complex128")(
 
 @tf_export("complex")
 def complex(real: Any, imag: Any, name: str | None = None) -> Tensor:
-    """real + i * imag: complex64 from float32 parts, complex128 from float64 ones."""
+    """Computes real + i * imag: complex64 from float32 parts, complex128 from float64 ones."""
     real, imag = _convert_pair(real, imag)
     pairs = {dtypes.float32: dtypes.complex64, dtypes.float64: dtypes.complex128}
     target = pairs.get(real.dtype.base_dtype)
@@ -471,7 +475,7 @@ def complex(real: Any, imag: Any, name: str | None = None) -> Tensor:
 
 
 def _complex_part(op_type: str, x: Any, name: str | None) -> Tensor | None:
-    """The op's result for a complex ``x``, None for a real one."""
+    """Returns the op's result for a complex ``x``, None for a real one."""
     if not x.dtype.is_complex:
         return None
     return apply_op(op_type, x, Tout=x.dtype.real_dtype, name=name)  # type: ignore[no-any-return]
@@ -479,7 +483,7 @@ def _complex_part(op_type: str, x: Any, name: str | None) -> Tensor | None:
 
 @tf_export("real", "math.real")
 def real(input: Any, name: str | None = None) -> Tensor:
-    """The real part; a real tensor itself."""
+    """Returns the real part; a real tensor itself."""
     x = convert_to_tensor(input, name="input")
     part = _complex_part("Real", x, name)
     return x if part is None else part
@@ -487,7 +491,7 @@ def real(input: Any, name: str | None = None) -> Tensor:
 
 @tf_export("imag", "math.imag")
 def imag(input: Any, name: str | None = None) -> Tensor:
-    """The imaginary part; 0 for a real tensor."""
+    """Returns the imaginary part; 0 for a real tensor."""
     x = convert_to_tensor(input, name="input")
     part = _complex_part("Imag", x, name)
     return apply_op("ZerosLike", x, name=name) if part is None else part
@@ -495,7 +499,7 @@ def imag(input: Any, name: str | None = None) -> Tensor:
 
 @tf_export("angle", "math.angle")
 def angle(input: Any, name: str | None = None) -> Tensor:
-    """The argument in (-pi, pi]; of a real tensor, 0 or pi."""
+    """Returns the argument in (-pi, pi]; for a real tensor 0 or pi."""
     x = convert_to_tensor(input, name="input")
     part = _complex_part("Angle", x, name)
     if part is not None:
@@ -508,7 +512,7 @@ def angle(input: Any, name: str | None = None) -> Tensor:
 
 @tf_export("conj", "math.conj")
 def conj(x: Any, name: str | None = None) -> Tensor:
-    """The complex conjugate; a real tensor itself."""
+    """Returns the complex conjugate; a real tensor itself."""
     x = convert_to_tensor(x, name="x")
     if not x.dtype.is_complex:
         return x
@@ -530,7 +534,7 @@ def matmul(
     b_is_sparse: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """The matrix product of the last two dimensions; the others are batch dimensions.
+    """Computes the matrix product over the last two dimensions; the others are batch dimensions.
 
     Args:
         a, b: tensors of one dtype and of rank 2 or more; batch dimensions broadcast.
@@ -566,7 +570,7 @@ def matmul(
 
 @tf_export("cross", "linalg.cross")
 def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
-    """The cross product of 3-vectors, the last dimension of a and b."""
+    """Computes the cross product of 3-vectors along the last dimension of a and b."""
     return apply_op("Cross", a, b, name=name)  # type: ignore[no-any-return]
 
 
@@ -577,7 +581,7 @@ def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
 def range(
     start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range"
 ) -> Tensor:
-    """start, start + delta, ... below ``limit``; ``range(limit)`` starts at 0.
+    """Returns start, start + delta, ... below ``limit``; ``range(limit)`` starts at 0.
 
     Args:
         start, limit, delta: numbers or scalar tensors.
@@ -602,7 +606,7 @@ def range(
 
 @tf_export("lin_space", "linspace")
 def linspace(start: Any, stop: Any, num: Any, name: str | None = None) -> Tensor:
-    """``num`` values at equal distances from ``start`` to ``stop``, both included."""
+    """Returns ``num`` values at equal distances from ``start`` to ``stop``, both included."""
     return apply_op("LinSpace", start, stop, num, name=name)  # type: ignore[no-any-return]
 
 
@@ -611,7 +615,7 @@ lin_space = linspace
 
 @tf_export("math.polyval")
 def polyval(coeffs: list[Any], x: Any, name: str | None = None) -> Tensor:
-    """The polynomial with these coefficients, the highest power's first, at x."""
+    """Evaluates the polynomial with these coefficients, the highest power's first, at x."""
     if not isinstance(coeffs, list):
         raise ValueError(f"Argument coeffs must be list type. Found {type(coeffs)}.")
     with name_scope(name, "polyval", [*coeffs, x]) as scope:

@@ -1,4 +1,4 @@
-"""Bias, activations, softmax and its losses, dropout, top-k: the user's functions."""
+"""User functions for bias, activations, softmax and its losses, dropout and top-k."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flowray.proto.types.shapes import as_shape, merge
 
 
 def data_format_2d(data_format: str | None) -> str:
-    """``NHWC`` or ``NCHW`` for any way to say it (``N...C``, None); ValueError for others."""
+    """Returns ``NHWC`` or ``NCHW`` for ``N...C``, ``NC...`` or None; ValueError for others."""
     if data_format is None or data_format == "NHWC" or data_format.startswith("N...C"):
         return "NHWC"
     if data_format.startswith("NC"):
@@ -34,7 +34,7 @@ def data_format_2d(data_format: str | None) -> str:
 
 @tf_export("nn.bias_add")
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Any:
-    """``value + bias``, a vector along the channels.
+    """Adds ``bias``, a vector along the channels, to ``value``.
 
     Args:
         value: tensor of at least two dimensions.
@@ -49,20 +49,20 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | 
 
 @tf_export("nn.relu")
 def relu(features: Any, name: str | None = None) -> Any:
-    """``max(features, 0)``."""
+    """Computes ``max(features, 0)``."""
     return apply_op("Relu", features, name=name)
 
 
 @tf_export("nn.relu6")
 def relu6(features: Any, name: str | None = None) -> Any:
-    """``min(max(features, 0), 6)``."""
+    """Computes ``min(max(features, 0), 6)`` (Krizhevsky, 2010)."""
     with name_scope(name, "Relu6", [features]) as scope:
         return apply_op("Relu6", convert_to_tensor(features, name="features"), name=scope)
 
 
 @tf_export("nn.leaky_relu")
 def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
-    """``max(features, alpha * features)``; integers become float32."""
+    """Computes ``max(features, alpha * features)``; integers become float32."""
     with name_scope(name, "LeakyRelu", [features, alpha]) as scope:
         features = convert_to_tensor(features, name="features")
         if features.dtype.is_integer:
@@ -74,31 +74,34 @@ def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> An
 
 @tf_export("nn.elu")
 def elu(features: Any, name: str | None = None) -> Any:
-    """``exp(features) - 1`` where negative, else ``features``."""
+    """Computes ``exp(features) - 1`` where negative, else ``features`` (Clevert et al., 2015)."""
     return apply_op("Elu", features, name=name)
 
 
 @tf_export("nn.selu")
 def selu(features: Any, name: str | None = None) -> Any:
-    """``scale * alpha * (exp(features) - 1)`` where negative, else ``scale * features``."""
+    """Computes ``scale * alpha * (exp(features) - 1)`` where negative, else ``scale * features``.
+
+    Klambauer et al., 2017.
+    """
     return apply_op("Selu", features, name=name)
 
 
 @tf_export("nn.softplus")
 def softplus(features: Any, name: str | None = None) -> Any:
-    """``log(exp(features) + 1)``."""
+    """Computes ``log(exp(features) + 1)``."""
     return apply_op("Softplus", features, name=name)
 
 
 @tf_export("nn.softsign")
 def softsign(features: Any, name: str | None = None) -> Any:
-    """``features / (abs(features) + 1)``."""
+    """Computes ``features / (abs(features) + 1)``."""
     return apply_op("Softsign", features, name=name)
 
 
 @tf_export("nn.crelu")
 def crelu(features: Any, name: str | None = None, axis: int = -1) -> Any:
-    """``relu`` of ``features`` and ``-features``, side by side along ``axis``."""
+    """Concatenates ``relu`` of ``features`` and ``-features`` (Shang et al., 2016)."""
     with name_scope(name, "CRelu", [features]) as scope:
         features = convert_to_tensor(features, name="features")
         both = apply_op("ConcatV2", [features, apply_op("Neg", features)], axis, name=scope)
@@ -107,20 +110,20 @@ def crelu(features: Any, name: str | None = None, axis: int = -1) -> Any:
 
 @tf_export("nn.swish")
 def swish(features: Any) -> Any:
-    """``features * sigmoid(features)``."""
+    """Computes ``features * sigmoid(features)`` (Ramachandran et al., 2017)."""
     with name_scope(None, "swish", [features]):
         features = convert_to_tensor(features, name="features")
         return features * apply_op("Sigmoid", features)
 
 
 def _named(**values: Any) -> list[Any]:
-    """The values as tensors; constants get the names of the arguments."""
+    """Converts values to tensors; constants get the names of the arguments."""
     return [convert_to_tensor(value, name=name) for name, value in values.items()]
 
 
 @tf_export("nn.xw_plus_b")
 def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
-    """``matmul(x, weights) + biases``."""
+    """Computes ``matmul(x, weights) + biases``."""
     with name_scope(name, "xw_plus_b", [x, weights, biases]) as scope:
         x, weights, biases = _named(x=x, weights=weights, biases=biases)
         return bias_add(apply_op("MatMul", x, weights), biases, name=scope)
@@ -128,7 +131,7 @@ def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any
 
 @tf_export("nn.relu_layer")
 def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
-    """``relu(matmul(x, weights) + biases)``."""
+    """Computes ``relu(matmul(x, weights) + biases)``."""
     with name_scope(name, "relu_layer", [x, weights, biases]) as scope:
         x, weights, biases = _named(x=x, weights=weights, biases=biases)
         return relu(bias_add(apply_op("MatMul", x, weights), biases), name=scope)
@@ -136,7 +139,7 @@ def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> An
 
 @tf_export("nn.zero_fraction")
 def zero_fraction(value: Any, name: str | None = None) -> Any:
-    """The fraction of zeros in ``value``, float32."""
+    """Returns the fraction of zeros in ``value``, a float32 scalar."""
     with name_scope(name, "zero_fraction", [value]):
         value = convert_to_tensor(value, name="value")
         size = apply_op("Size", value, out_type=dtypes.int64)
@@ -155,7 +158,7 @@ def zero_fraction(value: Any, name: str | None = None) -> Any:
 def softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
-    """``exp(logits) / reduce_sum(exp(logits), axis)``, by default over the last axis."""
+    """Computes ``exp(logits) / reduce_sum(exp(logits), axis)``, by default over the last axis."""
     return _softmax("Softmax", logits, deprecated_argument("axis", axis, "dim", dim), name)
 
 
@@ -163,7 +166,7 @@ def softmax(
 def log_softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
-    """``logits - log(reduce_sum(exp(logits), axis))``, by default over the last axis."""
+    """Computes ``logits - log(reduce_sum(exp(logits), axis))``, by default over the last axis."""
     return _softmax("LogSoftmax", logits, deprecated_argument("axis", axis, "dim", dim), name)
 
 
@@ -186,7 +189,7 @@ def _softmax(op_type: str, logits: Any, axis: int | None, name: str | None) -> A
 
 
 def _with_last(tensor: Tensor, axis: int) -> Any:
-    """The permutation that swaps ``axis`` with the last one."""
+    """Returns the permutation that swaps ``axis`` with the last one."""
     rank = tensor.shape.rank
     if rank is not None:
         order = list(range(rank))
@@ -226,7 +229,7 @@ def softmax_cross_entropy_with_logits(
     name: str | None = None,
     axis: int | None = None,
 ) -> Any:
-    """``softmax_cross_entropy_with_logits_v2`` whose gradient does not reach the labels."""
+    """Computes the v2 loss without a gradient for the labels."""
     dim = -1 if axis is None and dim is None else axis if axis is not None else dim
     _check_keywords("softmax_cross_entropy_with_logits", _sentinel, labels, logits)
     with name_scope(name, "softmax_cross_entropy_with_logits_sg", [logits, labels]) as scope:
@@ -242,7 +245,7 @@ def softmax_cross_entropy_with_logits_v2(
     name: str | None = None,
     dim: int | None = None,
 ) -> Any:
-    """The cross entropy between ``labels`` and ``softmax(logits)``, along ``axis``.
+    """Computes the cross entropy of ``labels`` and ``softmax(logits)`` along ``axis``.
 
     Args:
         labels: probabilities: each row must sum up to 1.
@@ -277,13 +280,13 @@ def softmax_cross_entropy_with_logits_v2(
 
 
 def _outer_shape(tensor: Tensor) -> Any:
-    """The shape without its last dimension."""
+    """Returns the shape without its last dimension."""
     shape = apply_op("Shape", tensor)
     return apply_op("StridedSlice", shape, [0], [-1], [1], begin_mask=1)
 
 
 def _flat_rows(tensor: Tensor) -> Any:
-    """``[..., n]`` as ``[rows, n]``."""
+    """Reshapes ``[..., n]`` to ``[rows, n]``."""
     shape = tensor.shape_tuple
     if shape is not None and len(shape) == 2:
         return tensor
@@ -299,7 +302,7 @@ def _flat_rows(tensor: Tensor) -> Any:
 def sparse_softmax_cross_entropy_with_logits(
     _sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None
 ) -> Any:
-    """The cross entropy between class indices ``labels`` and ``softmax(logits)``.
+    """Computes the cross entropy of class indices and ``softmax(logits)``.
 
     Args:
         labels: int32 or int64 of shape ``[d0, ..., dn]``; every entry in ``[0, classes)``.
@@ -342,7 +345,9 @@ def sparse_softmax_cross_entropy_with_logits(
 def sigmoid_cross_entropy_with_logits(
     _sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None
 ) -> Any:
-    """The cross entropy of independent classes: ``max(x, 0) - x * z + log(1 + exp(-abs(x)))``.
+    """Computes the cross entropy of independent classes.
+
+    It is ``max(x, 0) - x * z + log(1 + exp(-abs(x)))``, which does not overflow.
 
     Args:
         labels: the probabilities z, of the dtype and shape of ``logits``.
@@ -383,7 +388,7 @@ def weighted_cross_entropy_with_logits(
     name: str | None = None,
     targets: Any = None,
 ) -> Any:
-    """``sigmoid_cross_entropy_with_logits`` whose positive part counts ``pos_weight`` times."""
+    """Computes the sigmoid cross entropy with positive labels weighted by ``pos_weight``."""
     labels = deprecated_argument("labels", labels, "targets", targets)
     with name_scope(name, "logistic_loss", [logits, labels]) as scope:
         logits = convert_to_tensor(logits, name="logits")
@@ -397,7 +402,7 @@ def weighted_cross_entropy_with_logits(
 
 @tf_export("nn.l2_loss")
 def l2_loss(t: Any, name: str | None = None) -> Any:
-    """``sum(t ** 2) / 2``."""
+    """Computes ``sum(t ** 2) / 2``, a scalar."""
     return apply_op("L2Loss", t, name=name)
 
 
@@ -405,7 +410,7 @@ def l2_loss(t: Any, name: str | None = None) -> Any:
 def log_poisson_loss(
     targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None
 ) -> Any:
-    """``exp(c) - z * c`` for ``c = log_input`` and Poisson counts ``z = targets``.
+    """Computes ``exp(c) - z * c`` for ``c = log_input`` and Poisson counts ``z = targets``.
 
     ``compute_full_loss`` adds Stirling's approximation of ``log(z!)`` where ``z`` is above 1.
     """
@@ -505,7 +510,7 @@ def _noise_shape(x: Tensor, noise_shape: Any) -> Any:
 
 @tf_export("nn.in_top_k")
 def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Any:
-    """Whether the target class of each row is among its ``k`` highest predictions.
+    """Tells whether the target class of each row is among its ``k`` highest predictions.
 
     Args:
         predictions: float32 ``[batch, classes]``.
@@ -520,7 +525,7 @@ def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) ->
 
 @tf_export("nn.top_k")
 def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> Any:
-    """The ``k`` largest entries of the last dimension: ``(values, indices)``.
+    """Returns the ``k`` largest entries of the last dimension: ``(values, indices)``.
 
     Args:
         input: real tensor of at least one dimension.

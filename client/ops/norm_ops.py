@@ -1,4 +1,4 @@
-"""Moments and normalization: the user's functions."""
+"""User functions for moments and normalization."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def moments(
     keep_dims: bool | None = None,
     keepdims: bool | None = None,
 ) -> tuple[Any, Any]:
-    """The mean and the (biased) variance of ``x`` over ``axes``.
+    """Computes the mean and the (biased) variance of ``x`` over ``axes``.
 
     Args:
         x: floating tensor.
@@ -59,7 +59,7 @@ def weighted_moments(
     keep_dims: bool | None = None,
     keepdims: bool | None = None,
 ) -> tuple[Any, Any]:
-    """The mean and the variance of ``x`` over ``axes``, in which elements count by their weights.
+    """Computes the mean and the variance of ``x`` over ``axes``, elements counted by weight.
 
     Args:
         frequency_weights: broadcastable to ``x``: how often each element is there.
@@ -95,7 +95,7 @@ def sufficient_statistics(
     name: str | None = None,
     keepdims: bool | None = None,
 ) -> tuple[Any, Any, Any, Any]:
-    """``(count, sum, sum of squares, shift)`` over ``axes``, for ``normalize_moments``.
+    """Returns ``(count, sum, sum of squares, shift)`` over ``axes``, for ``normalize_moments``.
 
     The sums are of ``x - shift`` (of ``x`` if ``shift`` is None).
     """
@@ -125,7 +125,7 @@ def sufficient_statistics(
 def normalize_moments(
     counts: Any, mean_ss: Any, variance_ss: Any, shift: Any, name: str | None = None
 ) -> tuple[Any, Any]:
-    """The mean and variance from ``sufficient_statistics``."""
+    """Computes the mean and variance from ``sufficient_statistics``."""
     with name_scope(name, "normalize", [counts, mean_ss, variance_ss, shift]):
         divisor = apply_op("Reciprocal", counts, name="divisor")
         shifted = apply_op("Mul", mean_ss, divisor, name="shifted_mean")
@@ -144,7 +144,7 @@ def batch_normalization(
     variance_epsilon: float,
     name: str | None = None,
 ) -> Any:
-    """``(x - mean) / sqrt(variance + variance_epsilon) * scale + offset``, broadcasting.
+    """Computes ``(x - mean) / sqrt(variance + variance_epsilon) * scale + offset``.
 
     ``offset`` and ``scale`` may be None.
     """
@@ -173,7 +173,7 @@ def batch_norm_with_global_normalization(
     mean: Any = None,
     variance: Any = None,
 ) -> Any:
-    """``batch_normalization`` of ``t`` by the moments ``m`` and ``v``; gamma is optional.
+    """Computes ``batch_normalization`` of ``t`` by the moments ``m`` and ``v``.
 
     It is the older function; ``input``, ``mean`` and ``variance`` are newer names.
     """
@@ -197,7 +197,7 @@ def fused_batch_norm(
     name: str | None = None,
     exponential_avg_factor: float = 1.0,
 ) -> tuple[Any, Any, Any]:
-    """Batch normalization as one op: ``(y, mean, variance)``.
+    """Computes batch normalization as one op: ``(y, mean, variance)`` (Ioffe and Szegedy, 2015).
 
     Args:
         x: float16, bfloat16 or float32, of 4 or 5 dimensions as ``data_format`` says.
@@ -232,7 +232,7 @@ def fused_batch_norm(
 def l2_normalize(
     x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None
 ) -> Any:
-    """``x / sqrt(max(sum(x ** 2), epsilon))``, the sum over ``axis`` (all, if None)."""
+    """Computes ``x / sqrt(max(sum(x ** 2), epsilon))``, the sum over ``axis`` (None: over all)."""
     axis = deprecated_argument("axis", axis, "dim", dim)
     with name_scope(name, "l2_normalize", [x]) as scope:
         x = convert_to_tensor(x, name="x")
@@ -250,7 +250,9 @@ def local_response_normalization(
     beta: float = 0.5,
     name: str | None = None,
 ) -> Any:
-    """``input / (bias + alpha * sqr_sum) ** beta``, squares summed over neighboring channels.
+    """Computes ``input / (bias + alpha * sqr_sum) ** beta``.
+
+    ``sqr_sum`` is the sum of squares over neighboring channels (Krizhevsky et al., 2012).
 
     Args:
         input: ``[batch, height, width, channels]``.

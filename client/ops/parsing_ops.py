@@ -1,4 +1,4 @@
-"""Records to tensors: the user's functions."""
+"""User functions that turn records into tensors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def decode_raw(
     name: str | None = None,
     bytes: Any = None,
 ) -> Any:
-    """The strings' bytes as numbers, along a new last dimension.
+    """Reads the bytes of strings as numbers, along a new last dimension.
 
     Args:
         input_bytes: strings, all of one length (once called ``bytes``).
@@ -56,7 +56,7 @@ def decode_csv(
     na_value: str = "",
     select_cols: Sequence[int] | None = None,
 ) -> list[Tensor]:
-    """The fields of lines of comma-separated values, a tensor for each.
+    """Splits lines of comma-separated values into fields, a tensor for each field.
 
     Args:
         records: strings of any shape, which the results have, too.
@@ -83,13 +83,13 @@ def decode_csv(
 
 @tf_export("parse_tensor", "io.parse_tensor")
 def parse_tensor(serialized: Any, out_type: Any, name: str | None = None) -> Any:
-    """The tensor of a serialized TensorProto, a scalar string."""
+    """Decodes a serialized TensorProto, a scalar string."""
     return apply_op("ParseTensor", serialized, out_type=out_type, name=name)
 
 
 @tf_export("serialize_tensor", "io.serialize_tensor")
 def serialize_tensor(tensor: Any, name: str | None = None) -> Any:
-    """The serialized TensorProto of a tensor, a scalar string."""
+    """Serializes a tensor to a TensorProto, a scalar string."""
     return apply_op("SerializeTensor", tensor, name=name)
 
 
@@ -191,7 +191,7 @@ class _Parsed:
         self.dense_defaults.append(value)
 
     def result(self, outputs: Any) -> dict[str, Tensor | SparseTensor]:
-        """The op's outputs by feature."""
+        """Returns the op's outputs by feature."""
         indices, values, shapes, dense = outputs
         sparse = (SparseTensor(*parts) for parts in zip(indices, values, shapes, strict=True))
         return {
@@ -201,7 +201,7 @@ class _Parsed:
 
 
 def _as_name(key: str) -> str:
-    """``key`` with what a node's name may not have replaced."""
+    """Replaces the characters of ``key`` that the name of a node may not have."""
     return "".join(c if (c.isascii() and c.isalnum()) or c in "_.\\-/" else "_" for c in key)
 
 
@@ -209,7 +209,7 @@ def _as_name(key: str) -> str:
 def parse_example(
     serialized: Any, features: Features, name: str | None = None, example_names: Any = None
 ) -> dict[str, Any]:
-    """The features of a batch of serialized ``tf.train.Example``.
+    """Parses the features of a batch of serialized ``tf.train.Example``.
 
     Args:
         serialized: a vector of strings.
@@ -234,7 +234,7 @@ def parse_example(
 def parse_single_example(
     serialized: Any, features: Features, name: str | None = None, example_names: Any = None
 ) -> dict[str, Any]:
-    """The features of one serialized ``tf.train.Example``.
+    """Parses the features of one serialized ``tf.train.Example``.
 
     Args:
         serialized: a scalar string.
@@ -263,7 +263,7 @@ def parse_single_sequence_example(
     example_name: Any = None,
     name: str | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The context and the sequences of one serialized ``tf.train.SequenceExample``.
+    """Parses the context and the sequences of a serialized ``tf.train.SequenceExample``.
 
     Args:
         serialized: a scalar string.

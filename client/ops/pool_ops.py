@@ -1,4 +1,4 @@
-"""Pools: the user's functions."""
+"""User functions for pools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def max_pool(
     name: str | None = None,
     input: Any = None,
 ) -> Any:
-    """The maximum over windows of ``ksize``.
+    """Takes the maximum over windows of ``ksize``.
 
     Args:
         value: ``[batch, height, width, channels]``, or as ``data_format`` says.
@@ -50,7 +50,7 @@ def max_pool2d(
     data_format: str = "NHWC",
     name: str | None = None,
 ) -> Any:
-    """``max_pool`` by another name."""
+    """Takes the maximum over windows: ``max_pool`` by another name."""
     with name_scope(name, "MaxPool2d", [input]) as scope:
         return max_pool(input, ksize, strides, padding, data_format, scope)
 
@@ -65,7 +65,7 @@ def avg_pool(
     name: str | None = None,
     input: Any = None,
 ) -> Any:
-    """The average over windows of ``ksize``; padding does not count. Arguments as ``max_pool``."""
+    """Takes the average over windows as ``max_pool`` does; padding does not count."""
     value = deprecated_argument("input", input, "value", value)
     with name_scope(name, "AvgPool", [value]) as scope:
         data_format = data_format or "NHWC"
@@ -89,7 +89,7 @@ def max_pool3d(
     data_format: str = "NDHWC",
     name: str | None = None,
 ) -> Any:
-    """``max_pool`` over three spatial dimensions."""
+    """Takes the maximum over windows of three spatial dimensions."""
     return _pool3d("MaxPool3D", input, ksize, strides, padding, data_format, name)
 
 
@@ -102,7 +102,7 @@ def avg_pool3d(
     data_format: str = "NDHWC",
     name: str | None = None,
 ) -> Any:
-    """``avg_pool`` over three spatial dimensions."""
+    """Takes the average over windows of three spatial dimensions."""
     return _pool3d("AvgPool3D", input, ksize, strides, padding, data_format, name)
 
 
@@ -130,7 +130,7 @@ def pool(
     data_format: str | None = None,
     dilations: Any = None,
 ) -> Any:
-    """A ``"MAX"`` or ``"AVG"`` pool over one or two spatial dimensions, as ``window_shape`` says."""  # noqa: E501
+    """Computes a ``"MAX"`` or ``"AVG"`` pool over the (1 or 2) dimensions of ``window_shape``."""
     rate = deprecated_argument("dilations", dilations, "dilation_rate", dilation_rate)
     if rate is not None and any(r != 1 for r in ([rate] if isinstance(rate, int) else rate)):
         raise ValueError("pool: a dilation_rate above 1 has no kernel in TensorFlow's own ops")
@@ -160,7 +160,7 @@ def max_pool1d(
     data_format: str = "NWC",
     name: str | None = None,
 ) -> Any:
-    """``max_pool`` over one spatial dimension."""
+    """Takes the maximum over windows of one spatial dimension."""
     return _pool1d(max_pool, "MaxPool1d", input, ksize, strides, padding, data_format, name)
 
 
@@ -173,7 +173,7 @@ def avg_pool1d(
     data_format: str = "NWC",
     name: str | None = None,
 ) -> Any:
-    """``avg_pool`` over one spatial dimension."""
+    """Takes the average over windows of one spatial dimension."""
     return _pool1d(avg_pool, "AvgPool1D", input, ksize, strides, padding, data_format, name)
 
 
@@ -181,7 +181,7 @@ def _pool1d(
     function: Any, default_name: str, input: Any, ksize: Any, strides: Any, padding: str,
     data_format: str | None, name: str | None,
 ) -> Any:  # fmt: skip
-    """A pool over two dimensions, the first of which has size 1."""
+    """Computes a pool over two dimensions, the first of which has size 1."""
     with name_scope(name, default_name, [input]) as scope:
         data_format = data_format or "NWC"
         axis = 2 if data_format.startswith("NC") else 1
@@ -204,7 +204,7 @@ def max_pool_v2(
     data_format: str | None = None,
     name: str | None = None,
 ) -> Any:
-    """A maximum pool over one, two or three spatial dimensions, as the input's rank says."""
+    """Takes the maximum over windows of one to three spatial dimensions, by the input's rank."""
     functions = {3: max_pool1d, 4: max_pool, 5: max_pool3d}
     return _pool_of_rank(functions, input, ksize, strides, padding, data_format, name)
 
@@ -218,7 +218,7 @@ def avg_pool_v2(
     data_format: str | None = None,
     name: str | None = None,
 ) -> Any:
-    """An average pool over one, two or three spatial dimensions, as the input's rank says."""
+    """Takes the average over windows of one to three spatial dimensions, by the input's rank."""
     functions = {3: avg_pool1d, 4: avg_pool, 5: avg_pool3d}
     return _pool_of_rank(functions, input, ksize, strides, padding, data_format, name)
 

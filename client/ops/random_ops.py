@@ -1,4 +1,8 @@
-"""Random numbers, equal to TensorFlow's for equal seeds: the user's functions.
+"""User functions for random values, equal to TensorFlow's for equal seeds.
+
+Seeds follow TensorFlow 1.15's rules (``tf.set_random_seed``): if only the graph has a seed, an op's
+own is the number of ops made before it, so these functions make TensorFlow's ops in TensorFlow's
+order.
 
 Seeds follow TensorFlow 1.15's rules (``tf.set_random_seed``): where only the graph has a seed, an
 op's own is the number of ops made before it, so these functions make TensorFlow's ops in
@@ -41,7 +45,7 @@ def random_uniform(
     seed: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """Numbers drawn uniformly from [minval, maxval).
+    """Draws numbers uniformly from [minval, maxval).
 
     Args:
         shape: the shape, an int32 or int64 vector.
@@ -52,7 +56,7 @@ def random_uniform(
         name: of the op.
 
     Raises:
-        ValueError: the dtype is none of these, or an integer type has no ``maxval``.
+        ValueError: the dtype is not one of these, or an integer type has no ``maxval``.
     """
     dtype = dtypes.as_dtype(dtype)
     if dtype not in FLOATING | INDEX:
@@ -88,7 +92,7 @@ def random_normal(
     seed: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """Normally distributed numbers.
+    """Draws normally distributed numbers.
 
     Args:
         shape: the shape, an int32 or int64 vector.
@@ -109,7 +113,7 @@ def truncated_normal(
     seed: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """``random_normal`` whose numbers beyond two standard deviations are drawn again."""
+    """Draws as ``random_normal``, but numbers beyond two standard deviations again."""
     return _normal("truncated_normal", "TruncatedNormal", shape, mean, stddev, dtype, seed, name)
 
 
@@ -137,7 +141,7 @@ def _normal(
 
 @tf_export("random_shuffle", "random.shuffle")
 def random_shuffle(value: Any, seed: int | None = None, name: str | None = None) -> Tensor:
-    """``value`` with its slices along the first dimension in random order."""
+    """Permutes the slices of ``value`` along its first dimension at random."""
     seed1, seed2 = get_seed(seed)
     result: Tensor = apply_op("RandomShuffle", value, seed=seed1, seed2=seed2, name=name)
     return result
@@ -145,7 +149,7 @@ def random_shuffle(value: Any, seed: int | None = None, name: str | None = None)
 
 @tf_export("random_crop", "image.random_crop")
 def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None = None) -> Tensor:
-    """A slice of ``value``, of shape ``size`` (an int32 vector), at a random place.
+    """Takes a slice of ``value``, of shape ``size`` (an int32 vector), at a random place.
 
     The run fails with InvalidArgumentError where ``value`` is smaller than ``size``.
     """
@@ -176,7 +180,7 @@ def multinomial(
     name: str | None = None,
     output_dtype: Any = None,
 ) -> Tensor:
-    """Samples of classes, by unnormalized log-probabilities.
+    """Draws samples of classes by unnormalized log-probabilities.
 
     Args:
         logits: [batch, classes].
@@ -200,7 +204,7 @@ def categorical(
     seed: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """``multinomial``, by its newer name."""
+    """Draws samples of classes: ``multinomial`` by its newer name."""
     with name_scope(name, "categorical", [logits]):
         return _categorical(logits, num_samples, dtype, seed)
 
@@ -223,7 +227,7 @@ def random_gamma(
     seed: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """Gamma distributed numbers, so many for each pair of alpha and beta.
+    """Draws gamma distributed numbers for each pair of alpha and beta.
 
     Args:
         shape: how many for each pair, an int32 vector.
@@ -260,7 +264,7 @@ def random_poisson(
     seed: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """Poisson distributed numbers, so many for each rate.
+    """Draws Poisson distributed numbers for each rate.
 
     Args:
         lam: the rates: float16, float32, float64, int32 or int64.

@@ -1,4 +1,4 @@
-"""Reductions, scans, segment reductions and contractions: the user's functions."""
+"""User functions for reductions, scans, segment reductions and contractions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flowray.proto.types.shapes import is_fully_defined
 
 
 def deprecated_argument(new_name: str, new: Any, old_name: str, old: Any) -> Any:
-    """The value of a renamed argument; ValueError if both names are given."""
+    """Returns the value of a renamed argument; ValueError if both names are given."""
     if old is None:
         return new
     if new is not None:
@@ -31,7 +31,7 @@ def deprecated_argument(new_name: str, new: Any, old_name: str, old: Any) -> Any
 
 
 def _all_axes(x: Any) -> Any:
-    """Every axis of ``x``: a constant where it is a tensor whose rank is known."""
+    """Returns every axis of ``x``: a constant if it is a tensor whose rank is known."""
     rank = x.get_shape().rank if hasattr(x, "get_shape") else None
     if rank is None:
         return math_ops.range(0, array_ops.rank(x))
@@ -47,6 +47,8 @@ def _reduce(op_type: str, x: Any, axis: Any, keepdims: bool | None, name: str | 
 
 
 class Reduction(Protocol):
+    """The type of functions that reduce along axes."""
+
     def __call__(
         self,
         input_tensor: Any,
@@ -111,7 +113,7 @@ reduce_any = tf_export("reduce_any", "math.reduce_any")(
 def reduce_euclidean_norm(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
-    """The root of the sum of the squares of the elements along ``axis`` (None: of all)."""
+    """Computes the root of the sum of squares along ``axis`` (None: of all)."""
     return _reduce("EuclideanNorm", input_tensor, axis, keepdims, name)
 
 
@@ -124,7 +126,7 @@ def reduce_logsumexp(
     reduction_indices: Any = None,
     keep_dims: bool | None = None,
 ) -> Tensor:
-    """log(sum(exp(x))) along ``axis``, without overflow. Arguments as of ``reduce_sum``."""
+    """Computes log(sum(exp(x))) along ``axis`` without overflow. Arguments as ``reduce_sum``."""
     axis = deprecated_argument("axis", axis, "reduction_indices", reduction_indices)
     keepdims = bool(deprecated_argument("keepdims", keepdims, "keep_dims", keep_dims))
     with name_scope(name, "ReduceLogSumExp", [input_tensor]) as scope:
@@ -143,7 +145,7 @@ def reduce_logsumexp(
 def reduce_variance(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
-    """The mean squared distance from the mean along ``axis`` (None: of all).
+    """Computes the mean squared distance from the mean along ``axis`` (None: of all).
 
     Raises:
         TypeError: the input is of integers.
@@ -166,7 +168,7 @@ def reduce_variance(
 def reduce_std(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
-    """The root of ``reduce_variance``."""
+    """Computes the root of ``reduce_variance``."""
     with name_scope(name or "reduce_std"):
         return math_ops.sqrt(reduce_variance(input_tensor, axis, keepdims))
 
@@ -182,7 +184,7 @@ def count_nonzero(
     keep_dims: bool | None = None,
     input: Any = None,
 ) -> Tensor:
-    """How many elements along ``axis`` are not 0 (strings: not empty).
+    """Counts the elements along ``axis`` that are not 0 (strings: not empty).
 
     Arguments as of ``reduce_sum``, and ``dtype``, the result's; ``input`` is another name of
     ``input_tensor``.
@@ -207,7 +209,7 @@ def norm(
     name: str | None = None,
     keep_dims: bool | None = None,
 ) -> Tensor:
-    """The norm of vectors or matrices.
+    """Computes the norm of vectors or matrices.
 
     Args:
         tensor: of real or complex numbers.
@@ -219,7 +221,7 @@ def norm(
         keep_dims: an older name of ``keepdims``.
 
     Raises:
-        ValueError: ``ord`` or ``axis`` is none of these.
+        ValueError: ``ord`` or ``axis`` is not one of these.
     """
     keepdims = bool(deprecated_argument("keepdims", keepdims, "keep_dims", keep_dims))
     matrix = isinstance(axis, list | tuple) and len(axis) == 2
@@ -266,7 +268,7 @@ def argmax(
     dimension: Any = None,
     output_type: Any = dtypes.int64,
 ) -> Tensor:
-    """The position of the first of the greatest elements along ``axis`` (0 by default)."""
+    """Returns the index of the first of the greatest elements along ``axis`` (0 by default)."""
     axis = deprecated_argument("axis", axis, "dimension", dimension)
     return apply_op(  # type: ignore[no-any-return]
         "ArgMax", input, 0 if axis is None else axis, output_type=output_type, name=name
@@ -281,7 +283,7 @@ def argmin(
     dimension: Any = None,
     output_type: Any = dtypes.int64,
 ) -> Tensor:
-    """The position of the first of the least elements along ``axis`` (0 by default)."""
+    """Returns the index of the first of the least elements along ``axis`` (0 by default)."""
     axis = deprecated_argument("axis", axis, "dimension", dimension)
     return apply_op(  # type: ignore[no-any-return]
         "ArgMin", input, 0 if axis is None else axis, output_type=output_type, name=name
@@ -292,7 +294,7 @@ def argmin(
 def arg_max(
     input: Any, dimension: Any, output_type: Any = dtypes.int64, name: str | None = None
 ) -> Tensor:
-    """``tf.argmax`` with a required dimension."""
+    """Computes ``tf.argmax`` with a required dimension."""
     return argmax(input, dimension, name=name, output_type=output_type)
 
 
@@ -300,7 +302,7 @@ def arg_max(
 def arg_min(
     input: Any, dimension: Any, output_type: Any = dtypes.int64, name: str | None = None
 ) -> Tensor:
-    """``tf.argmin`` with a required dimension."""
+    """Computes ``tf.argmin`` with a required dimension."""
     return argmin(input, dimension, name=name, output_type=output_type)
 
 
@@ -308,7 +310,7 @@ def arg_min(
 def cumsum(
     x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None
 ) -> Tensor:
-    """The running sum along ``axis``.
+    """Computes the running sum along ``axis``.
 
     Args:
         x: of numbers.
@@ -324,7 +326,7 @@ def cumsum(
 def cumprod(
     x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None
 ) -> Tensor:
-    """The running product along ``axis``; arguments as of ``cumsum``."""
+    """Computes the running product along ``axis``; arguments as ``cumsum``."""
     return apply_op("Cumprod", x, axis, exclusive=exclusive, reverse=reverse, name=name)  # type: ignore[no-any-return]
 
 
@@ -332,10 +334,14 @@ def cumprod(
 
 
 class Segment(Protocol):
+    """The type of functions that reduce sorted segments."""
+
     def __call__(self, data: Any, segment_ids: Any, name: str | None = None) -> Tensor: ...
 
 
 class UnsortedSegment(Protocol):
+    """The type of functions that reduce segments in any order."""
+
     def __call__(
         self, data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
     ) -> Tensor: ...
@@ -385,7 +391,7 @@ unsorted_segment_min = tf_export("unsorted_segment_min", "math.unsorted_segment_
 
 
 def _segment_sizes(data: Tensor, segment_ids: Tensor, num_segments: Tensor) -> Tensor:
-    """How many slices each segment has, at least 1, so that it broadcasts against the result."""
+    """Counts the slices of each segment, at least 1, so that it broadcasts against the result."""
     ones = array_ops.ones(array_ops.shape(segment_ids), data.dtype.base_dtype)
     sizes = unsorted_segment_sum(ones, segment_ids, num_segments)
     count: Any = num_segments
@@ -400,7 +406,7 @@ def _segment_sizes(data: Tensor, segment_ids: Tensor, num_segments: Tensor) -> T
 def unsorted_segment_mean(
     data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The mean of the slices of ``data`` with the same id; see ``unsorted_segment_sum``."""
+    """Computes the mean of the slices with the same id; see ``unsorted_segment_sum``."""
     with name_scope(name, "UnsortedSegmentMean"):
         x, ids = convert_to_tensor(data), convert_to_tensor(segment_ids)
         sizes = _segment_sizes(x, ids, convert_to_tensor(num_segments))
@@ -411,7 +417,7 @@ def unsorted_segment_mean(
 def unsorted_segment_sqrt_n(
     data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The sum of the slices with the same id, divided by the root of their number."""
+    """Sums the slices with the same id and divides by the root of their number."""
     with name_scope(name, "UnsortedSegmentSqrtN"):
         x, ids = convert_to_tensor(data), convert_to_tensor(segment_ids)
         sizes = _segment_sizes(x, ids, convert_to_tensor(num_segments))
@@ -434,7 +440,7 @@ def _sparse_segment(
 def sparse_segment_sum(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
-    """The segment sums of the rows of ``data`` that ``indices`` name.
+    """Computes the segment sums of the rows of ``data`` that ``indices`` name.
 
     ``segment_ids`` ascend, one for each index; ``num_segments``, if given, is the number of rows.
     """
@@ -445,7 +451,7 @@ def sparse_segment_sum(
 def sparse_segment_mean(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
-    """As ``sparse_segment_sum``, divided by the number of rows in the segment."""
+    """Computes ``sparse_segment_sum`` divided by the number of rows in the segment."""
     return _sparse_segment("Mean", data, indices, segment_ids, name, num_segments)
 
 
@@ -453,7 +459,7 @@ def sparse_segment_mean(
 def sparse_segment_sqrt_n(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
-    """As ``sparse_segment_sum``, divided by the root of the number of rows in the segment."""
+    """Computes ``sparse_segment_sum`` divided by the root of the number of rows."""
     return _sparse_segment("SqrtN", data, indices, segment_ids, name, num_segments)
 
 
@@ -468,7 +474,7 @@ def bincount(
     maxlength: Any = None,
     dtype: Any = dtypes.int32,
 ) -> Tensor:
-    """How often each of 0, 1, 2... occurs in ``arr``, or the sum of its weights.
+    """Counts how often each of 0, 1, 2... occurs in ``arr``, or sums its weights.
 
     Args:
         arr: int32, none negative.
@@ -506,7 +512,7 @@ def histogram_fixed_width(
 
 
 def bucketize(input: Any, boundaries: Sequence[float], name: str | None = None) -> Tensor:
-    """Which of the intervals between the ascending boundaries each element is in; int32."""
+    """Finds the interval between the ascending boundaries that has each element; int32."""
     return apply_op("Bucketize", input, boundaries=list(boundaries), name=name)  # type: ignore[no-any-return]
 
 
@@ -515,7 +521,7 @@ def bucketize(input: Any, boundaries: Sequence[float], name: str | None = None) 
 
 @tf_export("tensordot", "linalg.tensordot")
 def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
-    """The sum of products over the given axes of two tensors.
+    """Sums products over the given axes of two tensors.
 
     Args:
         a, b: tensors of one dtype.
@@ -548,7 +554,7 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
 
 
 def _contracted_axes(a: Tensor, axes: Any) -> tuple[Any, Any]:
-    """The axes of each tensor: lists of ints, or int32 tensors where a rank is unknown."""
+    """Returns the axes of each tensor: lists of ints, or int32 tensors for an unknown rank."""
     if isinstance(axes, int | np.integer):
         if axes < 0:
             raise ValueError(f"`axes` must be at least 0. Received: {axes}.")

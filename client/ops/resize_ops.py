@@ -1,4 +1,4 @@
-"""Resizing images: the user's functions."""
+"""User functions that resize images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flowray.proto.types import dtypes
 
 @tf_export("image.ResizeMethod")
 class ResizeMethod:
-    """How ``tf.image.resize_images`` makes new pixels of old ones."""
+    """The interpolations of ``tf.image.resize_images``."""
 
     BILINEAR = 0
     NEAREST_NEIGHBOR = 1
@@ -32,7 +32,7 @@ def resize_bilinear(
     name: str | None = None,
     half_pixel_centers: bool = False,
 ) -> Any:
-    """Images [batch, height, width, channels] in another size, interpolated linearly; float32.
+    """Resizes images [batch, height, width, channels] by linear interpolation; float32.
 
     Args:
         size: the new height and width, an int32 vector.
@@ -53,7 +53,7 @@ def resize_nearest_neighbor(
     name: str | None = None,
     half_pixel_centers: bool = False,
 ) -> Any:
-    """As ``resize_bilinear``, but each new pixel is the nearest old one, and keeps its dtype."""
+    """Resizes as ``resize_bilinear`` to the nearest old pixels; the dtype stays."""
     return apply_op(
         "ResizeNearestNeighbor", images, size, align_corners=align_corners,
         half_pixel_centers=half_pixel_centers, name=name,
@@ -68,7 +68,7 @@ def resize_bicubic(
     name: str | None = None,
     half_pixel_centers: bool = False,
 ) -> Any:
-    """As ``resize_bilinear``, but interpolated by cubic splines of four neighbours an axis."""
+    """Resizes as ``resize_bilinear`` by cubic splines of four neighbors an axis."""
     return apply_op(
         "ResizeBicubic", images, size, align_corners=align_corners,
         half_pixel_centers=half_pixel_centers, name=name,
@@ -79,7 +79,7 @@ def resize_bicubic(
 def resize_area(
     images: Any, size: Any, align_corners: bool = False, name: str | None = None
 ) -> Any:
-    """As ``resize_bilinear``, but each new pixel is the mean of the area that it covers."""
+    """Resizes as ``resize_bilinear`` to the mean of the area that a new pixel covers."""
     return apply_op("ResizeArea", images, size, align_corners=align_corners, name=name)
 
 
@@ -100,7 +100,7 @@ def resize_images(
     preserve_aspect_ratio: bool = False,
     name: str | None = None,
 ) -> Any:
-    """An image or a batch of images in another size.
+    """Resizes an image or a batch of images.
 
     Args:
         images: [height, width, channels] or [batch, height, width, channels].
@@ -141,7 +141,7 @@ def resize_images(
 
 
 def _size_within(images: Tensor, size: Tensor) -> Tensor:
-    """The largest size within ``size`` in which the images are not distorted."""
+    """Returns the largest size within ``size`` that does not distort the images."""
     current = image_size(images)
     limits = array_ops.unstack(apply_op("Cast", size, DstT=dtypes.float32), 2)
     lengths = [apply_op("Cast", n, DstT=dtypes.float32) for n in current]
@@ -157,7 +157,7 @@ def _size_within(images: Tensor, size: Tensor) -> Tensor:
 
 
 def image_size(images: Tensor) -> list[Any]:
-    """Height and width: ints where the graph tells them, else int32 scalars."""
+    """Returns height and width: ints if the graph tells them, else int32 scalars."""
     shape = images.shape_tuple
     assert shape is not None
     if None not in shape[-3:-1]:
@@ -180,7 +180,7 @@ def crop_and_resize(
     name: str | None = None,
     box_indices: Any = None,
 ) -> Any:
-    """Parts of images, each in the size ``crop_size``; float32.
+    """Crops boxes from images and resizes them to ``crop_size``; float32.
 
     Args:
         image: [batch, height, width, channels].

@@ -1,4 +1,4 @@
-"""Ops that call Python: the user's functions."""
+"""User functions for ops that call Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def py_func(
     func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True,
     name: str | None = None,
 ) -> Any:  # fmt: skip
-    """``func`` of numpy arrays, called by the op in this very process.
+    """Calls ``func`` on numpy arrays, in this very process, when the op runs.
 
     It works in a ``Session`` without a target only. There is no gradient.
 
@@ -50,5 +50,5 @@ def py_func(
 def numpy_function(
     func: Callable[..., Any], inp: Sequence[Any], Tout: Any, name: str | None = None
 ) -> Any:
-    """``py_func`` of a function that may have side effects."""
+    """Calls a function that may have side effects; see ``py_func``."""
     return py_func(func, inp, Tout, stateful=True, name=name)

@@ -1,4 +1,4 @@
-"""Slicing, gathering, scattering, and selecting by data: the user's functions."""
+"""User functions for slicing, gathering, scattering, and selecting by data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PythonSlice = slice
 
 @tf_export("slice")
 def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Any:
-    """The ``size`` elements from ``begin`` on, in each dimension; size -1 means all that is left."""  # noqa: E501
+    """Takes ``size`` elements from ``begin`` on in each dimension; size -1 takes the rest."""
     return apply_op("Slice", input_, begin, size, name=name)
 
 
@@ -55,7 +55,7 @@ def strided_slice(
     var: Any = None,
     name: str | None = None,
 ) -> Any:
-    """``input_[begin:end:strides]`` for vectors of indices; bit i of a mask speaks of entry i.
+    """Takes ``input_[begin:end:strides]`` for index vectors; bit i of a mask is for entry i.
 
     Args:
         begin, end, strides: integer vectors of one length; strides are 1 if None.
@@ -85,7 +85,7 @@ _INDEX_ERROR = (
 
 
 def _checked_index(index: Any) -> Any:
-    """An index as an int or a scalar integer tensor. TypeError for anything else."""
+    """Returns an index as an int or a scalar integer tensor. TypeError for anything else."""
     if isinstance(index, int | np.integer) and not isinstance(index, bool):
         return int(index)
     if isinstance(index, Dimension):
@@ -106,13 +106,13 @@ def _is_mask(index: Any) -> bool:
 
 
 def slice_helper(tensor: Any, slice_spec: Any, var: Any = None) -> Any:
-    """``tensor[slice_spec]``: ``Tensor.__getitem__``, and that of variables.
+    """Takes ``tensor[slice_spec]``: ``Tensor.__getitem__``, and that of variables.
 
     Takes integers, slices, ``...``, ``tf.newaxis``, scalar integer tensors, tuples of these, and a
     boolean mask.
 
     Raises:
-        TypeError: the index is none of these.
+        TypeError: the index is not one of these.
     """
     if _is_mask(slice_spec):
         return boolean_mask(tensor, slice_spec)
@@ -177,7 +177,7 @@ def gather(
     axis: Any = None,
     batch_dims: int = 0,
 ) -> Any:
-    """The slices of ``params`` along ``axis`` that ``indices`` names.
+    """Gathers the slices of ``params`` along ``axis`` at ``indices``.
 
     Args:
         params: a tensor or variable; a resource variable is read only where it is needed.
@@ -195,7 +195,7 @@ def gather(
 
 @tf_export("batch_gather")
 def batch_gather(params: Any, indices: Any, name: str | None = None) -> Any:
-    """``gather`` in which all dimensions of ``indices`` but the last are batch dimensions."""
+    """Gathers with all dimensions of ``indices`` but the last as batch dimensions."""
     with name_scope(name, "BatchGather", [params, indices]):
         indices = convert_to_tensor(indices, name="indices")
         params = convert_to_tensor(params, name="params")
@@ -207,7 +207,7 @@ def batch_gather(params: Any, indices: Any, name: str | None = None) -> Any:
 
 @tf_export("gather_nd")
 def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: int = 0) -> Any:
-    """The slices of ``params`` at index vectors, the last dimension of ``indices``.
+    """Gathers the slices of ``params`` at index vectors, the last dimension of ``indices``.
 
     Args:
         batch_dims: how many leading dimensions params and indices share.
@@ -241,35 +241,35 @@ def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: in
 
 @tf_export("scatter_nd")
 def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Any:
-    """Zeros of ``shape``, with ``updates`` added at the index vectors ``indices``."""
+    """Adds ``updates`` at the index vectors ``indices`` to zeros of ``shape``."""
     return apply_op("ScatterNd", indices, updates, shape, name=name)
 
 
 @tf_export("tensor_scatter_nd_update", "tensor_scatter_update")
 def tensor_scatter_update(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
-    """``tensor`` with ``updates`` in place of what is at the index vectors ``indices``."""
+    """Replaces the slices of ``tensor`` at the index vectors ``indices`` by ``updates``."""
     return apply_op("TensorScatterUpdate", tensor, indices, updates, name=name)
 
 
 @tf_export("tensor_scatter_add", "tensor_scatter_nd_add")
 def tensor_scatter_add(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
-    """``tensor`` with ``updates`` added at the index vectors ``indices``."""
+    """Adds ``updates`` to ``tensor`` at the index vectors ``indices``."""
     return apply_op("TensorScatterAdd", tensor, indices, updates, name=name)
 
 
 @tf_export("tensor_scatter_nd_sub", "tensor_scatter_sub")
 def tensor_scatter_sub(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
-    """``tensor`` with ``updates`` subtracted at the index vectors ``indices``."""
+    """Subtracts ``updates`` from ``tensor`` at the index vectors ``indices``."""
     return apply_op("TensorScatterSub", tensor, indices, updates, name=name)
 
 
 def tensor_scatter_min(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
-    """``tensor`` with the lesser of its elements and ``updates`` at ``indices``."""
+    """Takes the minimum of ``tensor`` and ``updates`` at ``indices``."""
     return apply_op("TensorScatterMin", tensor, indices, updates, name=name)
 
 
 def tensor_scatter_max(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
-    """``tensor`` with the greater of its elements and ``updates`` at ``indices``."""
+    """Takes the maximum of ``tensor`` and ``updates`` at ``indices``."""
     return apply_op("TensorScatterMax", tensor, indices, updates, name=name)
 
 
@@ -280,20 +280,20 @@ def tensor_scatter_max(tensor: Any, indices: Any, updates: Any, name: str | None
 def dynamic_partition(
     data: Any, partitions: Any, num_partitions: int, name: str | None = None
 ) -> Any:
-    """``num_partitions`` tensors: the slices of ``data`` whose place in ``partitions`` is 0, 1..."""  # noqa: E501
+    """Splits ``data`` into ``num_partitions`` tensors by the values of ``partitions``."""
     return apply_op("DynamicPartition", data, partitions, num_partitions=num_partitions, name=name)
 
 
 @tf_export("dynamic_stitch")
 def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None = None) -> Any:
-    """A tensor whose slice ``indices[m][i]`` is ``data[m][i]``; of equal indices the last counts."""  # noqa: E501
+    """Merges slices: slice ``indices[m][i]`` is ``data[m][i]``; of equal indices the last."""
     return apply_op("DynamicStitch", indices, data, name=name)
 
 
 def parallel_dynamic_stitch(
     indices: Sequence[Any], data: Sequence[Any], name: str | None = None
 ) -> Any:
-    """``dynamic_stitch`` without an order: of equal indices any counts."""
+    """Merges slices as ``dynamic_stitch``; of equal indices any may win."""
     return apply_op("ParallelDynamicStitch", indices, data, name=name)
 
 
@@ -302,7 +302,7 @@ def parallel_dynamic_stitch(
 
 @tf_export("where")
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
-    """The index vectors of the true elements; with ``x`` and ``y``, elements of one or the other.
+    """Returns the index vectors of true elements or, with x and y, elements of one or the other.
 
     Args:
         condition: of the shape of x, a vector as long as its first dimension, or a scalar.
@@ -319,7 +319,7 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
 
 @tf_export("where_v2")
 def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
-    """``where`` in which condition, x and y broadcast."""
+    """Computes ``where`` with broadcasting of condition, x and y."""
     if x is None and y is None:
         return where(condition, name=name)
     if x is None or y is None:
@@ -329,7 +329,7 @@ def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = No
 
 @tf_export("boolean_mask")
 def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any = None) -> Any:
-    """The slices of ``tensor`` for which ``mask`` is true.
+    """Takes the slices of ``tensor`` for which ``mask`` is true.
 
     Args:
         mask: its shape is that of ``tensor`` from ``axis`` on, over as many dimensions as it has.
@@ -367,19 +367,19 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any =
 
 @tf_export("unique")
 def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> Any:
-    """``(y, idx)``: the distinct elements of a vector as they come, and ``x = y[idx]``."""
+    """Returns ``(y, idx)``: the distinct elements of a vector as they come, and ``x = y[idx]``."""
     return apply_op("Unique", x, out_idx=out_idx, name=name)
 
 
 @tf_export("unique_with_counts")
 def unique_with_counts(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> Any:
-    """``(y, idx, count)``: as ``unique``, and how often each element occurs."""
+    """Returns ``(y, idx, count)``: as ``unique``, and how often each element occurs."""
     return apply_op("UniqueWithCounts", x, out_idx=out_idx, name=name)
 
 
 @tf_export("setdiff1d")
 def setdiff1d(x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None = None) -> Any:
-    """``(out, idx)``: the elements of vector ``x`` that are not in ``y``, and ``out = x[idx]``."""
+    """Returns ``(out, idx)``: the elements of ``x`` that are not in ``y``, and ``out = x[idx]``."""
     return apply_op("ListDiff", x, y, out_idx=index_dtype, name=name)
 
 
@@ -390,7 +390,7 @@ listdiff = setdiff1d
 def required_space_to_batch_paddings(
     input_shape: Any, block_shape: Any, base_paddings: Any = None, name: str | None = None
 ) -> tuple[Any, Any]:
-    """``(paddings, crops)`` that make each dimension divisible by its block for space_to_batch.
+    """Returns ``(paddings, crops)`` that make dimensions divisible by their blocks.
 
     Args:
         input_shape, block_shape: integer vectors of length N.

@@ -1,4 +1,4 @@
-"""Sparse tensors: the user's functions."""
+"""User functions for sparse tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _parts(sp_input: Any) -> tuple[Any, Any, Any]:
 
 @tf_export("serialize_sparse")
 def serialize_sparse(sp_input: Any, name: str | None = None, out_type: Any = dtypes.string) -> Any:
-    """[3]: indices, values and dense shape of a sparse tensor in one tensor.
+    """Packs indices, values and dense shape of a sparse tensor into one tensor: [3].
 
     Args:
         out_type: what the three become: strings or variants.
@@ -34,14 +34,14 @@ def serialize_sparse(sp_input: Any, name: str | None = None, out_type: Any = dty
 def serialize_many_sparse(
     sp_input: Any, name: str | None = None, out_type: Any = dtypes.string
 ) -> Any:
-    """[rows, 3]: ``serialize_sparse`` of every row of a sparse tensor of rank 2 or more."""
+    """Packs every row of a sparse tensor of rank 2 or more: [rows, 3]."""
     return apply_op("SerializeManySparse", *_parts(sp_input), out_type=out_type, name=name)
 
 
 def deserialize_sparse(
     serialized_sparse: Any, dtype: Any, rank: int | None = None, name: str | None = None
 ) -> SparseTensor:
-    """The sparse tensor that ``serialize_sparse`` made into a tensor; of several, all in one.
+    """Unpacks the sparse tensor that ``serialize_sparse`` packed; several become one.
 
     Args:
         serialized_sparse: [..., 3]. Other dimensions come before those of the sparse tensors.
@@ -55,7 +55,7 @@ def deserialize_sparse(
 def deserialize_many_sparse(
     serialized_sparse: Any, dtype: Any, rank: int | None = None, name: str | None = None
 ) -> SparseTensor:
-    """Of [rows, 3] strings, the sparse tensor with these rows, each of rank ``rank``."""
+    """Unpacks [rows, 3] strings to the sparse tensor with these rows of rank ``rank``."""
     parts = apply_op("DeserializeManySparse", serialized_sparse, dtype=dtype, name=name)
     return _sparse(parts, None if rank is None else rank + 1)
 
@@ -77,7 +77,7 @@ def sparse_to_dense(
     validate_indices: bool = True,
     name: str | None = None,
 ) -> Any:
-    """A tensor of ``default_value``, but for ``sparse_values`` at ``sparse_indices``.
+    """Makes a tensor of ``default_value`` with ``sparse_values`` at ``sparse_indices``.
 
     Args:
         sparse_indices: ``[n, rank]``; for a vector also ``[n]``, or a scalar.
@@ -98,7 +98,7 @@ def sparse_tensor_to_dense(
     validate_indices: bool = True,
     name: str | None = None,
 ) -> Any:
-    """A SparseTensor as a Tensor, with ``default_value`` (0 or empty if None) where it has none."""
+    """Converts a SparseTensor to a Tensor; ``default_value`` (None: 0 or "") fills it."""
     if not isinstance(sp_input, SparseTensor):
         raise TypeError("Input must be a SparseTensor.")
     if default_value is None:

@@ -1,4 +1,8 @@
-"""Reference and resource variables: the user's functions.
+"""User functions for reference and resource variables.
+
+They take variables of both kinds, and references (the outputs of reference ops). The result for a
+reference is the reference after the write; for a resource variable it is the variable, which is
+read after the write if it is used.
 
 They take variables of both kinds, and references (the outputs of reference ops). For a reference
 the result is the reference after the write; for a resource variable it is the variable, read after
@@ -17,7 +21,7 @@ from flowray.client.tf_export import tf_export
 
 
 class _Reference:
-    """The writes to what a reference op gives, or to a variable that is one."""
+    """The writes to the result of a reference op, or to a reference variable."""
 
     def __init__(self, ref: Any) -> None:
         self._ref = ref
@@ -57,7 +61,7 @@ def assign(
         value: a tensor of its dtype.
         validate_shape: whether the shape must be the variable's (the default); if not, a reference
             variable takes the shape of ``value``.
-        use_locking: accepted for TensorFlow's sake; an assignment is one piece.
+        use_locking: accepted for TensorFlow's sake; an assignment is atomic.
         name: of the op.
     """
     attrs = {"validate_shape": validate_shape, "use_locking": use_locking}
@@ -82,7 +86,7 @@ def assign_sub(
 
 @tf_export("count_up_to")
 def count_up_to(ref: Any, limit: int, name: str | None = None) -> Any:
-    """The value of a scalar int32 or int64 variable, to which 1 is then added.
+    """Adds 1 to a scalar int32 or int64 variable and returns the old value.
 
     A run in which the variable is at ``limit`` fails with OutOfRangeError.
     """
@@ -108,7 +112,7 @@ def scatter_update(
         ref: a variable.
         indices: int32 or int64, of any shape. InvalidArgumentError in a run if one is out of range.
         updates: shaped ``indices.shape + ref.shape[1:]``, or a scalar.
-        use_locking: accepted for TensorFlow's sake; a write is one piece.
+        use_locking: accepted for TensorFlow's sake; a write is atomic.
         name: of the op.
     """
     return _scatter("Update", ref, indices, updates, use_locking, name)
@@ -176,7 +180,7 @@ def scatter_nd_update(
         indices: int32 or int64 of shape [..., K], K <= P: index vectors of elements (K = P) or
             slices. InvalidArgumentError in a run if one is out of range.
         updates: shaped ``indices.shape[:-1] + ref.shape[K:]``.
-        use_locking: accepted for TensorFlow's sake; a write is one piece.
+        use_locking: accepted for TensorFlow's sake; a write is atomic.
         name: of the op.
     """
     return _scatter("NdUpdate", ref, indices, updates, use_locking, name)
@@ -186,7 +190,7 @@ def scatter_nd_update(
 def scatter_nd_add(
     ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
 ) -> Any:
-    """Adds to slices; the arguments are those of ``scatter_nd_update``. Equal ones all count."""
+    """Adds to slices; the arguments are those of ``scatter_nd_update``. Repeats all count."""
     return _scatter("NdAdd", ref, indices, updates, use_locking, name)
 
 
@@ -202,7 +206,7 @@ def scatter_nd_sub(
 def batch_scatter_update(
     ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
 ) -> Any:
-    """``scatter_update`` in each of several batches, which are leading dimensions.
+    """Updates rows as ``scatter_update`` in each of several batches (leading dimensions).
 
     Args:
         ref: a variable shaped ``batch + [rows] + rest``.

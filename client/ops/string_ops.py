@@ -1,4 +1,4 @@
-"""Strings: the user's functions."""
+"""User functions for strings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def string_split(
     result_type: str = "SparseTensor",
     name: str | None = None,
 ) -> SparseTensor:
-    """The pieces of each string of vector ``source``, as the rows of a sparse matrix.
+    """Splits each string of the vector ``source``; the parts are the rows of a sparse matrix.
 
     Args:
         sep: each of its bytes separates; one space if None, every byte is a piece if empty.
@@ -55,7 +55,7 @@ def strings_split(
     source: Any = None,
     name: str | None = None,
 ) -> SparseTensor:
-    """The pieces of each string of vector ``input``, as Python's ``str.split`` makes them.
+    """Splits each string of the vector ``input`` as Python's ``str.split`` does.
 
     Args:
         input: a vector, or one string.
@@ -90,7 +90,7 @@ def _with_rows(source: Tensor, parts: Any) -> SparseTensor:
 
 @tf_export("string_join", "strings.join")
 def string_join(inputs: Sequence[Any], separator: str = "", name: str | None = None) -> Any:
-    """The strings of several tensors joined elementwise; scalars go with every element."""
+    """Joins the strings of several tensors elementwise; scalars go with every element."""
     return apply_op("StringJoin", inputs, separator=separator, name=name)
 
 
@@ -104,7 +104,7 @@ def reduce_join(
     reduction_indices: Any = None,
     keepdims: bool | None = None,
 ) -> Any:
-    """``inputs`` with the strings along some axes joined.
+    """Joins the strings of ``inputs`` along some axes.
 
     Args:
         axis: an axis or a list of these, the first of which varies fastest; all if None, in
@@ -128,7 +128,7 @@ def reduce_join(
 def unsorted_segment_join(
     inputs: Any, segment_ids: Any, num_segments: Any, separator: str = "", name: str | None = None
 ) -> Any:
-    """Row i: the strings whose segment id is i, joined in their order."""
+    """Joins the strings of each segment in their order: row i has those with id i."""
     return apply_op(
         "UnsortedSegmentJoin", inputs, segment_ids, num_segments, separator=separator, name=name
     )
@@ -147,7 +147,7 @@ def as_string(
     fill: str = "",
     name: str | None = None,
 ) -> Any:
-    """The elements of ``input`` as text, formatted as C's printf does.
+    """Formats the elements of ``input`` as C's printf does.
 
     Args:
         input: numbers, booleans or strings.
@@ -170,7 +170,7 @@ def string_to_number(
     name: str | None = None,
     input: Any = None,
 ) -> Any:
-    """The numbers that the strings spell; one that spells none of ``out_type`` fails the run."""
+    """Converts strings to numbers of ``out_type``; a run fails for other strings."""
     strings = _one_of("input", input, "string_tensor", string_tensor)
     return apply_op("StringToNumber", strings, out_type=out_type, name=name)
 
@@ -183,7 +183,7 @@ def string_format(
     summarize: int = 3,
     name: str | None = None,
 ) -> Any:
-    """``template`` with its placeholders replaced by the values of tensors.
+    """Replaces the placeholders of ``template`` by the values of tensors.
 
     Args:
         inputs: a tensor or a list of these, one for each placeholder.
@@ -201,31 +201,31 @@ def string_format(
 
 @tf_export("strings.length")
 def string_length(input: Any, name: str | None = None, unit: str = "BYTE") -> Any:
-    """The length of each string, int32, in bytes or (``UTF8_CHAR``) characters."""
+    """Returns the length of each string, int32, in bytes or (``UTF8_CHAR``) characters."""
     return apply_op("StringLength", input, unit=unit, name=name)
 
 
 @tf_export("string_strip", "strings.strip")
 def string_strip(input: Any, name: str | None = None) -> Any:
-    """The strings without white space at their ends."""
+    """Removes white space at both ends of the strings."""
     return apply_op("StringStrip", input, name=name)
 
 
 @tf_export("strings.lower")
 def string_lower(input: Any, encoding: str = "", name: str | None = None) -> Any:
-    """The strings in lower case; with ``encoding="utf-8"`` more than A to Z."""
+    """Converts strings to lower case; only A to Z unless ``encoding`` is "utf-8"."""
     return apply_op("StringLower", input, encoding=encoding, name=name)
 
 
 @tf_export("strings.upper")
 def string_upper(input: Any, encoding: str = "", name: str | None = None) -> Any:
-    """The strings in upper case; with ``encoding="utf-8"`` more than a to z."""
+    """Converts strings to upper case; only a to z unless ``encoding`` is "utf-8"."""
     return apply_op("StringUpper", input, encoding=encoding, name=name)
 
 
 @tf_export("substr", "strings.substr")
 def substr(input: Any, pos: Any, len: Any, name: str | None = None, unit: str = "BYTE") -> Any:
-    """The ``len`` bytes or (``UTF8_CHAR``) characters from ``pos`` on of each string.
+    """Takes ``len`` bytes or (``UTF8_CHAR``) characters from ``pos`` on of each string.
 
     ``pos`` and ``len`` have one shape, which broadcasts with that of ``input``. A negative
     ``pos`` counts from the end; one beyond an end fails the run.
@@ -235,13 +235,13 @@ def substr(input: Any, pos: Any, len: Any, name: str | None = None, unit: str = 
 
 @tf_export("encode_base64", "io.encode_base64")
 def encode_base64(input: Any, pad: bool = False, name: str | None = None) -> Any:
-    """The strings in web-safe base64, with ``=`` at the end if ``pad``."""
+    """Encodes strings in web-safe base64, with ``=`` at the end if ``pad``."""
     return apply_op("EncodeBase64", input, pad=pad, name=name)
 
 
 @tf_export("decode_base64", "io.decode_base64")
 def decode_base64(input: Any, name: str | None = None) -> Any:
-    """What web-safe base64 stands for, with or without ``=`` at the end."""
+    """Decodes web-safe base64, with or without ``=`` at the end."""
     return apply_op("DecodeBase64", input, name=name)
 
 
@@ -252,7 +252,7 @@ def decode_base64(input: Any, name: str | None = None) -> Any:
 def regex_replace(
     input: Any, pattern: Any, rewrite: Any, replace_global: bool = True, name: str | None = None
 ) -> Any:
-    """The strings with the matches of an RE2 expression replaced.
+    """Replaces the matches of an RE2 expression in the strings.
 
     Args:
         pattern: a string or a scalar tensor.
@@ -271,7 +271,7 @@ def regex_replace(
 
 @tf_export("strings.regex_full_match")
 def regex_full_match(input: Any, pattern: Any, name: str | None = None) -> Any:
-    """Whether all of each string matches the RE2 expression ``pattern``."""
+    """Tells whether all of each string matches the RE2 expression ``pattern``."""
     if isinstance(pattern, str | bytes):
         return apply_op("StaticRegexFullMatch", input, pattern=pattern, name=name)
     return apply_op("RegexFullMatch", input, pattern, name=name)
@@ -287,14 +287,14 @@ def string_to_hash_bucket(
     name: str | None = None,
     input: Any = None,
 ) -> Any:
-    """A number below ``num_buckets`` for each string; prefer ``string_to_hash_bucket_fast``."""
+    """Hashes each string to an int64 below ``num_buckets``; prefer the ``_fast`` function."""
     strings = _one_of("input", input, "string_tensor", string_tensor)
     return apply_op("StringToHashBucket", strings, num_buckets=num_buckets, name=name)
 
 
 @tf_export("string_to_hash_bucket_fast", "strings.to_hash_bucket_fast")
 def string_to_hash_bucket_fast(input: Any, num_buckets: int, name: str | None = None) -> Any:
-    """A number below ``num_buckets`` for each string, always the same for the same string."""
+    """Hashes each string to an int64 below ``num_buckets``, the same in every process."""
     return apply_op("StringToHashBucketFast", input, num_buckets=num_buckets, name=name)
 
 
@@ -302,5 +302,5 @@ def string_to_hash_bucket_fast(input: Any, num_buckets: int, name: str | None = 
 def string_to_hash_bucket_strong(
     input: Any, num_buckets: int, key: Sequence[int], name: str | None = None
 ) -> Any:
-    """As ``string_to_hash_bucket_fast``, but nobody without ``key`` (two ints) finds collisions."""
+    """Hashes strings so that nobody without ``key`` (two ints) finds collisions."""
     return apply_op("StringToHashBucketStrong", input, num_buckets=num_buckets, key=key, name=name)

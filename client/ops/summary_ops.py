@@ -32,7 +32,7 @@ _NOT_IN_TAGS = re.compile(r"[^-/\w\.]")
 def scalar(
     name: str, tensor: Any, collections: Sequence[str] | None = None, family: str | None = None
 ) -> Tensor:
-    """A scalar's value.
+    """Makes a summary of a scalar.
 
     Args:
         name: of the op, and with its name scope the tag.
@@ -48,7 +48,7 @@ def scalar(
 def histogram(
     name: str, values: Any, collections: Sequence[str] | None = None, family: str | None = None
 ) -> Tensor:
-    """The distribution of the values of a real tensor. NaN and infinity make it fail."""
+    """Makes a summary of the distribution of a real tensor. NaN and infinity make the run fail."""
     with _scope(name, family, "HistogramSummary", values) as (tag, scope):
         return _collected(apply_op("HistogramSummary", tag, values, name=scope), collections)
 
@@ -61,15 +61,15 @@ def image(
     collections: Sequence[str] | None = None,
     family: str | None = None,
 ) -> Tensor:
-    """Images, as PNG.
+    """Makes a summary of images, as PNG.
 
     Args:
-        name: of the op, and with its name scope the tag: ``tag/image`` if ``max_outputs`` is 1, else
+        name: of the op, and with its name scope the tag: ``tag/image`` for ``max_outputs`` 1, else
             ``tag/image/0`` and so on.
         tensor: uint8, or floats, which are scaled: [batch, height, width, 1, 3 or 4 channels].
         max_outputs: how many of the batch.
         collections, family: as for ``scalar``.
-    """  # noqa: E501
+    """
     with _scope(name, family, None, tensor) as (tag, scope):
         summary = apply_op("ImageSummary", tag, tensor, max_images=max_outputs, name=scope)
         return _collected(summary, collections)
@@ -84,16 +84,16 @@ def audio(
     collections: Sequence[str] | None = None,
     family: str | None = None,
 ) -> Tensor:
-    """Sound, as WAV.
+    """Makes a summary of sound, as WAV.
 
     Args:
-        name: of the op, and with its name scope the tag: ``tag/audio`` if ``max_outputs`` is 1, else
+        name: of the op, and with its name scope the tag: ``tag/audio`` for ``max_outputs`` 1, else
             ``tag/audio/0`` and so on.
         tensor: float32, -1 to 1: [batch, frames, channels] or [batch, frames].
         sample_rate: frames per second, a float32 scalar.
         max_outputs: how many of the batch.
         collections, family: as for ``scalar``.
-    """  # noqa: E501
+    """
     with _scope(name, family, None, tensor) as (tag, scope):
         rate = convert_to_tensor(sample_rate, dtypes.float32, name="sample_rate")
         summary = apply_op("AudioSummaryV2", tag, tensor, rate, max_outputs=max_outputs, name=scope)
@@ -102,7 +102,7 @@ def audio(
 
 @tf_export("summary.text")
 def text(name: str, tensor: Any, collections: Sequence[str] | None = None) -> Tensor:
-    """Text, which TensorBoard shows as Markdown; a tensor of strings as a table.
+    """Makes a summary of text, which TensorBoard shows as Markdown; of several strings a table.
 
     Raises:
         ValueError: ``tensor`` is not of strings.
@@ -125,7 +125,7 @@ def tensor_summary(
     family: str | None = None,
     display_name: str | None = None,
 ) -> Tensor:
-    """A tensor as it is.
+    """Makes a summary of a tensor.
 
     Args:
         name: of the op, and with its name scope the tag.
@@ -151,7 +151,7 @@ def tensor_summary(
 def merge(
     inputs: Sequence[Any], collections: Sequence[str] | None = None, name: str | None = None
 ) -> Tensor:
-    """One summary with the values of all ``inputs``; a tag that two of them have makes it fail.
+    """Merges summaries into one; a run fails if two of them have the same tag.
 
     Args:
         inputs: summaries.
@@ -167,7 +167,7 @@ def merge(
 def merge_all(
     key: str = GraphKeys.SUMMARIES, scope: str | None = None, name: str | None = None
 ) -> Tensor | None:
-    """All summaries of the collection ``key`` merged; None if it has none.
+    """Merges all summaries of the collection ``key``; None if it has none.
 
     Args:
         scope: only those whose names match this (a regular expression).
@@ -180,7 +180,7 @@ def merge_all(
 def _scope(
     name: str | None, family: str | None, default_name: str | None, values: Any
 ) -> Iterator[tuple[str, str]]:
-    """The scope of a summary op: its tag and its name.
+    """Opens the scope of a summary op and gives its tag and its name.
 
     With a family the tag begins with it twice, as TensorFlow's does: TensorBoard groups by what is
     before the first slash, and the second one comes with the name scope.
@@ -193,7 +193,7 @@ def _scope(
 
 
 def _clean(name: str | None) -> str | None:
-    """``name`` with underscores for what a tag may not hold."""
+    """Replaces the characters of ``name`` that a tag may not have by underscores."""
     if name is None:
         return None
     clean = _NOT_IN_TAGS.sub("_", name).lstrip("/")

@@ -104,29 +104,32 @@ class TensorArray:
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the elements."""
         return self._dtype
 
     @property
     def handle(self) -> Tensor:
-        """What names the array."""
+        """The handle of the array."""
         return self._handle
 
     @property
     def flow(self) -> Tensor:
-        """What is there when all operations up to this object are done."""
+        """The tensor that is available when all operations up to this object are done."""
         return self._flow
 
     @property
     def op(self) -> Operation:
+        """The operation that made the handle."""
         return self._handle.op
 
     @property
     def dynamic_size(self) -> bool:
+        """Whether writing beyond the end makes the array longer."""
         return self._dynamic_size
 
     @property
     def element_shape(self) -> TensorShape:
-        """What is known of the shape of all elements."""
+        """The shape of all elements, as far as it is known."""
         return TensorShape(self._element_shape)
 
     def _with_flow(self, flow: Tensor) -> TensorArray:
@@ -137,11 +140,11 @@ class TensorArray:
         return result
 
     def identity(self) -> TensorArray:
-        """The array, once the open control dependencies are done."""
+        """Returns the array, after the open control dependencies are done."""
         return self._with_flow(identity(self._flow))
 
     def grad(self, source: str, flow: Any = None, name: str | None = None) -> TensorArray:
-        """The array of gradients that a call of ``tf.gradients``, ``source``, has for this one."""
+        """Returns the array of its gradients for ``source``, a call of ``tf.gradients``."""
         flow = self._flow if flow is None else flow
         with name_scope(name, "TensorArrayGrad", [self._handle]), colocate_with(self._handle):
             handle, _ = apply_op("TensorArrayGradV3", self._handle, flow, source=source)
@@ -160,7 +163,7 @@ class TensorArray:
     # Elements -------------------------------------------------------------------------------
 
     def read(self, index: Any, name: str | None = None) -> Tensor:
-        """The element at ``index``, an int32 scalar."""
+        """Reads the element at ``index``, an int32 scalar."""
         value: Tensor = apply_op(
             "TensorArrayReadV3", self._handle, index, self._flow, dtype=self._dtype, name=name
         )
@@ -168,7 +171,7 @@ class TensorArray:
         return value
 
     def write(self, index: Any, value: Any, name: str | None = None) -> TensorArray:
-        """The array with ``value`` at ``index``; ValueError if elements have another shape."""
+        """Returns the array with ``value`` at ``index``; ValueError for another element shape."""
         with name_scope(name, "TensorArrayWrite", [self._handle, index, value]):
             value = convert_to_tensor(value, name="value", preferred_dtype=self._dtype)
             self._learn(value._shape)
@@ -177,7 +180,7 @@ class TensorArray:
         return self._with_flow(flow)
 
     def size(self, name: str | None = None) -> Tensor:
-        """How many elements there are: an int32 scalar."""
+        """Returns the number of elements: an int32 scalar."""
         if self._size is not None and not self._dynamic_size:
             return convert_to_tensor(self._size, dtypes.int32)
         return apply_op(  # type: ignore[no-any-return]
@@ -185,13 +188,13 @@ class TensorArray:
         )
 
     def close(self, name: str | None = None) -> Operation:
-        """An operation that ends the array."""
+        """Makes an operation that ends the array."""
         return apply_op("TensorArrayCloseV3", self._handle, name=name)  # type: ignore[no-any-return]
 
     # All of them ----------------------------------------------------------------------------
 
     def stack(self, name: str | None = None) -> Tensor:
-        """All elements, in a new first dimension."""
+        """Stacks all elements along a new first dimension."""
         with (
             colocate_with(self._handle),
             name_scope(name, "TensorArrayStack", [self._handle]),
@@ -199,7 +202,7 @@ class TensorArray:
             return self.gather(range(0, self.size()), name=name)
 
     def gather(self, indices: Any, name: str | None = None) -> Tensor:
-        """The elements at ``indices``, an int32 vector, in a new first dimension."""
+        """Stacks the elements at ``indices``, an int32 vector, along a new first dimension."""
         value: Tensor = apply_op(
             "TensorArrayGatherV3",
             self._handle,
@@ -214,7 +217,7 @@ class TensorArray:
         return value
 
     def concat(self, name: str | None = None) -> Tensor:
-        """All elements, one after the other along their first dimension."""
+        """Concatenates all elements along their first dimension."""
         shape = self._element_shape
         value, _ = apply_op(
             "TensorArrayConcatV3",
@@ -229,20 +232,20 @@ class TensorArray:
         return value  # type: ignore[no-any-return]
 
     def _total_length(self, length: int | None) -> int | None:
-        """How long all elements are together, if all have ``length``."""
+        """Returns the length of all elements joined, if each has ``length``."""
         count = None if self._dynamic_size else self._size
         if isinstance(count, Tensor):
             count = constant_value(count)
         return None if length is None or count is None else length * int(count)
 
     def unstack(self, value: Any, name: str | None = None) -> TensorArray:
-        """The array with the elements of ``value`` along its first dimension."""
+        """Returns the array with the elements of ``value`` along its first dimension."""
         with name_scope(name, "TensorArrayUnstack", [self._handle, value]):
             value = convert_to_tensor(value, name="value", preferred_dtype=self._dtype)
             return self.scatter(range(0, shape_of(value)[0]), value)
 
     def scatter(self, indices: Any, value: Any, name: str | None = None) -> TensorArray:
-        """The array with ``value[i]`` at ``indices[i]``."""
+        """Returns the array with ``value[i]`` at ``indices[i]``."""
         with name_scope(name, "TensorArrayScatter", [self._handle, value, indices]):
             value = convert_to_tensor(value, name="value", preferred_dtype=self._dtype)
             if value._shape is not None:
@@ -252,7 +255,7 @@ class TensorArray:
         return self._with_flow(flow)
 
     def split(self, value: Any, lengths: Any, name: str | None = None) -> TensorArray:
-        """The array with the parts of ``value`` that have ``lengths`` along its first dimension."""
+        """Returns the array with parts of ``value`` of these ``lengths`` as its elements."""
         with name_scope(name, "TensorArraySplit", [self._handle, value, lengths]):
             value = convert_to_tensor(value, name="value", preferred_dtype=self._dtype)
             with self._beside(value):
@@ -272,7 +275,7 @@ class TensorArray:
 
     @contextmanager
     def _beside(self, value: Tensor) -> Iterator[None]:
-        """Ops made in the scope lie where what was first written does."""
+        """Places ops made in the scope beside the value that is written first."""
         if not self._colocates:
             yield
             return

@@ -1,1 +1,1 @@
-"""Recurrent networks: cells, and what calls them for one step after the other."""
+"""Recurrent networks: cells, and functions that call them step by step."""

@@ -1,4 +1,4 @@
-"""The cells of ``tf.nn.rnn_cell``: what a recurrent network computes in one step."""
+"""The cells of ``tf.nn.rnn_cell``: one step of a recurrent network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flowray.proto.types.shapes import as_shape
 
 
 def check_cell(name: str, cell: Any) -> None:
-    """TypeError if ``cell`` is none: it needs sizes, a zero state, and to be called."""
+    """Raises TypeError unless ``cell`` has sizes and a zero state and is callable."""
     wanted = ("output_size", "state_size")
     missing = [f"'{attribute}' property is missing" for attribute in wanted
                if not hasattr(cell, attribute)]  # fmt: skip
@@ -41,7 +41,7 @@ def check_cell(name: str, cell: Any) -> None:
 
 
 def with_batch(batch_size: Any, size: Any) -> tuple[Any, tuple[int | None, ...]]:
-    """The shape of a batch of vectors (or tensors) of ``size``: for an op, and as it is known."""
+    """Returns the shape of a batch of tensors of ``size``: for an op, and the static one."""
     rest = as_shape([size] if isinstance(size, int) else size).as_list()
     if isinstance(batch_size, Tensor):
         return array_ops.concat([[batch_size], rest], 0), (None, *rest)
@@ -49,7 +49,7 @@ def with_batch(batch_size: Any, size: Any) -> tuple[Any, tuple[int | None, ...]]
 
 
 def zero_states(state_size: Any, batch_size: Any, dtype: Any) -> Any:
-    """Zeros in the structure of ``state_size``."""
+    """Makes zeros in the structure of ``state_size``."""
 
     def zeros(size: Any) -> Tensor:
         shape, known = with_batch(batch_size, size)
@@ -62,7 +62,7 @@ def zero_states(state_size: Any, batch_size: Any, dtype: Any) -> Any:
 
 @tf_export("nn.rnn_cell.RNNCell")
 class RNNCell(Layer):
-    """The base of cells. A cell is called with inputs and a state, and gives outputs and a state.
+    """The base class of cells, which map inputs and a state to outputs and a state.
 
     Subclasses define ``call(inputs, state)`` (or ``__call__`` itself), ``state_size`` and
     ``output_size``. Variables that ``call`` makes with ``get_variable`` are those of the layer.
@@ -75,7 +75,7 @@ class RNNCell(Layer):
         self._opened: VariableScope | None = None
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
-        """The outputs and the next state.
+        """Returns the outputs and the next state.
 
         Args:
             inputs: [batch, size], or a structure of such tensors.
@@ -91,7 +91,7 @@ class RNNCell(Layer):
             return super().__call__(inputs, state)
 
     def _noting(self, getter: Any, *args: Any, **kwargs: Any) -> Any:
-        """``get_variable`` that remembers what it made as the layer's."""
+        """Calls ``get_variable`` and notes the variable as one of the layer's."""
         variable = getter(*args, **kwargs)
         known = [*self._trainable_weights, *self._non_trainable_weights]
         trainable = trainable_variables()
@@ -114,12 +114,12 @@ class RNNCell(Layer):
         raise NotImplementedError("Abstract method")
 
     def build(self, input_shape: Any) -> None:
-        """Nothing: ``call`` makes the variables."""
+        """Does nothing: ``call`` makes the variables."""
 
     def get_initial_state(
         self, inputs: Any = None, batch_size: Any = None, dtype: Any = None
     ) -> Any:
-        """A zero state for ``inputs``, or for ``batch_size`` and ``dtype``."""
+        """Returns a zero state for ``inputs``, or for ``batch_size`` and ``dtype``."""
         if inputs is not None:
             inputs = convert_to_tensor(inputs, name="inputs")
             batch_size, dtype = array_ops.shape(inputs)[0], inputs.dtype
@@ -131,7 +131,7 @@ class RNNCell(Layer):
         return self.zero_state(batch_size, dtype)
 
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
-        """Zeros for a state of a batch."""
+        """Returns zeros for the state of a batch."""
         with name_scope(f"{type(self).__name__}ZeroState", values=[batch_size]):
             return zero_states(self.state_size, batch_size, dtype)
 
@@ -161,7 +161,7 @@ class _LayerCell(RNNCell):
 
 @tf_export("nn.rnn_cell.BasicRNNCell")
 class BasicRNNCell(_LayerCell):
-    """``output = state = activation(W * [inputs, state] + b)``.
+    """The cell ``output = state = activation(W * [inputs, state] + b)``.
 
     Args:
         num_units: the size of the output.
@@ -254,26 +254,27 @@ class GRUCell(_LayerCell):
 
 @tf_export("nn.rnn_cell.LSTMStateTuple")
 class LSTMStateTuple(namedtuple("LSTMStateTuple", ("c", "h"))):
-    """The state of an LSTM cell: ``c``, what it keeps, and ``h``, its last output."""
+    """The state of an LSTM cell: its memory ``c`` and its last output ``h``."""
 
     __slots__ = ()
 
     @property
     def dtype(self) -> Any:
+        """The dtype of both; TypeError if they differ."""
         if self.c.dtype != self.h.dtype:
             raise TypeError(f"Inconsistent internal state: {self.c.dtype} vs {self.h.dtype}")
         return self.c.dtype
 
 
 class _LSTM(_LayerCell):
-    """What both kinds of LSTM cells share: the form of their state."""
+    """The base class of both LSTM cells, with the form of their state."""
 
     def __init__(self, state_is_tuple: bool, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._state_is_tuple = state_is_tuple
 
     def _parts(self, state: Any, size: int) -> tuple[Tensor, Tensor]:
-        """``c``, of ``size``, and ``h``."""
+        """Returns ``c``, of ``size``, and ``h``."""
         if self._state_is_tuple:
             c, h = state
             return c, h
@@ -419,7 +420,7 @@ class LSTMCell(_LSTM):
 
 @tf_export("nn.rnn_cell.MultiRNNCell")
 class MultiRNNCell(RNNCell):
-    """Cells of which each takes the output of the one before.
+    """Cells in a stack: each takes the output of the one before.
 
     Args:
         cells: the cells, from the input to the output.

@@ -1,4 +1,4 @@
-"""``tf.nn.dynamic_rnn`` and its like: a cell is called for one step after the other."""
+"""Functions such as ``tf.nn.dynamic_rnn``, which call a cell for one step after the other."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def caching_scope(scope: Any, default: str) -> Iterator[VariableScope]:
 
 
 def _transposed(tensor: Tensor) -> Tensor:
-    """Batch and time exchanged."""
+    """Exchanges batch and time."""
     rank = tensor.shape.ndims
     if rank is not None and rank < 2:
         raise ValueError(
@@ -99,7 +99,7 @@ def _transposed(tensor: Tensor) -> Tensor:
 
 
 def _batch_size(flat: Sequence[Tensor]) -> Any:
-    """That of tensors [time, batch, ...]: a number, if it is known of one of them."""
+    """Returns the batch size of tensors [time, batch, ...]: a number if one of them tells."""
     for tensor in flat:
         if tensor.shape.ndims is None:
             continue
@@ -180,7 +180,7 @@ class _Loop:
     def run(
         self, lengths: Tensor | None, parallel_iterations: int, swap_memory: bool
     ) -> tuple[Any, Any]:
-        """The outputs [time, batch, ...] and the last state."""
+        """Returns the outputs [time, batch, ...] and the last state."""
         steps = array_ops.shape(self._flat[0])[0]
         lengths_of_steps = None
         longest = steps
@@ -239,7 +239,7 @@ class _Loop:
 
 
 class _Lengths:
-    """What becomes of the examples of a batch that are over."""
+    """Replaces the results of the examples of a batch that have ended."""
 
     def __init__(self, cell: Any, lengths: Tensor, batch_size: Any, dtype: Any) -> None:
         def zeros(size: Any) -> Tensor:
@@ -254,7 +254,7 @@ class _Lengths:
         self.longest = reduction_ops.reduce_max(lengths)
 
     def step(self, time: Any, state: Any, call: Callable[[], Any]) -> tuple[Any, Any]:
-        """The cell's output and state; zeros, and the state before, for examples that are over."""
+        """Returns the cell's output and state; zeros and the old state for ended examples."""
         output, new_state = call()
         nest.assert_same_structure(self._zero, output)
         nest.assert_same_structure(state, new_state)
@@ -262,7 +262,7 @@ class _Lengths:
         return keep_where(over, self._zero, output), keep_where(over, state, new_state)
 
     def step_if_any(self, time: int, state: Any, call: Callable[[], Any]) -> tuple[Any, Any]:
-        """As ``step``, but the cell does not run when all examples are over."""
+        """Computes ``step``, but does not run the cell when all examples have ended."""
         flat: list[Any] = []
 
         def some() -> list[Tensor]:
@@ -280,7 +280,7 @@ class _Lengths:
 
 
 def keep_where(over: Any, before: Any, after: Any) -> Any:
-    """``after``, but ``before`` for the examples that are over (bool [batch]).
+    """Returns ``after``, but ``before`` for the examples that have ended (bool [batch]).
 
     Scalars and arrays are not an example's: of these, ``after`` is taken.
     """
@@ -369,7 +369,7 @@ def bidirectional_dynamic_rnn(
     time_major: bool = False,
     scope: Any = None,
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """One cell goes through ``inputs`` from the beginning, another one from the end.
+    """Runs one cell over ``inputs`` from the beginning and another one from the end.
 
     For the arguments see ``dynamic_rnn``.
 
@@ -418,7 +418,7 @@ def static_bidirectional_rnn(
     sequence_length: Any = None,
     scope: Any = None,
 ) -> tuple[list[Any], Any, Any]:
-    """As ``bidirectional_dynamic_rnn``, for a list of inputs.
+    """Runs two cells as ``bidirectional_dynamic_rnn``, over a list of inputs.
 
     Returns:
         For each step the outputs of both cells, concatenated; the last states of both.
@@ -447,7 +447,7 @@ def static_bidirectional_rnn(
 
 
 def _reversed(steps: Sequence[Any], lengths: Any) -> list[Any]:
-    """A list of steps the other way round; each example as far as it goes."""
+    """Reverses a list of steps; each example as far as it goes."""
     if lengths is None:
         return list(reversed(steps))
     columns = zip(*(nest.flatten(step) for step in steps), strict=True)

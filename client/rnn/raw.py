@@ -25,7 +25,7 @@ def raw_rnn(
     swap_memory: bool = False,
     scope: Any = None,
 ) -> tuple[Any, Any, Any]:
-    """Calls a cell until ``loop_fn`` says that all examples are over.
+    """Calls a cell until ``loop_fn`` tells that all examples have ended.
 
     Args:
         cell: an RNNCell.
@@ -109,7 +109,7 @@ def raw_rnn(
 
 
 def _zeros(batch_size: Any, form: Any, dtype: Any) -> Tensor:
-    """What an example that is over emits."""
+    """Returns the output of an example that has ended."""
     size = form.shape if isinstance(form, Tensor) else form
     shape, known = with_batch(batch_size, size)
     result: Tensor = array_ops.zeros(shape, dtype)

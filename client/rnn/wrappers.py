@@ -55,7 +55,7 @@ class _Wrapper(RNNCell):
 
 @tf_export("nn.rnn_cell.DropoutWrapper")
 class DropoutWrapper(_Wrapper):
-    """Dropout of what goes into a cell, of its state, and of what comes out.
+    """Applies dropout to the inputs, the state and the outputs of a cell.
 
     Args:
         cell: an RNNCell.
@@ -126,7 +126,7 @@ class DropoutWrapper(_Wrapper):
             }
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
-        """The outputs and the next state of the cell, some elements dropped."""
+        """Returns the outputs and the next state of the cell, some elements dropped."""
         if self._drops_some("input"):
             inputs = self._dropped("input", inputs, inputs)
         output, state = self.cell(inputs, state, scope=scope)
@@ -141,7 +141,7 @@ class DropoutWrapper(_Wrapper):
         return not isinstance(keep, float) or keep < 1
 
     def _filtered(self, state: Any) -> Any:
-        """The state with a bool in place of every part that is not looked into: drop it or not."""
+        """Returns the state with a bool for each part: drop it or not."""
         chosen = self._drops(state)
         if not isinstance(chosen, bool):
             return chosen
@@ -152,7 +152,7 @@ class DropoutWrapper(_Wrapper):
         return type(state)(map(self._filtered, state))
 
     def _dropped(self, what: str, values: Any, chosen: Any) -> Any:
-        """``values``, dropped where ``chosen`` has True or a tensor."""
+        """Returns ``values``, dropped where ``chosen`` has True or a tensor."""
         keep = self._keep[what]
         numbers = iter(range(len(nest.flatten(chosen))))
         noise = iter(nest.flatten(self._noise[what]) if self._variational else [])
@@ -180,7 +180,7 @@ class DropoutWrapper(_Wrapper):
         return nest.pack_sequence_as(structure, leaves)
 
     def _derived_seed(self, what: str, number: int) -> int | None:
-        """A seed for one of the tensors that are dropped, as TensorFlow derives it."""
+        """Derives a seed for one of the dropped tensors, as TensorFlow does."""
         if self._seed is None:
             return None
         text = f"{self._seed}{what}_{number}".encode()
@@ -207,7 +207,7 @@ class ResidualWrapper(_Wrapper):
         self._residual_fn = residual_fn
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
-        """The outputs and the next state."""
+        """Returns the outputs and the next state."""
         outputs, state = self.cell(inputs, state, scope=scope)
         return (self._residual_fn or _sum)(inputs, outputs), state
 
@@ -233,7 +233,7 @@ class DeviceWrapper(_Wrapper):
         self._device = device
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
-        """The outputs and the next state."""
+        """Returns the outputs and the next state."""
         with device(self._device):
             return self.cell(inputs, state, scope=scope)
 
