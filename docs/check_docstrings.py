@@ -22,7 +22,7 @@ FLOORS: Mapping[str, int] = {
     "client": 70,
     "deploy": 45,
     "master": 80,
-    "proto": 60,
+    "proto": 98,
     "worker": 70,
     "worker/data": 98,
     "worker/formats": 98,

@@ -22,8 +22,8 @@ The tree::
         UnauthenticatedError     16
 
 The codes are TensorFlow's ``error.Code``, which are gRPC's. Code that runs a graph raises through
-the helpers, ``raise errors.invalid_argument("bad", node="a/b")``: they add the node's tag, from
-which a TensorFlow client finds the op in its graph.
+functions, ``raise errors.invalid_argument("bad", node="a/b")``, which add the tag of the node. By
+it a TensorFlow client finds the op in its graph.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _rebuild(cls: type[OpError], node_def: Any, message: str, error_code: int) -
 
 
 class _CodedError(OpError):
-    """What the subclasses share: the constructor without the code."""
+    """The base of the subclasses: its constructor takes no code."""
 
     _CODE: int
 
@@ -149,7 +149,7 @@ class NotFoundError(_CodedError):
 
 
 class AlreadyExistsError(_CodedError):
-    """What was to be created exists."""
+    """The file, table or other thing to create exists already."""
 
     _CODE = ALREADY_EXISTS
 

@@ -1,8 +1,8 @@
-"""Files that are there completely or not at all, whenever the process or the machine stops.
+"""Files that exist completely or not at all, whenever the process or the machine stops.
 
-A file is written under a temporary name and gets its own one when all of it is on the disk. Who
-writes it holds a lock on it. A temporary file without a lock was left by a process that was killed;
-the next one that writes into the directory removes it.
+A file is written under a temporary name and gets its own name when all of it is on the disk. The
+process that writes it holds a lock on it. A temporary file without a lock was left by a process
+that was killed; the next process that writes into the directory removes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUFFIX = ".unfinished-"
 
 
 def replace(path: str, content: bytes) -> None:
-    """Makes ``content`` all that is in the file; until it is on the disk, the old content stays.
+    """Replaces the content of the file; the old content stays until the new one is on the disk.
 
     Raises:
         OSError: the disk is full and the like; the old file is unharmed.
@@ -36,7 +36,7 @@ def replace(path: str, content: bytes) -> None:
 
 @contextmanager
 def temporary(path: str) -> Iterator[IO[bytes]]:
-    """A new file beside ``path``, which the block renames; if it does not, the file is removed."""
+    """Opens a new file beside ``path`` for the block to rename; else removes it."""
     file = create_temporary(path)
     try:
         yield file
@@ -47,7 +47,7 @@ def temporary(path: str) -> Iterator[IO[bytes]]:
 def create_temporary(path: str) -> IO[bytes]:
     """Opens a new file beside ``path`` that is locked as long as it is open.
 
-    The files in its directory that killed processes left are removed.
+    Removes the files that killed processes left in the directory.
     """
     remove_abandoned(os.path.dirname(path))
     while True:
@@ -74,13 +74,13 @@ def remove_abandoned(directory: str) -> None:
     with suppress(OSError), os.scandir(directory or ".") as entries:  # what is wrong with it shows
         paths = [entry.path for entry in entries if _SUFFIX in entry.name]
     for path in paths:
-        with suppress(OSError), open(path, "rb") as file:  # gone meanwhile, or not ours to touch
+        with suppress(OSError), open(path, "rb") as file:  # gone meanwhile, or we may not touch it
             if _lock(file, wait=False):
                 os.remove(path)
 
 
 def _lock(file: IO[bytes], *, wait: bool) -> bool:
-    """Whether the file is locked now; some file systems have no locks."""
+    """Locks the file; returns whether it is locked now. Some file systems have no locks."""
     if _fcntl is None:
         return False
     try:
@@ -91,13 +91,13 @@ def _lock(file: IO[bytes], *, wait: bool) -> bool:
 
 
 def sync(file: IO[bytes]) -> None:
-    """Returns once what was written to the file is on the disk."""
+    """Waits until all that was written to the file is on the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def sync_directory(path: str) -> None:
-    """Returns once the names in the directory of ``path`` are on the disk."""
+    """Waits until the names in the directory of ``path`` are on the disk."""
     if os.name == "nt":
         return  # directories cannot be opened there
     descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
@@ -108,6 +108,7 @@ def sync_directory(path: str) -> None:
 
 
 def remove_if_exists(path: str) -> None:
+    """Removes a file; it is not an error if there is no such file."""
     try:
         os.remove(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The errors of the operating system as TensorFlow reports them: its codes and its wording."""
+"""The errors of the operating system as TensorFlow reports them, with its codes and texts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _CODES: Final = {
 
 
 def from_os_error(error: OSError, path: str | bytes = "") -> errors.OpError:
-    """What TensorFlow raises for ``error``; ``path`` is its file if it names none itself."""
+    """Returns TensorFlow's error for ``error``. ``path`` is the file if ``error`` names none."""
     where = path if error.filename is None else error.filename
     code = _CODES.get(error.errno or 0, errors.UNKNOWN)
     text = os.strerror(error.errno) if error.errno else str(error)
@@ -53,7 +53,7 @@ def from_os_error(error: OSError, path: str | bytes = "") -> errors.OpError:
 
 
 class translated:  # noqa: N801 - as other context managers that are no more than that
-    """A block whose OSErrors come out as ``from_os_error`` makes them."""
+    """Turns the OSErrors of the block into TensorFlow's errors (``from_os_error``)."""
 
     __slots__ = ("_path",)
 

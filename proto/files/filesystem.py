@@ -1,4 +1,4 @@
-"""Files as TensorFlow sees them: paths are bytes, failures have its codes and texts."""
+"""Files as TensorFlow's ops use them: paths are bytes, errors have its codes and texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SCHEME = re.compile(rb"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
 def local_path(path: bytes) -> bytes:
-    """``path`` without ``file://``; UnimplementedError for another file system."""
+    """Returns ``path`` without ``file://``; UnimplementedError for another file system."""
     scheme = _SCHEME.match(path)
     if scheme is None:
         return path
@@ -25,7 +25,7 @@ def local_path(path: bytes) -> bytes:
 
 
 def read(path: bytes) -> bytes:
-    """All that is in the file."""
+    """Returns the content of the file."""
     with translated(path):
         file = os.open(local_path(path), os.O_RDONLY)
         try:
@@ -33,14 +33,16 @@ def read(path: bytes) -> bytes:
             contents = os.read(file, size + 1)  # a file object takes twice as long for a small file
             if len(contents) == size > 0:
                 return contents
-            with open(file, "rb", buffering=0, closefd=False) as rest:  # it grew, or is no file
+            with open(
+                file, "rb", buffering=0, closefd=False
+            ) as rest:  # it grew, or is not an ordinary file
                 return contents + rest.readall()
         finally:
             os.close(file)
 
 
 def write(path: bytes, contents: bytes) -> None:
-    """Makes ``contents`` all that is in the file, whose directories are made as well."""
+    """Writes ``contents`` into the file, in place of its old content; makes its directories."""
     target = local_path(path)
     with translated(path):
         directory = os.path.dirname(target)
@@ -54,10 +56,10 @@ _WILDCARD = re.compile(rb"[*?\[\\]")
 
 
 def matching(pattern: bytes) -> list[bytes]:
-    """The existing paths that fit a glob pattern, in no particular order.
+    """Returns the existing paths that match a glob pattern, in no particular order.
 
-    ``*`` and ``?`` stand for characters but ``/`` (a leading dot included), ``[ab]``, ``[a-z]`` and
-    ``[^a]`` for one of those listed or not listed; a backslash takes their meaning away.
+    ``*`` and ``?`` match all characters but ``/``, a leading dot included; ``[ab]``, ``[a-z]`` and
+    ``[^a]`` match one character that is listed, or not listed. A backslash quotes a character.
     """
     scheme = _SCHEME.match(pattern)
     if scheme is not None:
@@ -75,7 +77,10 @@ def matching(pattern: bytes) -> list[bytes]:
 
 
 def _children(parent: bytes, part: bytes, is_last: bool) -> list[bytes]:
-    """The paths below ``parent`` that fit one part of a pattern: directories but for the last."""
+    """Returns the paths below ``parent`` that match one part of a pattern.
+
+    Parts but the last one match only directories.
+    """
     if _WILDCARD.search(part) is None:
         path = parent + part
         if is_last:
@@ -85,7 +90,7 @@ def _children(parent: bytes, part: bytes, is_last: bool) -> list[bytes]:
     try:
         names = os.listdir(parent)
     except OSError:
-        return []  # gone, or not ours to read: nothing in it matches
+        return []  # it is gone, or we may not read it: nothing in it matches
     paths = [parent + name for name in names if fits(name)]
     return paths if is_last else [path + b"/" for path in paths if os.path.isdir(path)]
 
@@ -98,7 +103,7 @@ _GLOB_PART = re.compile(
 
 
 def _translated(part: bytes) -> bytes:
-    """The regular expression of one part of a glob pattern."""
+    """Returns the regular expression of one part of a glob pattern."""
     result = []
     for match in _GLOB_PART.finditer(part):
         if match["star"]:

@@ -25,13 +25,13 @@ DEFAULT_BUFFER: Final = 256 << 10
 
 
 def check_compression(compression: str) -> None:
-    """InvalidArgumentError, in TensorFlow's words, for a type that there is not."""
+    """Raises TensorFlow's InvalidArgumentError for an unknown type of compression."""
     if compression not in COMPRESSION_TYPES:
         raise errors.invalid_argument("Unsupported compression_type.")
 
 
 def open_input(path: str, compression: str = "", buffer: int = DEFAULT_BUFFER) -> IO[bytes]:
-    """The decompressed content of a file. Its read errors are to be caught with ``reading``."""
+    """Opens the decompressed content of a file. Read from it inside ``reading``, for its errors."""
     check_compression(compression)
     with translated(path):
         file: Any = open(path, "rb", buffering=max(buffer, 2))  # noqa: SIM115 - the caller closes
@@ -43,7 +43,7 @@ def open_input(path: str, compression: str = "", buffer: int = DEFAULT_BUFFER) -
 
 
 class _Owned(io.RawIOBase):
-    """A file for GzipFile, which closes none that it is given: the last one out does."""
+    """A file that is closed when nobody holds it: a GzipFile does not close what it is given."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -84,7 +84,7 @@ class _ZlibInput(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Goes forward by reading, and back from the beginning; never beyond the end."""
+        """Moves forward by reading, backward by starting again; not beyond the end."""
         target = offset if whence == 0 else self._position + offset
         if target < self._position:
             self._restart()
@@ -115,7 +115,7 @@ class _ZlibInput(io.RawIOBase):
 
 
 class reading:  # noqa: N801 - reads as a statement
-    """A block that reads ``path``: what goes wrong comes out as TensorFlow's errors."""
+    """Turns the errors of a block that reads ``path`` into TensorFlow's errors."""
 
     __slots__ = ("_path",)
 
@@ -141,7 +141,7 @@ class RecordReader:
     Args:
         path: the file.
         compression: "", "ZLIB" or "GZIP".
-        buffer: how many bytes are read at once.
+        buffer: the number of bytes to read at once.
 
     Raises:
         OpError: the file cannot be opened (with TensorFlow's code).
@@ -151,10 +151,10 @@ class RecordReader:
         self._path = path
         self._file = open_input(path, compression, buffer)
         self.offset = 0
-        """Where the next record begins, in the decompressed content."""
+        """The position of the next record in the decompressed content."""
 
     def read(self) -> bytes | None:
-        """The next record; None at the end. A record that is cut off counts as the end.
+        """Returns the next record; None at the end. A record that is cut off counts as the end.
 
         Raises:
             DataLossError: a checksum is wrong.
@@ -177,12 +177,13 @@ class RecordReader:
         return data
 
     def seek(self, offset: int) -> None:
-        """Goes to the record that begins at ``offset``."""
+        """Moves to the record that begins at ``offset``."""
         with reading(self._path):
             self._file.seek(offset)
         self.offset = offset
 
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()
 
 
@@ -190,9 +191,9 @@ class RecordWriter:
     """Writes records to a new file.
 
     Args:
-        path: the file; what it held is lost.
+        path: the file; its old content is lost.
         compression: "", "ZLIB" or "GZIP".
-        level: the compression's, -1 for its default.
+        level: the level of compression, -1 for the default.
     """
 
     def __init__(self, path: str, compression: str = "", level: int = -1) -> None:
@@ -207,6 +208,7 @@ class RecordWriter:
         )
 
     def write(self, record: bytes) -> None:
+        """Appends a record."""
         length = _LENGTH.pack(len(record))
         parts = (
             length, _FOOTER.pack(crc32c.masked(length)), record,
@@ -221,14 +223,14 @@ class RecordWriter:
         return self._compressor.compress(data)
 
     def flush(self) -> None:
-        """Gives all that was written to the operating system."""
+        """Passes all that was written to the operating system."""
         with translated(self._path):
             if self._compressor is not None:
                 self._file.write(self._compressor.flush(zlib.Z_SYNC_FLUSH))
             self._file.flush()
 
     def close(self) -> None:
-        """Ends the file. Closing again does nothing."""
+        """Completes and closes the file. Closing again does nothing."""
         if self._file.closed:
             return
         with translated(self._path):

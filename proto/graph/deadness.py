@@ -22,10 +22,10 @@ is what ``tf.cond`` and ``tf.case`` build: ``{a, p}`` and ``{a, not p}`` give ``
 branches of different predicates gets fewer conditions than it has, so that a tensor that is live
 under "p or q" counts as always live; the Merge itself gives DEAD if it has no live input.
 
-A predicate is named by the tensor that computes it: ``root`` follows the Identities that ``tf.cond``
-puts in between, so that two conditions on one value are found to be the same or to exclude each
-other.
-"""  # noqa: E501
+A predicate is named by the tensor that computes it: ``root`` follows the Identities that
+``tf.cond`` puts in between, so that two conditions on one value are found to be the same or to
+exclude each other.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Names of devices: ``/job:J/replica:R/task:N/device:TYPE:ID``, whole or in part.
 
-Every function takes a name or a DeviceSpec. Names are parsed once and remembered, so calling these
-on every node of a graph is cheap.
+Every function takes a name or a DeviceSpec. Names are parsed once and remembered, so it is cheap to
+call these functions for every node of a graph.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from flowray.proto import errors
 
 
 class _Fields(NamedTuple):
-    """What a name says; None where it says nothing."""
+    """The parts of a name; None for those that it does not say."""
 
     job: str | None = None
     replica: int | None = None
@@ -102,8 +102,8 @@ class DeviceSpec:
     """A device name, whole or in part: TensorFlow 1's ``tf.DeviceSpec``.
 
     Equal specs have equal hashes. The fields can be assigned, and ``merge_from`` and
-    ``parse_from_string`` change the spec, because TensorFlow 1's do; flowray itself never changes
-    one. ``str`` gives the canonical name.
+    ``parse_from_string`` change the spec, as in TensorFlow 1; flowray itself never changes a spec.
+    ``str`` gives the canonical name.
     """
 
     __slots__ = ("_fields",)
@@ -126,10 +126,10 @@ class DeviceSpec:
 
     @classmethod
     def from_string(cls, spec: str) -> DeviceSpec:
-        """The spec of a name such as "/job:ps/task:0", "/gpu:0", "/device:GPU:1" or "".
+        """Returns the spec of a name such as "/job:ps/task:0", "/gpu:0", "/device:GPU:1" or "".
 
         Raises:
-            ValueError: it is no device name.
+            ValueError: it is not a device name.
         """
         return _of(_parse(spec))
 
@@ -139,15 +139,16 @@ class DeviceSpec:
         return self
 
     def merge_from(self, dev: DeviceSpec) -> None:
-        """Takes over the fields that ``dev`` sets."""
+        """Sets the fields that ``dev`` says."""
         self._fields = _overlay(self._fields, dev._fields)
 
     def to_string(self) -> str:
-        """The canonical name: "/job:ps/task:0/device:GPU:*"."""
+        """Returns the canonical name: "/job:ps/task:0/device:GPU:*"."""
         return _format(self._fields)
 
     @property
     def job(self) -> str | None:
+        """The job; None if the name does not say it."""
         return self._fields.job
 
     @job.setter
@@ -156,6 +157,7 @@ class DeviceSpec:
 
     @property
     def replica(self) -> int | None:
+        """The replica; None if the name does not say it."""
         return self._fields.replica
 
     @replica.setter
@@ -164,6 +166,7 @@ class DeviceSpec:
 
     @property
     def task(self) -> int | None:
+        """The task; None if the name does not say it."""
         return self._fields.task
 
     @task.setter
@@ -172,6 +175,7 @@ class DeviceSpec:
 
     @property
     def device_type(self) -> str | None:
+        """The type, such as "CPU"; None if the name does not say it."""
         return self._fields.device_type
 
     @device_type.setter
@@ -180,6 +184,7 @@ class DeviceSpec:
 
     @property
     def device_index(self) -> int | None:
+        """The index among the devices of the type; None if the name does not say it."""
         return self._fields.device_index
 
     @device_index.setter
@@ -215,7 +220,7 @@ def _fields(spec: DeviceSpec | str) -> _Fields:
 
 
 def parse(name: str) -> DeviceSpec:
-    """The spec of a name. InvalidArgumentError, with TensorFlow's text, if it is no name."""
+    """Returns the spec of a name; InvalidArgumentError, with TensorFlow's text, if malformed."""
     try:
         return _of(_parse(name))
     except ValueError:
@@ -223,24 +228,27 @@ def parse(name: str) -> DeviceSpec:
 
 
 def canonical(spec: DeviceSpec | str) -> str:
-    """The name in its canonical form: "/gpu:0" is "/device:GPU:0"."""
+    """Returns the canonical form of a name: "/gpu:0" is "/device:GPU:0"."""
     return _format(_fields(spec))
 
 
 def full_name(
     job: str, task: int, device_type: str = "CPU", device_index: int = 0, *, replica: int = 0
 ) -> str:
-    """The complete name of a device: "/job:ps/replica:0/task:1/device:CPU:0"."""
+    """Returns the complete name of a device: "/job:ps/replica:0/task:1/device:CPU:0"."""
     return _format(_Fields(job, replica, task, device_type, device_index))
 
 
 def merge(outer: DeviceSpec | str, inner: DeviceSpec | str) -> DeviceSpec:
-    """The fields of ``inner``, and of ``outer`` where it says nothing (nested ``tf.device``)."""
+    """Returns the fields of ``inner``, and those of ``outer`` that ``inner`` does not say.
+
+    Nested ``tf.device`` blocks merge their names in this way.
+    """
     return _of(_overlay(_fields(outer), _fields(inner)))
 
 
 def intersect(a: DeviceSpec | str, b: DeviceSpec | str) -> DeviceSpec:
-    """The fields of both, as colocation demands.
+    """Returns the fields of both, which colocation demands.
 
     Raises:
         InvalidArgumentError: they contradict each other (TensorFlow's text).
@@ -256,12 +264,12 @@ def intersect(a: DeviceSpec | str, b: DeviceSpec | str) -> DeviceSpec:
 
 
 def is_complete(spec: DeviceSpec | str) -> bool:
-    """Whether the name says everything: it stands for exactly one device."""
+    """Returns whether the name says all fields, so that it stands for exactly one device."""
     return None not in _fields(spec)
 
 
 def task_name(spec: DeviceSpec | str) -> str:
-    """The task that the device belongs to: "/job:ps/replica:0/task:1"; replica 0 if unsaid.
+    """Returns the task of the device: "/job:ps/replica:0/task:1"; the replica is 0 by default.
 
     Raises:
         ValueError: the name has no job or no task.
@@ -273,7 +281,7 @@ def task_name(spec: DeviceSpec | str) -> str:
 
 
 def matches(spec: DeviceSpec | str, full: DeviceSpec | str) -> bool:
-    """Whether ``full`` is one of the devices that ``spec`` stands for."""
+    """Returns whether ``full`` is one of the devices that ``spec`` stands for."""
     return all(
         wanted is None or wanted == given
         for wanted, given in zip(_fields(spec), _fields(full), strict=True)

@@ -1,8 +1,8 @@
-"""FunctionDefs to and from plain graphs.
+"""Translates FunctionDefs to plain graphs, and back.
 
-A FunctionDef names the tensors of its body in a way of its own: an argument by its name, the output
-of a node as ``node:argument:index`` (``mm:product:0``). Everything else here, the client's graphs
-and the worker's programs, knows ``node:index``; this module translates, with the op definitions.
+A FunctionDef names the tensors of its body in its own way: an argument by its name, the output of
+a node as ``node:argument:index`` (``mm:product:0``). The client's graphs and the worker's programs
+use ``node:index``. The op definitions tell which names belong together.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FunctionBody:
     outputs: tuple[str, ...]
     output_types: tuple[DType, ...]
     targets: tuple[str, ...]
-    """The nodes that run whether an output needs them or not."""
+    """The nodes that run even if no output needs them."""
 
 
 # From a graph to a FunctionDef
@@ -42,10 +42,10 @@ def make_function(
     results: Sequence[tuple[str, DType]],
     targets: Sequence[str] = (),
 ) -> graph_pb2.FunctionDef:
-    """The function whose body is a graph.
+    """Makes the function whose body is a graph.
 
     Args:
-        name: the function's.
+        name: the name of the function.
         nodes: the body, without nodes for the arguments.
         arguments: ``(node, dtype)`` each: in ``nodes``, ``node`` stands for the argument's value.
         results: ``(tensor, dtype)`` each, the tensor named ``node`` or ``node:index``.
@@ -80,7 +80,7 @@ class _Translator:
         self._names: dict[str, list[str]] = {}
 
     def function_name(self, tensor: str) -> str:
-        """The name in a FunctionDef of what is ``node``, ``node:index`` or ``^node`` in a graph."""
+        """Returns the FunctionDef's name for ``node``, ``node:index`` or ``^node`` of a graph."""
         if is_control(tensor):
             return tensor
         node, index = TensorId.parse(tensor)
@@ -94,7 +94,7 @@ class _Translator:
 
 
 def output_names(op: op_registry.OpDef, node: graph_pb2.NodeDef) -> list[str]:
-    """``argument:index`` of every output of ``node``."""
+    """Returns ``argument:index`` for every output of ``node``."""
     attrs = op.attr_values(node)
     names: list[str] = []
     for arg in op.outputs:
@@ -115,12 +115,12 @@ def body_of(
     attrs: Mapping[str, graph_pb2.AttrValue],
     library: Mapping[str, graph_pb2.FunctionDef],
 ) -> FunctionBody:
-    """The body of ``definition``, its attribute placeholders replaced by ``attrs``.
+    """Returns the body of ``definition``, with ``attrs`` for its attribute placeholders.
 
     Raises:
-        InvalidArgumentError, NotFoundError: the definition does not hold together; the message names
-            the function and the node.
-    """  # noqa: E501
+        InvalidArgumentError, NotFoundError: the definition is not consistent. The message names the
+            function and the node.
+    """
     try:
         return _Body(definition, attrs, library).read()
     except errors.OpError as error:
@@ -206,7 +206,7 @@ class _Body:
         inputs = []
         for name in node.input:
             if is_control(name):
-                if name[1:] in nodes:  # an argument is there before everything else
+                if name[1:] in nodes:  # an argument is there before the body runs
                     inputs.append(name)
                 continue
             tensor = self._tensors.get(name)
@@ -230,7 +230,7 @@ class _Body:
 def _sorted(
     nodes: Mapping[str, graph_pb2.NodeDef], roots: Iterable[str], function: str
 ) -> Iterable[graph_pb2.NodeDef]:
-    """The nodes that ``roots`` need, in topological order, otherwise in their own."""
+    """Returns the nodes that ``roots`` need, in topological order, else in the given order."""
     wanted = set(roots)
     done: dict[str, graph_pb2.NodeDef] = {}
     for root in nodes:
@@ -255,7 +255,7 @@ def _sorted(
 def as_call(
     node: graph_pb2.NodeDef, library: Mapping[str, graph_pb2.FunctionDef]
 ) -> graph_pb2.NodeDef:
-    """``node``; if its op is a function of the library, a node that calls it instead."""
+    """Returns ``node``, or a node that calls its op, if that is a function of the library."""
     called = library.get(node.op)
     if called is None or node.op in op_registry.registered_ops():
         return node
@@ -274,7 +274,7 @@ def as_call(
 
 
 def called_functions(node: graph_pb2.NodeDef) -> list[str]:
-    """The functions that the attributes of ``node`` name."""
+    """Returns the functions that the attributes of ``node`` name."""
     names = []
     for value in node.attr.values():
         match value.WhichOneof("value"):
@@ -288,7 +288,7 @@ def called_functions(node: graph_pb2.NodeDef) -> list[str]:
 def reachable(
     nodes: Iterable[graph_pb2.NodeDef], library: Mapping[str, graph_pb2.FunctionDef]
 ) -> list[graph_pb2.FunctionDef]:
-    """The functions that ``nodes`` call, directly or through others, in the library's order."""
+    """Returns the functions that ``nodes`` call, also indirectly, in the library's order."""
     found: set[str] = set()
     pending = [name for node in nodes for name in (node.op, *called_functions(node))]
     while pending:

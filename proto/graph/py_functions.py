@@ -1,6 +1,6 @@
-"""The Python functions that graphs of this process call, by the tokens that stand for them there.
+"""The Python functions that graphs of this process call, by the tokens that name them there.
 
-Client and worker share it: a ``PyFunc`` op runs only in the process that registered its function.
+Client and worker share them: a ``PyFunc`` op runs only in the process that registered its function.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _numbers: Final = itertools.count()
 
 
 class PyFunction:
-    """A registered function; it stays so as long as somebody holds this object (a graph does)."""
+    """A function that is registered as long as this object lives. A graph holds it."""
 
     __slots__ = ("__weakref__", "function", "token")
 
@@ -36,6 +36,6 @@ def register(function: Callable[..., Any]) -> PyFunction:
 
 
 def lookup(token: str) -> Callable[..., Any] | None:
-    """The function that ``token`` stands for, if it is one of this process."""
+    """Returns the function that ``token`` stands for; None if this process has no such function."""
     registered = _functions.get(token)
     return None if registered is None else registered.function

@@ -1,4 +1,4 @@
-"""Generates the Python code of the .proto files of this folder.
+"""Generates the Python code of the .proto files of this directory.
 
 ``python proto/messages/generate.py`` writes ``*_pb2.py`` and ``*_pb2.pyi`` beside them; with
 ``--check`` it writes nothing, names the files that are missing, stale or left over, and exits with
@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
+DIRECTORY = Path(__file__).resolve().parent
 PACKAGE = Path("flowray/proto/messages")
 
 
 def generate() -> dict[str, bytes]:
-    """The generated files by name.
+    """Returns the generated files by name.
 
     Raises:
         RuntimeError: the compiler reports an error.
@@ -34,7 +34,7 @@ def generate() -> dict[str, bytes]:
         (source / PACKAGE).mkdir(parents=True)
         output.mkdir()
         names = []
-        for path in sorted(FOLDER.glob("*.proto")):
+        for path in sorted(DIRECTORY.glob("*.proto")):
             shutil.copy(path, source / PACKAGE)
             names.append(str(PACKAGE / path.name))
         status = protoc.main(
@@ -57,8 +57,8 @@ def generate() -> dict[str, bytes]:
 
 
 def stale_files(fresh: dict[str, bytes]) -> list[str]:
-    """The names of generated files in this folder that differ from ``fresh``."""
-    present = {path.name: path.read_bytes() for path in FOLDER.glob("*_pb2.py*")}
+    """Returns the names of generated files in this directory that differ from ``fresh``."""
+    present = {path.name: path.read_bytes() for path in DIRECTORY.glob("*_pb2.py*")}
     return sorted(n for n in fresh.keys() | present.keys() if fresh.get(n) != present.get(n))
 
 
@@ -78,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if stale else 0
     for name in stale:
         if name in fresh:
-            (FOLDER / name).write_bytes(fresh[name])
+            (DIRECTORY / name).write_bytes(fresh[name])
         else:
-            (FOLDER / name).unlink()
+            (DIRECTORY / name).unlink()
     return 0
 
 

@@ -18,11 +18,11 @@ from flowray.proto.types.shapes import (
 )
 
 INDEX_TYPE = attr("type", int32, allowed=INDEX)
-"""An index or shape type that is int32 unless said otherwise."""
+"""The type of an index or a shape: int32 by default."""
 
 
 def normalize_axis(axis: int, rank: int) -> int:
-    """``axis`` counted from the front. ValueError with TensorFlow's text if there is none such."""
+    """Returns ``axis`` counted from the front; ValueError if there is no such axis."""
     if not -rank <= axis < rank:
         raise ValueError(
             f"Shape must be at least rank {axis + 1 if axis >= 0 else -axis} but is rank {rank}"
@@ -31,13 +31,17 @@ def normalize_axis(axis: int, rank: int) -> int:
 
 
 def constant_int(c: ShapeContext, index: int) -> int | None:
-    """The value of a scalar input, if it is known."""
+    """Returns the value of a scalar input; None if it is not known."""
     value = c.constant(index)
     return None if value is None else int(value.reshape(-1)[0])
 
 
 def constant_size(c: ShapeContext, index: int) -> int | None:
-    """The value of a scalar input that is the size of a dimension, if it is known."""
+    """Returns a scalar input that is the size of a dimension; None if it is not known.
+
+    Raises:
+        ValueError: it is negative.
+    """
     size = constant_int(c, index)
     if size is not None and size < 0:
         raise ValueError(
@@ -47,11 +51,12 @@ def constant_size(c: ShapeContext, index: int) -> int | None:
 
 
 def vector_length(c: ShapeContext, index: int) -> int | None:
-    """The length of a vector input, if it is known."""
+    """Returns the length of a vector input; None if it is not known."""
     return with_rank(c.inputs[index], 1)[0]
 
 
 def unknown_dims(rank: int | None) -> Shape:
+    """Returns a shape of ``rank`` unknown dimensions; unknown if the rank is."""
     return None if rank is None else (None,) * rank
 
 
@@ -59,6 +64,7 @@ def unknown_dims(rank: int | None) -> Shape:
 
 
 def const_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of the value."""
     value = c.attr("value")
     if isinstance(value, np.ndarray):
         return value.shape
@@ -66,6 +72,7 @@ def const_shape(c: ShapeContext) -> Shape:
 
 
 def placeholder_with_default_shape(c: ShapeContext) -> Shape:
+    """Returns the stated shape; ValueError if the default does not fit it."""
     shape = from_shape_attr(c)
     merge_all([c.inputs[0], shape])
     return shape
@@ -162,11 +169,12 @@ op(
 
 
 def shape_of(shape: Shape) -> Shape:
-    """The shape of a shape vector."""
+    """Returns the shape of the vector that holds ``shape``."""
     return (None if shape is None else len(shape),)
 
 
 def broadcast_args_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of a shape vector: as long as the longer input."""
     lengths = vector_length(c, 0), vector_length(c, 1)
     return (None if None in lengths else max(n for n in lengths if n is not None),)
 
@@ -206,6 +214,7 @@ op("OnesLike", "x: T -> y: T", T=NUMERIC | {bool}, differentiable=False, shape=u
 
 
 def fill_shape(c: ShapeContext) -> Shape:
+    """Returns the shape that input 0 holds; ValueError for a negative dimension."""
     dims = c.constant(0)
     if dims is not None and (dims < 0).any():
         raise ValueError("Fill dimensions must be >= 0")
@@ -223,6 +232,7 @@ op(
 
 
 def one_hot_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of the indices with the depth inserted at ``axis``."""
     indices, axis = c.inputs[0], c.attr("axis")
     if axis < -1:
         raise ValueError(f"axis must be >= -1 but is {axis}")
@@ -250,6 +260,11 @@ op(
 
 
 def reshape_shape(c: ShapeContext) -> Shape:
+    """Returns the wanted shape. Its -1 is computed where the number of elements is known.
+
+    Raises:
+        ValueError: the numbers of elements differ (TensorFlow's text).
+    """
     before, after = c.inputs[0], c.constant_shape(1)
     if after is None:
         return None
@@ -273,6 +288,7 @@ def reshape_shape(c: ShapeContext) -> Shape:
 
 
 def expand_dims_shape(c: ShapeContext) -> Shape:
+    """Returns the shape with a dimension of 1 inserted where input 1 says."""
     shape, axis = c.inputs[0], constant_int(c, 1)
     if shape is None:
         return None
@@ -286,6 +302,11 @@ def expand_dims_shape(c: ShapeContext) -> Shape:
 
 
 def squeeze_shape(c: ShapeContext) -> Shape:
+    """Returns the shape without the named dimensions of 1, or without all of them.
+
+    Raises:
+        ValueError: a named dimension is not 1.
+    """
     shape, dims = c.inputs[0], c.attr("squeeze_dims")
     if shape is None:
         return None
@@ -299,11 +320,12 @@ def squeeze_shape(c: ShapeContext) -> Shape:
             raise ValueError(f"Can not squeeze dim[{i}], expected a dimension of 1, got {shape[i]}")
     if axes:
         return tuple(d for i, d in enumerate(shape) if i not in axes)
-    # Without dims, an unknown dimension may or may not go.
+    # Without dims, an unknown dimension may or may not be dropped.
     return None if None in shape else tuple(d for d in shape if d != 1)
 
 
 def transpose_shape(c: ShapeContext) -> Shape:
+    """Returns the dimensions in the order of input 1."""
     shape, perm = c.inputs[0], c.constant(1)
     rank = len(shape) if shape is not None else with_rank(c.inputs[1], 1)[0]
     if rank is None:
@@ -322,6 +344,7 @@ def transpose_shape(c: ShapeContext) -> Shape:
 
 
 def broadcast_to_shape(c: ShapeContext) -> Shape:
+    """Returns the shape that input 1 holds; ValueError if input 0 does not broadcast to it."""
     shape, target = c.inputs[0], c.constant_shape(1)
     if shape is None or target is None:
         return target
@@ -334,6 +357,7 @@ def broadcast_to_shape(c: ShapeContext) -> Shape:
 
 
 def bitcast_shape(c: ShapeContext) -> Shape:
+    """Returns the shape with a dimension added or removed where the sizes of the dtypes differ."""
     shape = c.inputs[0]
     before, after = c.attr("T").size, c.attr("type").size
     if shape is None or before == after:
@@ -398,6 +422,7 @@ op(
 
 
 def pack_shape(c: ShapeContext) -> Shape:
+    """Returns the common shape of the inputs with their number inserted at ``axis``."""
     try:
         item = merge_all(c.inputs)
     except ValueError as error:
@@ -412,6 +437,7 @@ def pack_shape(c: ShapeContext) -> Shape:
 
 
 def unpack_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shape without ``axis``, for each output; ValueError if there are not ``num``."""
     shape, axis, num = c.inputs[0], c.attr("axis"), c.attr("num")
     if shape is None:
         return [None] * num
@@ -425,6 +451,7 @@ def unpack_shape(c: ShapeContext) -> list[Shape]:
 
 
 def concat_shape(values: list[Shape], axis: int | None) -> Shape:
+    """Returns the shape of the joined inputs, whose other dimensions must be equal."""
     parts = [s for s in values if s is not None]
     if not parts:
         return None
@@ -444,7 +471,7 @@ def concat_shape(values: list[Shape], axis: int | None) -> Shape:
 
 
 def split_axis(axis: int, rank: int) -> int:
-    """``axis`` counted from the front; ValueError if there is none such."""
+    """Returns ``axis`` counted from the front; ValueError if there is no such axis."""
     if not -rank <= axis < rank:
         raise ValueError(
             f"Dimension size, given by scalar input {axis} must be in range [-{rank}, {rank})"
@@ -453,6 +480,7 @@ def split_axis(axis: int, rank: int) -> int:
 
 
 def split_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shape of the equal parts; ValueError if the dimension does not divide."""
     axis, shape, num = constant_int(c, 0), c.inputs[1], c.attr("num_split")
     if shape is None or axis is None:
         return [unknown_dims(None if shape is None else len(shape))] * num
@@ -468,6 +496,7 @@ def split_shape(c: ShapeContext) -> list[Shape]:
 
 
 def split_v_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shapes of the parts, whose sizes are an input; a -1 takes the rest."""
     shape, sizes, axis, num = c.inputs[0], c.constant(1), constant_int(c, 2), c.attr("num_split")
     if shape is None or axis is None:
         return [unknown_dims(None if shape is None else len(shape))] * num

@@ -41,7 +41,7 @@ op(
 
 
 def _selected(c: ShapeContext) -> Shape:
-    """The indices of the chosen boxes: how many shows only when the op runs."""
+    """Returns the shape of the indices of the chosen boxes. Their number depends on the data."""
     boxes, scores = with_rank(c.inputs[0], 2), with_rank(c.inputs[1], 1)
     for threshold in c.inputs[2:]:
         with_rank(threshold, 0)

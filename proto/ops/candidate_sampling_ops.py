@@ -25,7 +25,7 @@ def _hits_shape(c: ShapeContext) -> list[Shape]:
     return [(None,)] * 3
 
 
-# Unique samples take as many draws as it takes.
+# The number of draws for unique samples depends on the draws.
 for _name in ("Uniform", "LogUniform", "LearnedUnigram", "ThreadUnsafeUnigram"):
     op(
         f"{_name}CandidateSampler",

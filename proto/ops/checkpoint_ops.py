@@ -13,6 +13,7 @@ from flowray.proto.types.shapes import Shape, merge_all, with_rank
 
 
 def save_shape(c: ShapeContext) -> list[Shape]:
+    """Checks the vectors of names and slices; there are no outputs."""
     with_rank(c.inputs[0], 0)
     for names in c.inputs[1:3]:
         (count,) = with_rank(names, 1)
@@ -23,6 +24,7 @@ def save_shape(c: ShapeContext) -> list[Shape]:
 
 
 def restore_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shapes that the slice specifications tell; unknown where they are empty."""
     with_rank(c.inputs[0], 0)
     merge_all([with_rank(c.inputs[1], 1), with_rank(c.inputs[2], 1)])
     count = len(c.attr("dtypes"))
@@ -35,7 +37,7 @@ def restore_shape(c: ShapeContext) -> list[Shape]:
 
 
 def slice_shape(spec: bytes) -> Shape:
-    """The shape of what a specification selects; an empty one is for the whole tensor."""
+    """Returns the shape of the slice that a specification selects; None for an empty one."""
     if not spec:
         return None
     try:
@@ -46,12 +48,14 @@ def slice_shape(spec: bytes) -> Shape:
 
 
 def merge_shape(c: ShapeContext) -> list[Shape]:
+    """Checks the prefixes; there are no outputs."""
     with_rank(c.inputs[0], 1)
     with_rank(c.inputs[1], 0)
     return []
 
 
 def sharded_filename_shape(c: ShapeContext) -> Shape:
+    """Returns a scalar; ValueError if an input is not a scalar."""
     for shape in c.inputs:
         with_rank(shape, 0)
     return ()

@@ -13,35 +13,37 @@ from flowray.proto.types.shapes import (
 
 
 def no_outputs(c: ShapeContext) -> list[Shape]:
-    """For ops without outputs."""
+    """Returns no shapes: the op has no outputs."""
     return []
 
 
 def scalar(c: ShapeContext) -> Shape:
+    """Returns the shape of a scalar, whatever the inputs are."""
     return ()
 
 
 def unknown(c: ShapeContext) -> Shape:
+    """Returns an unknown shape."""
     return None
 
 
 def unchanged(c: ShapeContext) -> Shape:
-    """The shape of the first input."""
+    """Returns the shape of the first input."""
     return c.inputs[0]
 
 
 def broadcast_binary(c: ShapeContext) -> Shape:
-    """The broadcast of two inputs; ValueError with TensorFlow's text if they do not go together."""
+    """Returns the broadcast shape of two inputs; ValueError if they do not broadcast."""
     return broadcast(c.inputs[0], c.inputs[1])
 
 
 def merged(c: ShapeContext) -> Shape:
-    """The common shape of inputs that must all have the same."""
+    """Returns the common shape of all inputs; ValueError if they differ."""
     return merge_all(c.inputs)
 
 
 def merge_prefix(shape: Shape, prefix: Shape) -> Shape:
-    """``shape``, whose first dimensions are those of ``prefix``; None if either is unknown."""
+    """Returns ``shape`` merged with ``prefix`` in its first dimensions; None if one is unknown."""
     if shape is None or prefix is None:
         return None
     with_rank_at_least(shape, len(prefix))
@@ -50,6 +52,6 @@ def merge_prefix(shape: Shape, prefix: Shape) -> Shape:
 
 
 def from_shape_attr(c: ShapeContext) -> Shape:
-    """The shape that attribute ``shape`` states."""
+    """Returns the shape that attribute ``shape`` states."""
     shape: Shape = c.attr("shape")
     return shape

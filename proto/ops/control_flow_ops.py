@@ -34,7 +34,7 @@ def _merge_shapes(c: ShapeContext) -> list[Shape]:
     return [shape, ()]
 
 
-# What they mean for the nodes around them is in ``flowray.proto.graph.deadness``.
+# ``flowray.proto.graph.deadness`` says what they mean for the nodes around them.
 op(
     "Switch",
     "data: T, pred: bool -> output_false: T, output_true: T",

@@ -42,7 +42,10 @@ def _spatial_outputs(
 
 
 def conv_shape(c: ShapeContext, rank: int = 4) -> Shape:
-    """A convolution's output; the input's depth may be a multiple of the filter's (groups)."""
+    """Returns a convolution's output shape.
+
+    The input's depth may be a multiple of the filter's: the number of groups.
+    """
     source, weights = with_rank(c.inputs[0], rank), with_rank(c.inputs[1], rank)
     data_format = c.attr("data_format")
     depth, filter_depth = source[channel_axis(data_format, rank)], weights[-2]
@@ -65,6 +68,7 @@ def conv_shape(c: ShapeContext, rank: int = 4) -> Shape:
 
 
 def depthwise_conv_shape(c: ShapeContext) -> Shape:
+    """Returns a depthwise convolution's output shape: the depth times the multiplier."""
     source, weights = with_rank(c.inputs[0], 4), with_rank(c.inputs[1], 4)
     data_format = c.attr("data_format")
     depth = merge_dims(source[channel_axis(data_format, 4)], weights[2])
@@ -75,6 +79,7 @@ def depthwise_conv_shape(c: ShapeContext) -> Shape:
 
 
 def conv_backprop_input_shape(c: ShapeContext) -> Shape:
+    """Returns the shape that input 0 holds, in full or for the spatial dimensions only."""
     with_rank(c.inputs[0], 1)
     if c.inputs[0] == (2,):  # height and width: batch and depth come from the other inputs
         data_format = c.attr("data_format")

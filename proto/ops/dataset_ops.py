@@ -1,6 +1,6 @@
 """Datasets: definitions. A dataset is a scalar of dtype variant.
 
-Attributes that only tell TensorFlow how to run the pipeline, not what comes out of it, are hints.
+Attributes that tell TensorFlow only in which way to run the pipeline are hints.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ELEMENTS: dict[str, Any] = {
     "output_types": attr("list(type)", minimum=1),
     "output_shapes": attr("list(shape)", minimum=1),
 }
-"""What the elements of a dataset are: one dtype and one shape per component."""
+"""The attributes that describe the elements of a dataset: a dtype and a shape per component."""
 
 ARGUMENTS = attr("list(type)", minimum=0)
 FUNCTION = attr("func")
@@ -24,11 +24,11 @@ COMPONENTS: dict[str, AttrDef] = {
     "Toutput_types": attr("list(type)", minimum=1),
     "output_shapes": ELEMENTS["output_shapes"],
 }
-"""The same for an op that takes an element as its inputs."""
+"""The attributes of an op whose inputs are the components of an element."""
 
 
 def components_shape(c: ShapeContext) -> list[Shape]:
-    """The shapes of an element's components."""
+    """Returns the shapes of an element's components."""
     return list(c.attr("output_shapes"))
 
 
@@ -50,7 +50,14 @@ def define_dataset(
     blocks: bool = False,
     **attributes: Any,
 ) -> None:
-    """A dataset op; ``typed`` ones state their elements' types and shapes."""
+    """Defines a dataset op.
+
+    Args:
+        inputs: the arguments, in the language of signatures.
+        hints: attributes that do not change the elements, with their defaults.
+        typed: whether the op states its elements' types and shapes.
+        metadata: whether the op has TensorFlow's attribute ``metadata``, a name of the pipeline.
+    """
     hints = dict(hints or {})
     if not name.startswith("Experimental") and name not in _WITHOUT_METADATA:
         hints["metadata"] = ""

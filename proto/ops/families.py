@@ -1,9 +1,9 @@
-"""The families of ops: the one list of them, for all rooms.
+"""The families of ops: the one list of them, for all packages.
 
-A family is a module of the same name in each room: its definitions in ``flowray.proto.ops``, its
+A family is a module of the same name in each package: its definitions in ``flowray.proto.ops``, its
 kernels in ``flowray.worker.kernels``, its gradients in ``flowray.client.gradients``, its functions
-in ``flowray.client.ops``, its tests in ``tests/ops``. A room may lack a family:
-``tests/unit/proto/test_families.py`` lists those with the reasons.
+in ``flowray.client.ops``, its tests in ``tests/ops``. A package may lack a family:
+``tests/unit/proto/test_families.py`` lists these with the reasons.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ FAMILIES: Final = (
 
 
 def load(package: str) -> None:
-    """Imports the module of each family that ``package`` has, for what they register."""
+    """Imports the families that ``package`` has, so that they register what they define."""
     path = importlib.import_module(package).__path__
     present = {module.name for module in pkgutil.iter_modules(path)}
     for family in FAMILIES:

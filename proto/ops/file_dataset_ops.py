@@ -1,4 +1,4 @@
-"""Datasets of what is in files: definitions."""
+"""Datasets that read files: definitions."""
 
 from __future__ import annotations
 

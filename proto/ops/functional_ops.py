@@ -26,7 +26,7 @@ def _loop_shapes(context: ShapeContext) -> list[Shape]:
 
 
 def _called_shapes(context: ShapeContext) -> list[Shape]:
-    """Who makes the node knows the function, and sets what its results' shapes are."""
+    """Returns unknown shapes. The client knows the function and sets the shapes of its results."""
     return [None] * len(context.attr("Tout"))
 
 

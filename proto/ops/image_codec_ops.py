@@ -31,8 +31,8 @@ _JPEG = {
     "acceptable_fraction": 1.0,
     "dct_method": "",
 }
-# TensorFlow fails a file of which less than the acceptable fraction can be read; but libjpeg, when
-# it recovers a truncated file, always gives all lines, so that this never happens.
+# TensorFlow rejects a file of which less than the acceptable fraction can be read. libjpeg always
+# gives all lines when it recovers a truncated file, so this never happens.
 _JPEG_HINTS = ("acceptable_fraction",)
 
 op(
@@ -150,7 +150,7 @@ op(
 
 
 def _files(c: ShapeContext) -> Shape:
-    """TensorFlow encodes one image for each index of the dimensions before the last three."""
+    """Returns the dimensions before the last three: each index of them is an image."""
     images = with_rank_at_least(c.inputs[0], 3)
     return None if images is None else images[:-3]
 

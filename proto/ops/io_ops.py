@@ -11,7 +11,7 @@ def _read_shape(c: ShapeContext) -> Shape:
     return with_rank(c.inputs[0], 0)
 
 
-# Not stateful, as in TensorFlow: what a file holds may be read once for two equal nodes.
+# Not stateful, as in TensorFlow: two equal nodes may read a file once.
 op("ReadFile", "filename: string -> contents: string", host_only=True, shape=_read_shape)
 
 

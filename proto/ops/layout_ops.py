@@ -1,4 +1,4 @@
-"""Repeating, padding, reversing; diagonals of matrices; blocks moved into depth or batch."""
+"""Repeating, padding, reversing, diagonals of matrices, blocks to depth or batch: definitions."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from flowray.proto.types.shapes import (
 
 
 def tile_shape(c: ShapeContext) -> Shape:
+    """Returns the dimensions times the multiples of input 1."""
     shape, multiples = c.inputs[0], c.constant_shape(1)
     if shape is None or multiples is None:
         rank = len(shape) if shape is not None else vector_length(c, 1)
@@ -45,7 +46,7 @@ def tile_shape(c: ShapeContext) -> Shape:
 
 
 def padded(c: ShapeContext, sign: int = 1) -> Shape:
-    """The shape of input 0 with the paddings of input 1 added (taken away: ``sign`` -1)."""
+    """Returns the shape of input 0 plus ``sign`` times the paddings of input 1."""
     shape, paddings = c.inputs[0], c.constant(1)
     pairs = with_rank(c.inputs[1], 2)
     with_value(pairs[1], 2)
@@ -62,6 +63,7 @@ def padded(c: ShapeContext, sign: int = 1) -> Shape:
 
 
 def reverse_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of input 0; ValueError if an axis is out of range or named twice."""
     with_rank(c.inputs[1], 1)
     shape, axes = c.inputs[0], c.constant(1)
     if shape is None or axes is None:
@@ -77,6 +79,7 @@ def reverse_shape(c: ShapeContext) -> Shape:
 
 
 def reverse_sequence_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of input 0; ValueError if an axis or the lengths do not fit it."""
     shape, (count,) = c.inputs[0], with_rank(c.inputs[1], 1)
     if shape is None:
         return None
@@ -89,6 +92,7 @@ def reverse_sequence_shape(c: ShapeContext) -> Shape:
 
 
 def roll_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of input 0; ValueError if the shifts and axes do not fit."""
     with_rank_at_most(c.inputs[1], 1)
     with_rank_at_most(c.inputs[2], 1)
     merge_all(c.inputs[1:])
@@ -156,11 +160,13 @@ DIAG = FLOATING_OR_COMPLEX | {int32, int64}
 
 
 def diag_shape(c: ShapeContext) -> Shape:
+    """Returns the shape twice over."""
     shape = with_rank_at_least(c.inputs[0], 1)
     return None if shape is None else shape + shape
 
 
 def diag_part_shape(c: ShapeContext) -> Shape:
+    """Returns the first half of the dimensions, which must be those of the second half."""
     shape = c.inputs[0]
     if shape is None:
         return None
@@ -177,16 +183,19 @@ def _smaller(a: int | None, b: int | None) -> int | None:
 
 
 def matrix_diag_shape(c: ShapeContext) -> Shape:
+    """Returns the shape with its last dimension repeated."""
     shape = with_rank_at_least(c.inputs[0], 1)
     return None if shape is None else (*shape, shape[-1])
 
 
 def matrix_diag_part_shape(c: ShapeContext) -> Shape:
+    """Returns the batch dimensions and the length of the diagonal."""
     shape = with_rank_at_least(c.inputs[0], 2)
     return None if shape is None else (*shape[:-2], _smaller(shape[-2], shape[-1]))
 
 
 def matrix_set_diag_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of input 0; ValueError if the diagonal does not fit it."""
     shape, diagonal = with_rank_at_least(c.inputs[0], 2), with_rank_at_least(c.inputs[1], 1)
     if shape is not None and diagonal is not None:
         merge_all([shape[:-2], diagonal[:-1]])
@@ -217,7 +226,7 @@ ALIGN = attr(
 
 
 def _diagonals(c: ShapeContext, index: int) -> tuple[int, int] | None:
-    """The lowest and the highest diagonal that input ``index`` names, if it is known."""
+    """Returns the lowest and the highest diagonal that input ``index`` names; None if unknown."""
     k = c.constant(index)
     if k is None:
         return None
@@ -231,6 +240,7 @@ def _diagonals(c: ShapeContext, index: int) -> tuple[int, int] | None:
 
 
 def matrix_diag_v3_shape(c: ShapeContext) -> Shape:
+    """Returns the batch dimensions and the size of the matrix, as far as the inputs tell it."""
     diagonal, k = with_rank_at_least(c.inputs[0], 1), _diagonals(c, 1)
     if diagonal is None or k is None:
         return None
@@ -253,6 +263,7 @@ def matrix_diag_v3_shape(c: ShapeContext) -> Shape:
 
 
 def matrix_diag_part_v3_shape(c: ShapeContext) -> Shape:
+    """Returns the batch dimensions, the number of diagonals if several, and their length."""
     shape, k = with_rank_at_least(c.inputs[0], 2), _diagonals(c, 1)
     if shape is None or k is None:
         return None

@@ -8,6 +8,7 @@ from flowray.proto.types.shapes import Shape
 
 
 def print_v2_shape(c: ShapeContext) -> list[Shape]:
+    """Checks that the text is a scalar; there are no outputs."""
     text = c.inputs[0]
     if text:
         raise ValueError(f"input must be a scalar, but has rank: {len(text)}")
@@ -15,6 +16,7 @@ def print_v2_shape(c: ShapeContext) -> list[Shape]:
 
 
 def string_format_shape(c: ShapeContext) -> Shape:
+    """Returns a scalar; ValueError if the template has not a placeholder for each input."""
     placeholders = c.attr("template").count(c.attr("placeholder"))
     if placeholders != len(c.inputs):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Datasets that functions make of the elements of others: definitions."""
+"""Datasets that apply functions to the elements of others: definitions."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ op(
 
 
 def _batch_matmul_shape(c: ShapeContext) -> Shape:
-    """``[..., r, c]``, the batch dimensions those of both inputs broadcast."""
+    """Returns ``[..., r, c]``, where the batch dimensions of both inputs broadcast."""
     x, y = (with_rank_at_least(shape, 2) for shape in c.inputs)
     rows, inner_x = (None, None) if x is None else x[-2:]
     inner_y, columns = (None, None) if y is None else y[-2:]
@@ -249,7 +249,7 @@ def _batch_matmul_shape(c: ShapeContext) -> Shape:
 
 
 def _strict_batch_matmul_shape(c: ShapeContext) -> Shape:
-    """As ``_batch_matmul_shape``, but the batch dimensions must be the same."""
+    """Returns ``_batch_matmul_shape``; the batch dimensions must be the same."""
     x, y = (with_rank_at_least(shape, 2) for shape in c.inputs)
     if x is not None and y is not None:
         merge_all([x[:-2], y[:-2]])
@@ -290,7 +290,7 @@ op(
 
 
 def _check_scalars(c: ShapeContext, *names: str) -> None:
-    """ValueError unless the inputs, which have these names, are scalars."""
+    """Raises ValueError unless the inputs, which have these names, are scalars."""
     for name, shape in zip(names, c.inputs, strict=True):
         if shape is not None and shape != ():
             raise ValueError(f"Shape must be rank 0 but is rank {len(shape)}\n\t for '{name}'")

@@ -29,6 +29,7 @@ NHWC_OR_NCHW = attr("string", b"NHWC", allowed=[b"NHWC", b"NCHW"])
 
 
 def bias_add_shape(c: ShapeContext, data_format: bytes = b"NHWC") -> Shape:
+    """Returns the shape of input 0; ValueError if the bias does not fit its channels."""
     value = with_rank_at_least(c.inputs[0], 3 if data_format == b"NCHW" else 2)
     bias = with_rank(c.inputs[1], 1)
     if value is None:
@@ -38,6 +39,7 @@ def bias_add_shape(c: ShapeContext, data_format: bytes = b"NHWC") -> Shape:
 
 
 def bias_add_grad_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of the bias: the number of channels."""
     data_format = c.attr("data_format")
     value = with_rank_at_least(c.inputs[0], 3 if data_format == b"NCHW" else 2)
     return (None,) if value is None else (value[channel_axis(data_format, len(value))],)
@@ -93,10 +95,12 @@ op(
 
 
 def at_least_vector(c: ShapeContext) -> Shape:
+    """Returns the shape of input 0; ValueError for a scalar."""
     return with_rank_at_least(c.inputs[0], 1)
 
 
 def softmax_cross_entropy_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shapes ``[batch]`` of the loss and ``[batch, classes]`` of its gradient."""
     for shape in c.inputs:
         if shape is not None and len(shape) != 2:
             raise ValueError(f"Shape must be broadcasted with rank 2, but is rank {len(shape)}")
@@ -105,6 +109,7 @@ def softmax_cross_entropy_shape(c: ShapeContext) -> list[Shape]:
 
 
 def sparse_softmax_cross_entropy_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shapes ``[batch]`` of the loss and ``[batch, classes]`` of its gradient."""
     logits, labels = with_rank(c.inputs[0], 2), with_rank(c.inputs[1], 1)
     batch = merge_dims(logits[0], labels[0])
     return [(batch,), (batch, logits[1])]
@@ -132,11 +137,17 @@ op("L2Loss", "t: T -> output: T", T=FLOATING, shape=scalar)
 
 
 def in_top_k_shape(c: ShapeContext) -> Shape:
+    """Returns ``[batch]``."""
     predictions, targets = with_rank(c.inputs[0], 2), with_rank(c.inputs[1], 1)
     return (merge_dims(predictions[0], targets[0]),)
 
 
 def top_k_shape(c: ShapeContext, k: int | None) -> list[Shape]:
+    """Returns the shape with ``k`` as its last dimension, for values and indices.
+
+    Raises:
+        ValueError: the last dimension is smaller than ``k``.
+    """
     values = with_rank_at_least(c.inputs[0], 1)
     if values is None:
         return [None, None]
@@ -147,6 +158,7 @@ def top_k_shape(c: ShapeContext, k: int | None) -> list[Shape]:
 
 
 def top_k_v2_shape(c: ShapeContext) -> list[Shape]:
+    """Returns ``top_k_shape``, where input 1 is ``k``."""
     with_rank(c.inputs[1], 0)
     k = c.constant(1)
     if k is not None and k < 0:

@@ -13,7 +13,7 @@ _X_TYPES = frozenset({float16, bfloat16, float32})
 
 
 def _with_channels(c: ShapeContext, x: Shape, vectors: range) -> tuple[Shape, Shape]:
-    """The shape of x, and that of one value per channel, from all inputs that tell it."""
+    """Returns the shape of x and that of one value per channel, as far as the inputs tell them."""
     data_format = c.attr("data_format")
     full = with_rank(x, len(data_format))
     axis = channel_axis(data_format, len(full))
@@ -24,13 +24,15 @@ def _with_channels(c: ShapeContext, x: Shape, vectors: range) -> tuple[Shape, Sh
 
 
 def fused_batch_norm_shape(c: ShapeContext, reserves: int = 2) -> list[Shape]:
+    """Returns the shapes of the output, of the mean and variance, and of the reserved outputs."""
     averaged = c.attr("is_training") and c.attr("exponential_avg_factor") == 1.0
-    # An exact mean and variance need no earlier ones; those inputs are then empty.
+    # Training computes mean and variance, so that these inputs are empty.
     y, vector = _with_channels(c, c.inputs[0], range(1, 3 if averaged else 5))
     return [y, vector, vector, vector, vector, None][: 3 + reserves]
 
 
 def fused_batch_norm_grad_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shapes of the gradients to x, scale and offset, and of the reserved outputs."""
     rank = len(c.attr("data_format"))
     both = merge_all([with_rank(c.inputs[0], rank), with_rank(c.inputs[1], rank)])
     x, vector = _with_channels(c, both, range(2, 5))

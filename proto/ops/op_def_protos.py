@@ -1,4 +1,4 @@
-"""Op definitions as TensorFlow's OpDef protos, for what is read by others (MetaGraphDefs)."""
+"""Op definitions as TensorFlow's OpDef protos, for MetaGraphDefs, which other programs read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowray.proto.types.attr_values import to_attr_value
 
 
 def to_proto(definition: OpDef) -> graph_pb2.OpDef:
-    """The OpDef of ``definition``; attributes come in the order of the arguments that use them."""
+    """Returns the OpDef of ``definition``, its attributes in the order of the arguments."""
     proto = graph_pb2.OpDef(
         name=definition.name,
         is_stateful=definition.stateful,
@@ -28,7 +28,7 @@ def to_proto(definition: OpDef) -> graph_pb2.OpDef:
 
 
 def op_list(op_types: Iterable[str]) -> graph_pb2.OpList:
-    """The definitions of those of ``op_types`` that are registered, sorted by name."""
+    """Returns the definitions of those of ``op_types`` that are registered, sorted by name."""
     known = op_registry.registered_ops()
     return graph_pb2.OpList(op=[to_proto(known[t]) for t in sorted(set(op_types)) if t in known])
 

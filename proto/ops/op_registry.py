@@ -1,4 +1,4 @@
-"""The registry of op definitions: everything about an op except how to compute and differentiate it.
+"""The registry of op definitions: all about an op but its kernel and its gradient.
 
 A family module of ``flowray.proto.ops`` states each op in one call::
 
@@ -20,7 +20,7 @@ values; a Python value makes an optional attribute with that default; ``attr(...
 Type attributes that only stand in the signature admit every dtype, and ``N`` attributes are at
 least 1 unless said otherwise. An attribute whose name is a parameter of ``op`` takes an underscore:
 ``shape_=attr("shape")``.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
@@ -72,12 +72,13 @@ class ArgDef:
 
     @property
     def is_list(self) -> bool:
+        """True if the argument is a list of tensors."""
         return self.number_attr is not None or self.type_list_attr is not None
 
 
 @dataclass(frozen=True, slots=True)
 class AttrDef:
-    """One attribute: its kind, its default (``REQUIRED`` for none) and what it may hold."""
+    """One attribute: its kind, its default (``REQUIRED`` if it has none) and its allowed values."""
 
     kind: AttrKind
     default: Any = REQUIRED
@@ -92,35 +93,35 @@ def attr(
     allowed: frozenset[Any] | Sequence[Any] | None = None,
     minimum: int | None = None,
 ) -> AttrDef:
-    """States an attribute whose kind cannot be read off a default value."""
+    """Makes an attribute whose default does not tell its kind."""
     return AttrDef(kind, default, None if allowed is None else frozenset(allowed), minimum)
 
 
 class ShapeContext(Protocol):
-    """What a shape function may ask about the node whose output shapes it infers."""
+    """The view of a node that its shape function gets."""
 
     @property
     def inputs(self) -> Sequence[Shape]:
-        """The shapes of all inputs, list arguments flattened."""
+        """The shapes of all inputs; list arguments are flattened."""
 
     def attr(self, name: str) -> Any:
-        """The value of an attribute, as ``attr_values.from_attr_value`` gives it."""
+        """Returns the value of an attribute, as ``attr_values.from_attr_value`` gives it."""
 
     def constant(self, index: int) -> np.ndarray[Any, Any] | None:
-        """The value of input ``index`` if it is known before the graph runs."""
+        """Returns the value of input ``index``; None if it is not known before the graph runs."""
 
     def constant_shape(self, index: int) -> Shape:
-        """The value of input ``index`` read as a shape, as far as it is known."""
+        """Returns the value of input ``index`` as a shape, as far as it is known."""
 
     def resource(self, index: int) -> tuple[DType, Shape] | None:
-        """The dtype and shape of the variable that resource input ``index`` names, if known."""
+        """Returns dtype and shape of the variable of resource input ``index``; None if unknown."""
 
 
 ShapeFunction = Callable[[ShapeContext], "Shape | list[Shape]"]
 
 
 class OpKind(enum.Enum):
-    """The part that an op plays in a graph, where passes and loaders treat it in a way of its own.
+    """The kinds of ops that passes and loaders treat in a special way.
 
     The form of an op that takes a reference (``RefSwitch``) has the kind of the plain one.
     """
@@ -183,7 +184,7 @@ class OpDef:
     expensive: bool = False
     """Takes so long that an XLA program should not compute it for a branch that is not taken."""
     defined_at: str = field(default="", compare=False)
-    """The file and line of the definition: that of the statement at the module's level."""
+    """The file and line of the definition: of the statement at module level that makes it."""
 
     @property
     def family(self) -> str:
@@ -192,11 +193,11 @@ class OpDef:
 
     @property
     def is_ref_variable(self) -> bool:
-        """Whether it stands for a variable by its reference."""
+        """True if the op stands for a variable by its reference."""
         return self.kind is OpKind.VARIABLE and self.outputs[0].is_ref
 
     def kernel_attrs(self) -> frozenset[str]:
-        """The attributes that a kernel must take: all but hints and what its inputs tell."""
+        """Returns the attributes that a kernel must take: not hints, nor those that inputs tell."""
         told = {
             a
             for arg in self.inputs
@@ -206,12 +207,12 @@ class OpDef:
         return frozenset(self.attrs) - told - self.hints
 
     def attr_values(self, node: graph_pb2.NodeDef) -> dict[str, Any]:
-        """The Python values of all attributes of ``node``: defaults filled in, unknown ones dropped.
+        """Returns the values of the op's attributes in ``node``, with defaults where it has none.
 
         Raises:
             NotFoundError: a required attribute is missing (TensorFlow's code and text).
             InvalidArgumentError: a value has the wrong kind or is not allowed.
-        """  # noqa: E501
+        """
         values: dict[str, Any] = {}
         for name, definition in self.attrs.items():
             if name in node.attr:
@@ -231,16 +232,16 @@ class OpDef:
         return values
 
     def input_types(self, attrs: Mapping[str, Any]) -> list[DType]:
-        """The dtype that each flattened input must have (ref dtypes for ``Ref`` arguments)."""
+        """Returns the dtype of each flattened input, a reference for ``Ref`` arguments."""
         return _types(self.inputs, attrs)
 
     def output_types(self, attrs: Mapping[str, Any]) -> list[DType]:
-        """The dtype of each flattened output (ref dtypes for ``Ref`` arguments)."""
+        """Returns the dtype of each flattened output, a reference for ``Ref`` arguments."""
         return _types(self.outputs, attrs)
 
 
 def check_attr(op_name: str, name: str, definition: AttrDef, value: Any, node: str) -> None:
-    """Raises InvalidArgumentError if ``value`` is none that ``definition`` allows."""
+    """Raises InvalidArgumentError if ``definition`` does not allow ``value``."""
     if definition.allowed is not None:
         for item in value if definition.kind.startswith("list(") else (value,):
             if item not in definition.allowed:
@@ -358,9 +359,9 @@ def op(
 
 
 def _definition_site(frame: FrameType) -> str:
-    """The file and line of the statement at module level that ``frame`` runs for.
+    """Returns the file and line of the statement at module level from which ``frame`` was called.
 
-    A family may define its ops through a function, also through one of another family.
+    A family may define its ops through a function, even one of another family.
     """
     site = frame
     while site.f_code.co_name != "<module>" and site.f_back is not None:
@@ -379,12 +380,12 @@ def _may_vary(output: ArgDef, attrs: Mapping[str, AttrDef]) -> bool:
 
 
 def default_attr_value(definition: AttrDef) -> graph_pb2.AttrValue:
-    """The default of an attribute that has one, as a node carries it."""
+    """Returns the default of an attribute as an AttrValue. The attribute must have one."""
     return to_attr_value(definition.default, definition.kind)
 
 
 def lookup(name: str) -> OpDef:
-    """The definition of op ``name``; NotFoundError with TensorFlow's text if there is none."""
+    """Returns the definition of op ``name``; NotFoundError, with TensorFlow's text, if unknown."""
     try:
         return _registry[name]
     except KeyError:
@@ -395,7 +396,7 @@ def lookup(name: str) -> OpDef:
 
 
 def registered_ops() -> Mapping[str, OpDef]:
-    """All definitions by name."""
+    """Returns all definitions by name, in a view that follows new ones."""
     return MappingProxyType(_registry)
 
 

@@ -91,7 +91,7 @@ _SHAPES = attr("list(shape)", minimum=0)
 
 
 def _outputs(batch: Shape, sparse: int, dense_shapes: list[Shape]) -> list[Shape]:
-    """The shapes of sparse and dense outputs; ``batch`` is what goes before each dense shape."""
+    """Returns the shapes of sparse and dense outputs; ``batch`` comes before each dense shape."""
     rank = None if batch is None else 1 + len(batch)
     return [
         *[(None, rank)] * sparse,

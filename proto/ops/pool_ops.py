@@ -28,10 +28,12 @@ _MAX_POOL_TYPES = REAL - {uint32, uint64}
 
 
 def pool_shape(c: ShapeContext, rank: int = 4) -> Shape:
+    """Returns a pool's output shape, from the attributes ``ksize`` and ``strides``."""
     return _pool_shape(c, steps(c, "ksize", rank), steps(c, "strides", rank), rank)
 
 
 def pool_v2_shape(c: ShapeContext) -> Shape:
+    """Returns a pool's output shape, from the inputs ``ksize`` and ``strides``."""
     source = with_rank(c.inputs[0], 4)
     ksize, strides = c.constant(1), c.constant(2)
     if ksize is None or strides is None:
@@ -52,6 +54,7 @@ def _pool_shape(c: ShapeContext, ksize: list[int], strides: list[int], rank: int
 
 
 def pool_grad_shape(c: ShapeContext, rank: int = 4) -> Shape:
+    """Returns the shape of the original input."""
     return with_rank(c.inputs[0], rank)
 
 

@@ -13,7 +13,7 @@ _RATES = _COMPUTED_IN_DOUBLE | INDEX
 
 
 def _random_shape(c: ShapeContext) -> Shape:
-    """The shape that input 0, a vector, states."""
+    """Returns the shape that input 0, a vector, holds."""
     with_rank(c.inputs[0], 1)
     return c.constant_shape(0)
 
@@ -28,7 +28,7 @@ def _random_int_shape(c: ShapeContext) -> Shape:
 
 
 def _per_parameter_shape(c: ShapeContext) -> Shape:
-    """So many samples, of shape input 0, for each element of input 1."""
+    """Returns the shape of samples of shape input 0 for each element of input 1."""
     return concatenate(_random_shape(c), c.inputs[1])
 
 
@@ -86,7 +86,7 @@ op(
     shape=_multinomial_shape,
 )
 
-# Rejection sampling takes as many draws as it takes: on the host, over the outputs still undecided.
+# The number of draws of rejection sampling depends on the draws, so it runs on the host.
 op(
     "RandomGamma",
     "shape: S, alpha: T -> output: T",

@@ -21,7 +21,7 @@ _index_type = attr("type", dtypes.int32, allowed=INDEX)
 
 
 def reduced_shape(c: ShapeContext) -> Shape:
-    """The first input's shape without the dimensions that the second names."""
+    """Returns the first input's shape without the dimensions that the second one names."""
     shape, keep_dims = c.inputs[0], c.attr("keep_dims")
     indices = c.constant(1)
     if shape is None:
@@ -118,6 +118,7 @@ def _segment_shape(c: ShapeContext) -> Shape:
 
 
 def unsorted_segment_shape(c: ShapeContext) -> Shape:
+    """Returns ``[num_segments]`` followed by the dimensions of the data after those of the ids."""
     data, ids, count = c.inputs
     with_rank(count, 0)
     if data is None or ids is None:
@@ -160,7 +161,7 @@ def _sparse_segment_shape(c: ShapeContext) -> Shape:
 
 
 def _counted_sparse_segment_shape(c: ShapeContext) -> Shape:
-    """As ``_sparse_segment_shape``, the number of rows given by the last input."""
+    """Returns ``_sparse_segment_shape`` with the number of rows that the last input gives."""
     data, indices, ids, count = c.inputs
     with_rank(count, 0)
     data = with_rank_at_least(data, 1)
@@ -239,7 +240,7 @@ op(
 
 
 def _dense_bincount_shape(c: ShapeContext) -> Shape:
-    """``[size]``, or ``[rows, size]`` for a matrix."""
+    """Returns ``[size]``, or ``[rows, size]`` for a matrix."""
     with_rank(c.inputs[1], 0)
     counted, size = with_rank_at_most(c.inputs[0], 2), c.constant(1)
     if size is not None and size < 0:

@@ -12,7 +12,7 @@ _PIXELS = FLOATING | SIGNED | {dtypes.uint8, dtypes.uint16}
 
 
 def _size(c: ShapeContext, index: int) -> tuple[int | None, int | None]:
-    """Height and width, which a vector input gives."""
+    """Returns height and width, which a vector input holds."""
     with_value(with_rank(c.inputs[index], 1)[0], 2)
     shape = c.constant_shape(index)
     return (None, None) if shape is None else (shape[0], shape[1])
@@ -86,7 +86,7 @@ _CROPPED = _PIXELS - {dtypes.bfloat16}
 
 
 def _check_boxes(boxes: Shape, box_ind: Shape) -> int | None:
-    """The number of boxes."""
+    """Checks the boxes; returns their number."""
     number, four = with_rank(boxes, 2)
     with_value(four, 4)
     return merge_dims(number, with_rank(box_ind, 1)[0])

@@ -17,10 +17,10 @@ _CPP_NAMES = {float32: "float", float64: "double"}
 
 
 def resource_shape(c: ShapeContext, dtype_attr: str = "dtype", index: int = 0) -> Shape:
-    """The shape of the variable that input ``index`` names.
+    """Returns the shape of the variable that input ``index`` names; None if it is not known.
 
     Raises:
-        ValueError: the op takes it for one of another dtype.
+        ValueError: the variable has another dtype than the op expects.
     """
     variable = c.resource(index)
     if variable is None:
@@ -36,16 +36,19 @@ def resource_shape(c: ShapeContext, dtype_attr: str = "dtype", index: int = 0) -
 
 
 def assign_shape(c: ShapeContext) -> list[Shape]:
+    """Checks that the value fits the variable; there are no outputs."""
     merge_all([resource_shape(c), c.inputs[1]])
     return []
 
 
 def variable_shape_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of a shape vector: the variable's rank, if it is known."""
     variable = c.resource(0)
     return (None,) if variable is None or variable[1] is None else (len(variable[1]),)
 
 
 def gather_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of the gathered rows, behind ``batch_dims`` common dimensions."""
     params, indices, batch_dims = resource_shape(c), c.inputs[1], c.attr("batch_dims")
     params = with_rank_at_least(params, 1)
     if params is None or indices is None:

@@ -1,4 +1,4 @@
-"""Slicing, gathering, scattering, and selecting by data."""
+"""Slicing, gathering, scattering, and selecting by data: definitions."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ MASKS = {
 
 
 def masks_of(c: ShapeContext) -> strided_slice.Masks:
+    """Returns the masks of a StridedSlice, of its gradient or of an assignment to it."""
     return strided_slice.Masks(*(c.attr(name) for name in MASKS))
 
 
 def _entries(c: ShapeContext, index: int, length: int) -> list[int | None]:
-    """The entries of an index vector as far as they are known."""
+    """Returns the entries of an index vector as far as they are known."""
     value = c.constant(index)
     if value is not None:
         return [int(v) for v in value]
@@ -54,6 +55,7 @@ def _entries(c: ShapeContext, index: int, length: int) -> list[int | None]:
 
 
 def strided_slice_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of the selected elements, as far as begin, end and strides are known."""
     shape = c.inputs[0]
     length: int | None = None
     for index in (1, 2, 3):
@@ -65,6 +67,7 @@ def strided_slice_shape(c: ShapeContext) -> Shape:
 
 
 def slice_shape(c: ShapeContext) -> Shape:
+    """Returns the shape that ``size`` holds; a -1 means all elements from ``begin`` on."""
     shape = c.inputs[0]
     length = merge_dims(vector_length(c, 1), vector_length(c, 2))
     if shape is None:
@@ -117,11 +120,13 @@ op(
 
 
 def gather_shape(c: ShapeContext) -> Shape:
+    """Returns the indices' shape followed by the dimensions behind the first one."""
     params = with_rank_at_least(c.inputs[0], 1)
     return concatenate(c.inputs[1], None if params is None else params[1:])
 
 
 def gather_v2_shape(c: ShapeContext) -> Shape:
+    """Returns the shape with ``axis`` replaced by the indices' dimensions."""
     params, indices, axis = c.inputs[0], c.inputs[1], constant_int(c, 2)
     batch_dims = c.attr("batch_dims")
     if params is None or indices is None:
@@ -140,7 +145,7 @@ def gather_v2_shape(c: ShapeContext) -> Shape:
 
 
 def gathered_nd(params: Shape, indices: Shape) -> Shape:
-    """The shape of the slices of ``params`` at the index vectors of ``indices``."""
+    """Returns the shape of the slices of ``params`` at the index vectors of ``indices``."""
     indices = with_rank_at_least(indices, 1)
     if params is None or indices is None or indices[-1] is None:
         return None
@@ -183,7 +188,7 @@ op(
 
 
 def check_scatter_nd(ref: Shape, indices: Shape, updates: Shape) -> None:
-    """Updates are shaped ``indices.shape[:-1] + ref.shape[indices.shape[-1]:]``."""
+    """Checks that updates are shaped ``indices.shape[:-1] + ref.shape[indices.shape[-1]:]``."""
     indices = with_rank_at_least(indices, 1)
     if ref is None or indices is None or updates is None:
         return
@@ -202,7 +207,7 @@ def _check_same(
     b_end: int,
     what: str,
 ) -> None:
-    """ValueError with TensorFlow's text unless a part of ``a`` fits a part of the updates."""
+    """Raises ValueError unless a part of ``a`` fits a part of the updates."""
     try:
         merge_all([a[a_start:a_end], b[b_start:b_end]])
     except ValueError as error:
@@ -214,12 +219,14 @@ def _check_same(
 
 
 def scatter_nd_shape(c: ShapeContext) -> Shape:
+    """Returns the shape that input 2 holds; ValueError if the updates do not fit it."""
     output = c.constant_shape(2)
     check_scatter_nd(output, c.inputs[0], c.inputs[1])
     return output
 
 
 def tensor_scatter_shape(c: ShapeContext) -> Shape:
+    """Returns the shape of input 0; ValueError if the updates do not fit it."""
     check_scatter_nd(*c.inputs)
     return c.inputs[0]
 
@@ -247,6 +254,7 @@ for _name in ("Update", "Add", "Sub", "Min", "Max"):
 
 
 def dynamic_partition_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shape of an unknown number of rows, for each partition."""
     data, partitions = c.inputs
     rest: Shape = None
     merge_prefix(data, partitions)
@@ -256,6 +264,7 @@ def dynamic_partition_shape(c: ShapeContext) -> list[Shape]:
 
 
 def dynamic_stitch_shape(c: ShapeContext) -> Shape:
+    """Returns ``[largest index + 1]``, None if that is not known, followed by a row's shape."""
     count = c.attr("N")
     rest: Shape = None
     largest: int | None = -1
@@ -291,15 +300,18 @@ for _name in ("DynamicStitch", "ParallelDynamicStitch"):
 
 
 def where_shape(c: ShapeContext) -> Shape:
+    """Returns ``[count, rank]``; the count depends on the data."""
     return (None, None if c.inputs[0] is None else len(c.inputs[0]))
 
 
 def unique_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shapes of values, indices and counts; their number depends on the data."""
     x = with_rank(c.inputs[0], 1)
     return [(None,), x, (None,)]
 
 
 def list_diff_shape(c: ShapeContext) -> list[Shape]:
+    """Returns the shapes of values and indices; their number depends on the data."""
     for values in c.inputs:
         with_rank(values, 1)
     return [(None,), (None,)]

@@ -1,4 +1,4 @@
-"""Sparse tensors in one tensor, and as dense ones: definitions."""
+"""Sparse tensors to serialized and to dense tensors, and back: definitions."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def _pushed(c: ShapeContext) -> Shape:
 
 
 def _popped(c: ShapeContext) -> Shape:
-    """The graph does not tell what was pushed."""
+    """Returns an unknown shape: the graph does not tell what was pushed."""
     return None
 
 

@@ -1,4 +1,8 @@
-"""Reference variables: definitions."""
+"""Reference variables: definitions.
+
+None of them is differentiable: the value after a write is not a function of the value before, so
+what depends on a variable gets its gradient at the read.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +19,25 @@ ShapeOf = Callable[[ShapeContext], Shape]
 
 
 def variable_shape(c: ShapeContext) -> Shape:
-    """The shape of a ``Variable``, whose attribute says [] for unknown, too."""
+    """Returns the shape of a ``Variable``, whose attribute is [] also for an unknown shape."""
     shape: Shape = c.attr("shape")
     return None if shape == () else shape
 
 
 def assign_shape(c: ShapeContext) -> Shape:
+    """Returns the value's shape; with ``validate_shape`` it must be that of the variable."""
     if c.attr("validate_shape"):
         return merge_all(c.inputs)
     return c.inputs[1]
 
 
 def update_shape(c: ShapeContext) -> Shape:
+    """Returns the common shape of the variable and the value."""
     return merge_all(c.inputs)
 
 
 def check_scatter(ref: Shape, indices: Shape, updates: Shape) -> None:
-    """Updates are a scalar, or shaped ``indices.shape + ref.shape[1:]``."""
+    """Checks that updates are a scalar, or shaped ``indices.shape + ref.shape[1:]``."""
     with_rank_at_least(ref, 1)
     if ref is None or indices is None or updates == ():
         return

@@ -1,7 +1,7 @@
-"""What a StridedSlice selects: shared by its shape function, its kernels and constant folding.
+"""The elements that a StridedSlice selects, for its shape function, kernels and constant folding.
 
 The op's begin, end and strides vectors are a *sparse* specification: an entry selects from one
-dimension, stands for several (ellipsis) or for none (new axis). ``resolve`` makes it dense.
+dimension, from several (ellipsis) or from no dimension (new axis). ``resolve`` makes it dense.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from flowray.proto.types.shapes import Shape
 
 
 class Masks(NamedTuple):
-    """The five bit masks of the op; bit i speaks of entry i of begin, end and strides."""
+    """The five bit masks of the op; bit i belongs to entry i of begin, end and strides."""
 
     begin: int = 0
     end: int = 0
@@ -36,7 +36,7 @@ class Selection:
 
     @property
     def as_slice(self) -> slice:
-        """The Python slice that selects them; all fields must be known."""
+        """Returns the Python slice that selects them; all fields must be known."""
         assert self.start is not None
         assert self.size is not None
         assert self.stride is not None
@@ -52,7 +52,7 @@ def resolve(
     strides: Sequence[int | None],
     masks: Masks,
 ) -> tuple[list[Selection], Shape]:
-    """The selection from each dimension of ``shape``, and the shape of the result.
+    """Returns the selection from each dimension of ``shape``, and the shape of the result.
 
     ``shape``, ``begin``, ``end`` and ``strides`` hold None for what is not known (yet).
 

@@ -37,7 +37,7 @@ op(
 
 
 def _join_shape(c: ShapeContext) -> Shape:
-    """The common shape of the inputs that are no scalars; unknown while any might be another."""
+    """Returns the common shape of the inputs that are not scalars; unknown if an input's is."""
     if any(shape is None for shape in c.inputs):
         return None
     result: Shape = ()

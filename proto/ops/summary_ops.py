@@ -1,4 +1,4 @@
-"""Summaries for TensorBoard, made in the graph as serialized ``Summary`` messages: definitions."""
+"""Summaries for TensorBoard, as serialized ``Summary`` messages: definitions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Arrays of tensors, which live as long as a step: definitions.
 
-What the ops of an array do is ordered by *flow*, a float scalar without a meaning that each takes
-from the one before. Shape functions know nothing of what was written; the client sets what it knows.
-"""  # noqa: E501
+A *flow* orders the ops of an array: a float scalar without a meaning that each op takes from the op
+before. Shape functions do not know what was written; the client sets the shapes that it knows.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowray.proto.ops.common_shapes import no_outputs, scalar
 from flowray.proto.ops.op_registry import ShapeContext, attr, op
 from flowray.proto.types.shapes import Shape, merge_dims, with_rank, with_rank_at_least
 
-_HANDLE = (2,)  # as of the strings that handles were once
+_HANDLE = (2,)  # handles were vectors of two strings once
 
 
 def _made(c: ShapeContext) -> list[Shape]:
@@ -33,7 +33,7 @@ def _read(c: ShapeContext) -> Shape:
 
 
 def _gathered(c: ShapeContext) -> Shape:
-    """As many elements of the stated shape as there are indices."""
+    """Returns the stated element shape behind the number of indices."""
     indices = with_rank(c.inputs[1], 1)
     element: Shape = c.attr("element_shape")
     if element is None:

@@ -1,7 +1,7 @@
 """The optimizers' update steps: definitions.
 
-Each has a form for reference variables and one for resource variables, and most have both again for
-sparse gradients, whose rows belong to the rows ``indices`` of the variable.
+Each step has a form for reference variables and a form for resource variables. Most have both forms
+for sparse gradients, too: their rows belong to the rows ``indices`` of the variable.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ _OTHER_TYPES = {"indices": "Tindices", "global_step": "int64"}
 
 
 def _step_shape(slots: int, names: list[str], resource: bool) -> ShapeFunction:
-    """Variables and a dense gradient are shaped alike; all hyperparameters are scalars."""
+    """Makes the shape function of a step.
+
+    Variables and a dense gradient have one shape; all hyperparameters are scalars.
+    """
 
     def shape(c: ShapeContext) -> Shape | list[Shape]:
         if resource:

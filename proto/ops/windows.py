@@ -1,6 +1,6 @@
-"""Where the windows of convolutions and pools lie, by TensorFlow's padding rules.
+"""The windows of convolutions and pools, by TensorFlow's padding rules.
 
-Shape functions and kernels both ask here, so that static and actual shapes cannot differ.
+Shape functions and kernels both use this module, so that static and actual shapes cannot differ.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class Window(NamedTuple):
     """The windows along one spatial dimension."""
 
     size: int
-    """How many elements there are."""
+    """The number of elements."""
     extent: int
-    """How many elements a window takes."""
+    """The number of elements in a window."""
     stride: int
     """The step from one window to the next."""
     dilation: int
     """The step from one element of a window to the next."""
     output: int
-    """How many windows there are."""
+    """The number of windows."""
     before: int
     """Padding before the first element."""
     after: int
@@ -38,7 +38,7 @@ class Window(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """From the first to the last element of all windows, over the padded elements."""
+        """The number of padded elements from the first to the last element of all windows."""
         return (self.output - 1) * self.stride + (self.extent - 1) * self.dilation + 1
 
 
@@ -50,11 +50,11 @@ def window(
     dilation: int = 1,
     explicit: tuple[int, int] = (0, 0),
 ) -> Window:
-    """The windows of ``extent`` elements, ``dilation`` apart, over ``size`` elements.
+    """Returns the windows of ``extent`` elements, ``dilation`` apart, over ``size`` elements.
 
     Raises:
-        ValueError: the windows are so large that TensorFlow computes a negative number of them
-            (where they are but a little too large, it is 0).
+        ValueError: the windows are so large that TensorFlow computes a negative number of them. (If
+            they are only a little too large, it computes 0.)
     """
     effective = (extent - 1) * dilation + 1
     if padding == b"SAME":
@@ -80,7 +80,11 @@ def output_size(
     dilation: int = 1,
     explicit: tuple[int, int] = (0, 0),
 ) -> int | None:
-    """``window(...).output`` where it is known; ValueError with the graph builder's text."""
+    """Returns ``window(...).output``; None if it is not known.
+
+    Raises:
+        ValueError: the window does not fit; the text is that of TensorFlow's graph builder.
+    """
     if padding == b"SAME" and size is not None:
         return -(-size // stride)
     if size is None or extent is None:
@@ -94,17 +98,17 @@ def output_size(
 
 
 def channel_axis(data_format: bytes, rank: int) -> int:
-    """The axis of the channels of a tensor of ``rank`` dimensions."""
+    """Returns the axis of the channels of a tensor of ``rank`` dimensions."""
     return 1 if data_format.startswith(b"NC") else rank - 1
 
 
 def spatial_axes(data_format: bytes, rank: int) -> range:
-    """The axes between batch and channels."""
+    """Returns the axes between batch and channels."""
     return range(2, rank) if data_format.startswith(b"NC") else range(1, rank - 1)
 
 
 def pairs(explicit_paddings: Sequence[int], axes: Sequence[int]) -> list[tuple[int, int]]:
-    """The (before, after) paddings of ``axes``; zeros if there are no explicit paddings."""
+    """Returns the (before, after) paddings of ``axes``; zeros if there are no explicit paddings."""
     if not explicit_paddings:
         return [(0, 0)] * len(axes)
     return [(explicit_paddings[2 * axis], explicit_paddings[2 * axis + 1]) for axis in axes]
@@ -113,7 +117,7 @@ def pairs(explicit_paddings: Sequence[int], axes: Sequence[int]) -> list[tuple[i
 def assemble(
     data_format: bytes, batch: int | None, spatial: Sequence[int | None], channels: int | None
 ) -> Shape:
-    """The shape of these dimensions in the order of ``data_format``."""
+    """Returns the shape of these dimensions in the order of ``data_format``."""
     if data_format.startswith(b"NC"):
         return (batch, channels, *spatial)
     return (batch, *spatial, channels)

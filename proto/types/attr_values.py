@@ -1,4 +1,4 @@
-"""AttrValue protos to and from Python values.
+"""Translates AttrValue protos to Python values, and back.
 
 ========== ===============================================================
 kind       Python value
@@ -37,7 +37,7 @@ _FIELD = {
 
 
 def from_attr_value(value: graph_pb2.AttrValue, kind: str) -> Any:
-    """The Python value of ``value``, or None where it does not hold a value of ``kind``.
+    """Returns the Python value of ``value``, or None if it does not hold a value of ``kind``.
 
     (An unknown-rank shape is None as well; it is a valid value of kind "shape".)
     """
@@ -53,7 +53,7 @@ def from_attr_value(value: graph_pb2.AttrValue, kind: str) -> Any:
 
 
 def to_attr_value(value: Any, kind: str) -> graph_pb2.AttrValue:
-    """The AttrValue of kind ``kind`` that holds ``value``; TypeError if it cannot."""
+    """Returns the AttrValue of kind ``kind`` that holds ``value``; TypeError if it cannot."""
     result = graph_pb2.AttrValue()
     if kind.startswith("list("):
         item = kind[5:-1]

@@ -21,8 +21,8 @@ _REF_OFFSET: Final = 100
 class DType:
     """The type of a tensor's elements. One instance stands for each.
 
-    ``==`` accepts whatever ``as_dtype`` accepts (``tf.float32 == "float32" == np.float32``);
-    None and values that are no type are unequal. The hash is the enum value.
+    ``==`` accepts whatever ``as_dtype`` accepts (``tf.float32 == "float32" == np.float32``). None
+    and values that are not a type are unequal. The hash is the enum value.
     """
 
     __slots__ = ("_base", "_enum", "_name", "_numpy", "_ref", "np_dtype")
@@ -108,6 +108,7 @@ class DType:
 
     @property
     def is_bool(self) -> builtins.bool:
+        """True for bool."""
         return self._base is bool
 
     @property
@@ -122,10 +123,12 @@ class DType:
 
     @property
     def is_complex(self) -> builtins.bool:
+        """True for a type of complex numbers."""
         return self._base in COMPLEX
 
     @property
     def is_quantized(self) -> builtins.bool:
+        """True for a type of quantized integers."""
         return self._base in QUANTIZED
 
     @property
@@ -135,12 +138,12 @@ class DType:
 
     @property
     def min(self) -> Any:
-        """The smallest finite value. TypeError for types without one."""
+        """The smallest finite value; TypeError if the type has no order."""
         return self._bound("min")
 
     @property
     def max(self) -> Any:
-        """The largest finite value. TypeError for types without one."""
+        """The largest finite value; TypeError if the type has no order."""
         return self._bound("max")
 
     def _bound(self, which: str) -> Any:
@@ -159,7 +162,7 @@ class DType:
         """The (lowest, highest) intensity of an image of this type, the negative range cut off.
 
         Raises:
-            ValueError: the type is none of images.
+            ValueError: images do not have this type.
         """
         base = self._base
         if base is bool:
@@ -176,10 +179,10 @@ class DType:
         return 1 if self.np_dtype is None else self.np_dtype.itemsize
 
     def is_compatible_with(self, other: Any) -> builtins.bool:
-        """Whether a value of type ``other`` can stand where this type is asked for.
+        """Returns whether a value of type ``other`` can stand where this type is asked for.
 
-        A reference can stand for its base type, not the other way round. TypeError if ``other``
-        is no type.
+        A reference can stand for its base type, but not the reverse. TypeError if ``other`` is not
+        a type.
         """
         dtype = as_dtype(other)
         return self._enum in (dtype._enum, dtype._base._enum)
@@ -222,10 +225,10 @@ class DType:
 
 
 BY_ENUM: Final[dict[builtins.int, DType]] = {}
-"""Every type by its enum value, references included."""
+"""All types by their enum values, references included."""
 
 BY_NAME: Final[dict[str, DType]] = {}
-"""Every type by its names: the canonical ones, references, and half, float and double."""
+"""All types by their names: the canonical ones, references, and half, float and double."""
 
 
 def _define(enum: builtins.int, name: str, numpy: Any = None) -> DType:
@@ -363,14 +366,14 @@ def _load_bfloat16() -> None:
 
 
 def as_dtype(type_value: Any) -> DType:
-    """The DType that ``type_value`` names.
+    """Returns the DType that ``type_value`` names.
 
     Accepts a DType, an enum value (``int``), a name, a numpy dtype or scalar type, an object with
     a ``dtype`` attribute, and the Python types float (float32), int (int32), bool, complex
     (complex128), str, bytes and object (string).
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: it is something else.
     """
     if type(type_value) is DType:
         return type_value
@@ -405,6 +408,6 @@ _RUNTIME_NAMES: Final = {"float32": "float", "float64": "double", "float16": "ha
 
 
 def type_name(dtype: DType) -> str:
-    """The name that TensorFlow's runtime uses in messages: "float", "int32_ref"."""
+    """Returns the name that TensorFlow's runtime uses in messages: "float", "int32_ref"."""
     base = _RUNTIME_NAMES.get(dtype.base_dtype.name, dtype.base_dtype.name)
     return f"{base}_ref" if dtype._is_ref_dtype else base

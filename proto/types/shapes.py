@@ -20,7 +20,7 @@ Shape = tuple[int | None, ...] | None
 
 
 def num_elements(shape: Shape) -> int | None:
-    """The number of elements; None unless the shape is fully defined."""
+    """Returns the number of elements; None unless the shape is fully defined."""
     if shape is None:
         return None
     count = 1
@@ -32,12 +32,12 @@ def num_elements(shape: Shape) -> int | None:
 
 
 def is_fully_defined(shape: Shape) -> bool:
-    """Whether the rank and all dimensions are known."""
+    """Returns whether the rank and all dimensions are known."""
     return shape is not None and None not in shape
 
 
 def is_compatible(a: Shape, b: Shape) -> bool:
-    """Whether some fully defined shape fits both."""
+    """Returns whether some fully defined shape fits both."""
     if a is None or b is None:
         return True
     return len(a) == len(b) and all(
@@ -46,7 +46,7 @@ def is_compatible(a: Shape, b: Shape) -> bool:
 
 
 def merge(a: Shape, b: Shape) -> Shape:
-    """What is known if both hold. ValueError if they contradict each other."""
+    """Returns the shape that both describe. ValueError if they contradict each other."""
     if a is None or a == b:
         return b
     if b is None:
@@ -57,17 +57,17 @@ def merge(a: Shape, b: Shape) -> Shape:
 
 
 def most_specific_compatible(a: Shape, b: Shape) -> Shape:
-    """The most specific shape that both fit: dimensions in which they differ become unknown."""
+    """Returns the most specific shape that both fit: differing dimensions become unknown."""
     if a is None or b is None or len(a) != len(b):
         return None
     return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
-    """The shape of an elementwise operation's result, by numpy's rules.
+    """Returns the shape of an elementwise operation's result, by numpy's rules.
 
-    An unknown dimension against a known one greater than 1 gives the known one, against 1 or
-    another unknown one it stays unknown.
+    An unknown dimension and a known one greater than 1 give the known one. An unknown dimension and
+    1, or two unknown ones, give an unknown one.
 
     Raises:
         ValueError: dimensions differ and none of them is 1.
@@ -92,7 +92,7 @@ def broadcast(a: Shape, b: Shape) -> Shape:
 
 
 def broadcast_all(*shapes: Shape) -> Shape:
-    """``broadcast`` over any number of shapes."""
+    """Returns the ``broadcast`` of any number of shapes."""
     result: Shape = ()
     for shape in shapes:
         result = broadcast(result, shape)
@@ -100,12 +100,12 @@ def broadcast_all(*shapes: Shape) -> Shape:
 
 
 def concatenate(a: Shape, b: Shape) -> Shape:
-    """The dimensions of ``a`` followed by those of ``b``."""
+    """Returns the dimensions of ``a`` followed by those of ``b``."""
     return None if a is None or b is None else a + b
 
 
 def with_rank(shape: Shape, rank: int) -> tuple[int | None, ...]:
-    """The shape, known to have this rank. ValueError if it has another."""
+    """Returns the shape with this rank. ValueError if it has another rank."""
     if shape is None:
         return (None,) * rank
     if len(shape) != rank:
@@ -114,21 +114,21 @@ def with_rank(shape: Shape, rank: int) -> tuple[int | None, ...]:
 
 
 def with_rank_at_least(shape: Shape, rank: int) -> Shape:
-    """The shape itself. ValueError if its rank is known and lower."""
+    """Returns the shape itself. ValueError if its rank is known and lower."""
     if shape is not None and len(shape) < rank:
         raise ValueError(f"Shape must be at least rank {rank} but is rank {len(shape)}")
     return shape
 
 
 def with_rank_at_most(shape: Shape, rank: int) -> Shape:
-    """The shape itself. ValueError if its rank is known and higher."""
+    """Returns the shape itself. ValueError if its rank is known and higher."""
     if shape is not None and len(shape) > rank:
         raise ValueError(f"Shape must be at most rank {rank} but is rank {len(shape)}")
     return shape
 
 
 def merge_all(all_shapes: Iterable[Shape]) -> Shape:
-    """What is known of a shape that all of ``all_shapes`` describe.
+    """Returns the shape that all of ``all_shapes`` describe.
 
     Raises:
         ValueError: they differ; the text is that of TensorFlow's runtime.
@@ -151,21 +151,21 @@ def merge_all(all_shapes: Iterable[Shape]) -> Shape:
 
 
 def merge_dims(a: int | None, b: int | None) -> int | None:
-    """What is known of a dimension if both hold. ValueError if they differ."""
+    """Returns the dimension that both describe. ValueError if they differ."""
     if a is not None and b is not None and a != b:
         raise ValueError(f"Dimensions must be equal, but are {a} and {b}")
     return b if a is None else a
 
 
 def with_value(dim: int | None, value: int) -> int:
-    """The dimension, known to be ``value``. ValueError if it is another."""
+    """Returns ``value``. ValueError if the dimension is known and differs."""
     if dim not in (None, value):
         raise ValueError(f"Dimension must be {value} but is {dim}")
     return value
 
 
 def to_proto(shape: Shape) -> TensorShapeProto:
-    """The TensorShapeProto of a shape (-1 stands for an unknown dimension)."""
+    """Returns the TensorShapeProto of a shape (-1 stands for an unknown dimension)."""
     proto = TensorShapeProto()
     if shape is None:
         proto.unknown_rank = True
@@ -177,7 +177,7 @@ def to_proto(shape: Shape) -> TensorShapeProto:
 
 
 def from_proto(proto: TensorShapeProto) -> Shape:
-    """The shape of a TensorShapeProto. InvalidArgumentError for a dimension below -1."""
+    """Returns the shape of a TensorShapeProto. InvalidArgumentError for a dimension below -1."""
     if proto.unknown_rank:
         return None
     dims: list[int | None] = []
@@ -192,14 +192,14 @@ def from_proto(proto: TensorShapeProto) -> Shape:
 
 
 def format_shape(shape: Shape) -> str:
-    """The runtime's notation: "[2,?]", "[]", "<unknown>"."""
+    """Returns the shape in the runtime's notation: "[2,?]", "[]", "<unknown>"."""
     if shape is None:
         return "<unknown>"
     return f"[{','.join('?' if dim is None else str(dim) for dim in shape)}]"
 
 
 def _python_text(shape: Shape) -> str:
-    """The client's notation: "(2, ?)", "(3,)", "<unknown>"."""
+    """Returns the shape in the client's notation: "(2, ?)", "(3,)", "<unknown>"."""
     if shape is None:
         return "<unknown>"
     text = ", ".join("?" if dim is None else str(dim) for dim in shape)
@@ -207,7 +207,7 @@ def _python_text(shape: Shape) -> str:
 
 
 def _dimension_value(value: Any) -> int | None:
-    """The ``int | None`` that a dimension-like value stands for.
+    """Returns the ``int | None`` that a dimension-like value stands for.
 
     Raises:
         TypeError: it is not a number.
@@ -345,7 +345,7 @@ class Dimension:
         )
 
     def is_compatible_with(self, other: Any) -> bool:
-        """Whether the two are equal or one is unknown."""
+        """Returns whether the two are equal or one is unknown."""
         number = _dimension_value(other)
         return self._value is None or number is None or self._value == number
 
@@ -355,23 +355,23 @@ class Dimension:
             raise ValueError(f"Dimensions {self} and {other} are not compatible")
 
     def merge_with(self, other: Any) -> Dimension:
-        """The known one of the two. ValueError if they differ."""
+        """Returns the known one of the two. ValueError if they differ."""
         self.assert_is_compatible_with(other)
         return Dimension(other) if self._value is None else Dimension(self._value)
 
 
 def as_dimension(value: Any) -> Dimension:
-    """``value`` as a Dimension; a Dimension itself."""
+    """Returns ``value`` as a Dimension; a Dimension itself."""
     return value if isinstance(value, Dimension) else Dimension(value)
 
 
 def dimension_value(dimension: Any) -> Any:
-    """The value of a Dimension; anything else as it is."""
+    """Returns the value of a Dimension; anything else unchanged."""
     return dimension.value if isinstance(dimension, Dimension) else dimension
 
 
 def dimension_at_index(shape: TensorShape, index: int) -> Dimension:
-    """The dimension at ``index``, unknown if the rank is."""
+    """Returns the dimension at ``index``; an unknown one if the rank is unknown."""
     return Dimension(None) if shape.rank is None else shape[index]
 
 
@@ -405,7 +405,7 @@ class TensorShape:
             self._dims = tuple(_dimension_value(dim) for dim in dims)
 
     def as_tuple(self) -> Shape:
-        """The shape as a plain tuple, or None for unknown rank. Costs nothing."""
+        """Returns the shape as a plain tuple, or None for unknown rank. It is not copied."""
         return self._dims
 
     @property
@@ -439,7 +439,7 @@ class TensorShape:
             return NotImplemented
 
     def __bool__(self) -> bool:
-        """Whether the rank is known."""
+        """Returns whether the rank is known."""
         return self._dims is not None
 
     def __len__(self) -> int:
@@ -477,33 +477,33 @@ class TensorShape:
         return as_shape(other).concatenate(self)
 
     def num_elements(self) -> int | None:
-        """The number of elements; None unless fully defined."""
+        """Returns the number of elements; None unless fully defined."""
         return num_elements(self._dims)
 
     def as_list(self) -> list[int | None]:
-        """The dimensions as numbers. ValueError if the rank is unknown."""
+        """Returns the dimensions as numbers. ValueError if the rank is unknown."""
         if self._dims is None:
             raise ValueError("as_list() is not defined on an unknown TensorShape.")
         return list(self._dims)
 
     def as_proto(self) -> TensorShapeProto:
-        """The shape as a TensorShapeProto."""
+        """Returns the shape as a TensorShapeProto."""
         return to_proto(self._dims)
 
     def concatenate(self, other: Any) -> TensorShape:
-        """These dimensions followed by those of ``other``."""
+        """Returns these dimensions followed by those of ``other``."""
         return TensorShape(concatenate(self._dims, as_shape(other)._dims))
 
     def merge_with(self, other: Any) -> TensorShape:
-        """What is known if both shapes hold. ValueError if they contradict each other."""
+        """Returns the shape that both describe. ValueError if they contradict each other."""
         return TensorShape(merge(self._dims, as_shape(other)._dims))
 
     def most_specific_compatible_shape(self, other: Any) -> TensorShape:
-        """The most specific shape that both fit."""
+        """Returns the most specific shape that both fit."""
         return TensorShape(most_specific_compatible(self._dims, as_shape(other)._dims))
 
     def is_fully_defined(self) -> bool:
-        """Whether the rank and all dimensions are known."""
+        """Returns whether the rank and all dimensions are known."""
         return is_fully_defined(self._dims)
 
     def assert_is_fully_defined(self) -> None:
@@ -512,7 +512,7 @@ class TensorShape:
             raise ValueError(f"Shape {self} is not fully defined")
 
     def is_compatible_with(self, other: Any) -> bool:
-        """Whether some fully defined shape fits both."""
+        """Returns whether some fully defined shape fits both."""
         return is_compatible(self._dims, as_shape(other)._dims)
 
     def assert_is_compatible_with(self, other: Any) -> None:
@@ -527,53 +527,53 @@ class TensorShape:
             raise ValueError(f"Shapes {self} and {other} must have the same rank")
 
     def assert_has_rank(self, rank: int) -> None:
-        """Raises ValueError if the rank is known and is another."""
+        """Raises ValueError if the rank is known and differs."""
         if self.rank not in (None, rank):
             raise ValueError(f"Shape {self} must have rank {rank}")
 
     def with_rank(self, rank: int) -> TensorShape:
-        """This shape, known to have this rank. ValueError if it has another."""
+        """Returns this shape with this rank. ValueError if it has another rank."""
         self.assert_has_rank(rank)
         return TensorShape(with_rank(self._dims, rank))
 
     def with_rank_at_least(self, rank: int) -> TensorShape:
-        """This shape. ValueError if its rank is known and lower."""
+        """Returns this shape. ValueError if its rank is known and lower."""
         if self._dims is not None and len(self._dims) < rank:
             raise ValueError(f"Shape {self} must have rank at least {rank}")
         return self
 
     def with_rank_at_most(self, rank: int) -> TensorShape:
-        """This shape. ValueError if its rank is known and higher."""
+        """Returns this shape. ValueError if its rank is known and higher."""
         if self._dims is not None and len(self._dims) > rank:
             raise ValueError(f"Shape {self} must have rank at most {rank}")
         return self
 
 
 def _is_scalar(value: Any) -> bool:
-    """Whether an iterable is a number after all: a numpy array without dimensions."""
+    """Returns whether an iterable is a scalar: a numpy array without dimensions."""
     return isinstance(value, np.ndarray) and value.ndim == 0
 
 
 def as_shape(shape: Any) -> TensorShape:
-    """``shape`` as a TensorShape; a TensorShape itself."""
+    """Returns ``shape`` as a TensorShape; a TensorShape itself."""
     return shape if isinstance(shape, TensorShape) else TensorShape(shape)
 
 
 def unknown_shape(rank: int | None = None) -> TensorShape:
-    """A shape of unknown dimensions, and of unknown rank unless ``rank`` says it."""
+    """Returns a shape of unknown dimensions, and of unknown rank unless ``rank`` is given."""
     return TensorShape(None if rank is None else (None,) * rank)
 
 
 def scalar() -> TensorShape:
-    """The shape of a scalar."""
+    """Returns the shape of a scalar."""
     return TensorShape(())
 
 
 def vector(length: Any) -> TensorShape:
-    """The shape of a vector."""
+    """Returns the shape of a vector."""
     return TensorShape([length])
 
 
 def matrix(rows: Any, columns: Any) -> TensorShape:
-    """The shape of a matrix."""
+    """Returns the shape of a matrix."""
     return TensorShape([rows, columns])

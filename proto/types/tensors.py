@@ -1,10 +1,10 @@
 """Tensors between numpy and the wire.
 
 ``encode`` and ``decode`` are the codec of every step's feeds and fetches. On the way out a value is
-always in ``tensor_content``, which is what TensorFlow's own clients and servers send, strings too;
-on the way in all forms of TensorProto are read. ``make_tensor_proto`` and ``make_ndarray`` are
-TensorFlow 1's public functions: the first one infers dtypes of Python values and writes small
-values as typed lists.
+always in ``tensor_content``, strings too, as TensorFlow's own clients and servers send it; on the
+way in all forms of TensorProto are read. ``make_tensor_proto`` and ``make_ndarray`` are TensorFlow
+1's public functions: the first one infers dtypes of Python values and writes small values as typed
+lists.
 
 In numpy a string tensor is an object array of bytes, a resource or variant tensor an object array
 of ``ResourceHandleProto`` or ``VariantTensorDataProto``.
@@ -55,12 +55,12 @@ _SCALAR = TensorShapeProto()
 
 
 def encode(array: Any, dtype: DType | None = None) -> TensorProto:
-    """The TensorProto of a numpy array (or of anything that ``np.asarray`` takes).
+    """Returns the TensorProto of a numpy array, or of anything that ``np.asarray`` takes.
 
-    ``dtype`` says what an object array holds (by default: strings, unless its elements are protos),
-    and converts other arrays where that loses neither kind nor sign (``same_kind``); an array of
-    integers becomes quantized unchanged. A reference dtype means its base. Arrays of numpy's
-    fixed-width strings and ``str`` elements become UTF-8 bytes.
+    ``dtype`` is the dtype of an object array's elements (by default string, unless they are
+    protos). Other arrays are converted to it if they lose neither kind nor sign (``same_kind``); an
+    array of integers becomes quantized unchanged. A reference dtype means its base. Arrays of
+    numpy's fixed-width strings and ``str`` elements become UTF-8 bytes.
 
     Raises:
         InvalidArgumentError: no dtype fits, the array cannot become ``dtype``, or it is larger than
@@ -94,10 +94,10 @@ def encode(array: Any, dtype: DType | None = None) -> TensorProto:
 
 
 def decode(proto: TensorProto) -> Array:
-    """The numpy array of a TensorProto; often read-only, because it shares the message's bytes.
+    """Returns the numpy array of a TensorProto; often read-only, as it shares the message's bytes.
 
-    In a typed list that is too short the last value repeats, an empty one is all zeros (or empty
-    strings), and what is too much is ignored.
+    If a typed list is too short, its last value repeats. An empty list means zeros or empty
+    strings. Values beyond the number of elements are ignored.
 
     Raises:
         InvalidArgumentError: the dtype is unknown, the shape is not fully known, or the content
@@ -118,7 +118,7 @@ def decode(proto: TensorProto) -> Array:
 
 
 def _decode_other(proto: TensorProto, enum: int, shape: tuple[int, ...], content: bytes) -> Array:
-    """``decode`` beyond the usual case of a well-formed numeric ``tensor_content``."""
+    """Decodes a tensor that is not a well-formed numeric ``tensor_content``."""
     dtype = BY_ENUM.get(enum)
     if dtype is None:
         raise errors.invalid_argument(f"Invalid TensorProto: unknown data type {enum}")
@@ -164,7 +164,7 @@ def _decode_other(proto: TensorProto, enum: int, shape: tuple[int, ...], content
 
 
 def _prepare(array: Array, dtype: DType | None) -> tuple[Array, int]:
-    """The array to encode, and the enum of its dtype, where they are not simply the array's own."""
+    """Returns the array to encode and the enum of its dtype, for arrays that need a conversion."""
     np_dtype = array.dtype
     if dtype is None:
         if np_dtype.kind == "O":
@@ -208,7 +208,7 @@ def _of_protos(array: Array, message: type[Any]) -> Array:
 
 
 def _string_bytes(array: Array) -> list[bytes]:
-    """The elements of a string array in order, as bytes."""
+    """Returns the elements of a string array in order, as bytes."""
     values: list[Any] = array.ravel().tolist()
     for i, value in enumerate(values):
         if type(value) is not bytes:
@@ -227,7 +227,7 @@ def _join(values: Sequence[bytes]) -> bytes:
 
 
 def _split(content: bytes, count: int) -> list[bytes]:
-    """Undoes ``_join``. InvalidArgumentError unless it is exactly ``count`` values."""
+    """Splits ``count`` joined strings. InvalidArgumentError if there are more or fewer."""
     try:
         lengths, position = varint.decode_all(content, 0, count)
     except errors.DataLossError:
@@ -244,14 +244,14 @@ def _split(content: bytes, count: int) -> list[bytes]:
 
 def _malformed(content: bytes, count: int) -> errors.InvalidArgumentError:
     return errors.invalid_argument(
-        f"Invalid TensorProto: {len(content)} bytes of tensor_content are no list of {count} values"
+        f"Invalid TensorProto: the {len(content)} bytes of tensor_content are not {count} values"
     )
 
 
 def _objects(
     proto: TensorProto, dtype: DType, shape: tuple[int, ...], count: int, content: bytes
 ) -> Array:
-    """The object array of a string, resource or variant tensor."""
+    """Returns the object array of a string, resource or variant tensor."""
     values: list[Any]
     if dtype is dtypes.string:
         filler: Any = b""
@@ -286,7 +286,7 @@ def _objects(
 
 
 def _typed_values(proto: TensorProto, dtype: DType) -> Array:
-    """The values of the typed list that belongs to ``dtype``, a numeric one."""
+    """Returns the values of the typed list that belongs to ``dtype``, a numeric one."""
     np_dtype = dtype.np_dtype
     assert np_dtype is not None
     if dtype is dtypes.float32:
@@ -312,7 +312,7 @@ def _typed_values(proto: TensorProto, dtype: DType) -> Array:
             np.float32 if narrow else np.float64,
         )
         return parts[: len(parts) // 2 * 2].view(np_dtype)
-    # The small integers, and the quantized types, which are integers in disguise.
+    # The small integers, and the quantized types, which are stored as integers.
     storage = np_dtype if np_dtype.names is None else np_dtype[0]
     return np.array(proto.int_val[:], np.int32).astype(storage).view(np_dtype)
 
@@ -327,13 +327,13 @@ def make_tensor_proto(
     verify_shape: bool = False,
     allow_broadcast: bool = False,
 ) -> TensorProto:
-    """The TensorProto of a Python value, numpy array or scalar: ``tf.make_tensor_proto``.
+    """Returns the TensorProto of a Python value, numpy array or scalar: ``tf.make_tensor_proto``.
 
     Without ``dtype``, Python floats become float32, ints int32 (int64 if one does not fit), str and
-    bytes string; numpy values keep their dtype. With it, Python values must fit it (ints may become
-    floats, nothing becomes a bool or string), numpy values are cast. ``shape`` may ask for more
-    elements than there are: the last one repeats (with ``allow_broadcast``, only a single one;
-    with ``verify_shape``, none).
+    bytes string; numpy values keep their dtype. With ``dtype``, Python values must fit it (ints may
+    become floats, but nothing becomes a bool or a string), and numpy values are cast. ``shape`` may
+    have more elements than there are values: the last value repeats. With ``allow_broadcast`` only
+    a single value repeats, with ``verify_shape`` no value does.
 
     Raises:
         TypeError: a value does not fit ``dtype`` or has no dtype at all, or the shape is not
@@ -375,7 +375,7 @@ def make_tensor_proto(
 
 
 def make_ndarray(tensor: TensorProto) -> Array:
-    """The numpy array of a TensorProto, writable: ``tf.make_ndarray``.
+    """Returns the numpy array of a TensorProto, writable: ``tf.make_ndarray``.
 
     Raises:
         InvalidArgumentError, ResourceExhaustedError: as ``decode``.
@@ -410,7 +410,7 @@ def _append_typed(proto: TensorProto, dtype: DType, values: Array) -> None:
 
 
 def _to_array(values: Any, dtype: DType | None, dims: list[int] | None) -> tuple[Array, DType]:
-    """The values as a contiguous array of the inferred or wanted dtype (strings as bytes)."""
+    """Returns the values as a contiguous array of the inferred or wanted dtype."""
     if values is None:
         raise ValueError("None values not supported.")
     if isinstance(values, TensorShape):
@@ -422,7 +422,7 @@ def _to_array(values: Any, dtype: DType | None, dims: list[int] | None) -> tuple
     if isinstance(values, (np.ndarray, np.generic)):
         return _from_numpy(np.asarray(values), dtype)
     if dims is not None and math.prod(dims) == 0:
-        # TensorFlow does not look at the values of what will be empty.
+        # TensorFlow does not look at the values if the tensor is empty.
         dtype = dtype or dtypes.float32
         return np.empty(dims, dtype.np_dtype), dtype
     return _from_python(values, dtype)
@@ -444,7 +444,7 @@ def _from_numpy(array: Array, dtype: DType | None) -> tuple[Array, DType]:
 
 
 def _from_python(values: Any, dtype: DType | None) -> tuple[Array, DType]:
-    """The array of numbers, strings, and lists and tuples of them."""
+    """Returns the array of a scalar, or of lists and tuples of scalars."""
     if dtype in dtypes.QUANTIZED:
         return _from_tuples(values, dtype)
     try:
@@ -467,7 +467,7 @@ def _from_python(values: Any, dtype: DType | None) -> tuple[Array, DType]:
 
 
 def _plain(values: Any) -> Any:
-    """``values`` with Dimensions replaced by their numbers."""
+    """Returns ``values`` with Dimensions replaced by their numbers."""
     if isinstance(values, (list, tuple)):
         for value in values:
             if isinstance(value, (list, tuple, Dimension, TensorShape)):
@@ -479,7 +479,7 @@ def _plain(values: Any) -> Any:
 
 
 def _check_leaves(values: Any, array: Array, dtype: DType | None) -> None:
-    """Raises TypeError if a value does not fit ``dtype`` (None: if it is no number at all)."""
+    """Raises TypeError if a value does not fit ``dtype``; for None, if it has no dtype at all."""
     kind = array.dtype.kind
     if array.size == 0:
         return
@@ -545,7 +545,7 @@ def _from_strings(values: Any, shape: tuple[int, ...], dtype: DType | None) -> t
 
 
 def _from_tuples(values: Any, dtype: DType | None) -> tuple[Array, DType]:
-    """Quantized values: Python writes each as a tuple of one integer."""
+    """Returns the array of quantized values, which Python writes as tuples of one integer."""
     assert dtype is not None
     assert dtype.np_dtype is not None
     try:

@@ -1,8 +1,8 @@
-"""Messages between the master and a worker's process: frames on a stream, arrays beside the pickle.
+"""Messages between the master and a worker's process: a stream of frames.
 
-A frame is ``n (u32), n sizes (u64), n parts``: a pickle, then the arrays that it refers to, so that
-the bytes of an array are neither pickled nor copied in this process. Both ends trust each other:
-a connection begins with a secret, see ``docs/decisions/0001-fast-lane.md``.
+A frame is ``n (u32), n sizes (u64), n parts``: a pickle, then the arrays that it refers to. The
+bytes of an array are neither pickled nor copied in this process. Both ends trust each other: a
+connection begins with a secret (``docs/decisions/0001-fast-lane.md``).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _CHUNK = 1 << 16
 
 
 class LaneClosedError(Exception):
-    """The other end is gone."""
+    """The other end has closed the connection, or is gone."""
 
 
 def pack(value: Any) -> list[Buffer]:
-    """The parts of a frame; joined they are what ``unpack`` takes.
+    """Returns the parts of a frame.
 
-    The arrays in ``value`` are referred to, not copied: they must not change until it is sent.
+    The arrays in ``value`` are not copied: they must not change until the frame is sent.
     """
     arrays: list[pickle.PickleBuffer] = []
     body = pickle.dumps(value, protocol=5, buffer_callback=arrays.append)
@@ -40,7 +40,7 @@ def pack(value: Any) -> list[Buffer]:
 
 
 def unpack(frame: Buffer) -> Any:
-    """The value of a frame (without its length). Its arrays are views that keep ``frame`` alive."""
+    """Returns the value of a frame without its length. Its arrays are views of ``frame``."""
     view = memoryview(frame)
     (count,) = _COUNT.unpack_from(view)
     at = _COUNT.size + 8 * count
@@ -52,40 +52,42 @@ def unpack(frame: Buffer) -> Any:
 
 
 def join(parts: Sequence[Buffer]) -> bytes:
-    """The parts of ``pack`` as the one piece that ``unpack`` takes."""
+    """Joins the parts of ``pack`` into the bytes that ``unpack`` takes."""
     return b"".join(parts)[_TOTAL.size :]
 
 
 def body(frame: memoryview) -> memoryview:
-    """Of all parts of ``pack``, one after the other: what ``unpack`` takes."""
+    """Returns the part of the joined parts of ``pack`` that ``unpack`` takes."""
     return frame[_TOTAL.size :]
 
 
-def read_frame(line: socket.socket) -> memoryview:
-    """The next frame. Raises LaneClosedError: the stream ended, or broke."""
-    (size,) = _TOTAL.unpack(read_exactly(line, _TOTAL.size))
-    return read_exactly(line, size)
+def read_frame(sock: socket.socket) -> memoryview:
+    """Reads the next frame. LaneClosedError if the stream ended or broke."""
+    (size,) = _TOTAL.unpack(read_exactly(sock, _TOTAL.size))
+    return read_exactly(sock, size)
 
 
 class FrameReader:
-    """Reads frames from a socket as far as they have come, for who must not wait for the rest."""
+    """Reads frames from a socket without waiting for bytes that have not come yet."""
 
-    def __init__(self, line: socket.socket) -> None:
-        self._line = line
-        self._start = bytearray()  # of a frame that is not whole
-        self._body: memoryview | None = None  # of a large one, to be filled
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._start = bytearray()  # the beginning of an incomplete frame
+        self._body: memoryview | None = None  # the buffer of a large frame, to be filled
         self._filled = 0
 
     def frames(self) -> Iterator[Buffer]:
-        """The frames that are there. Raises LaneClosedError: the stream ended, or broke."""
+        """Returns the frames that have come. LaneClosedError if the stream ended or broke."""
         while True:
             try:
                 if self._body is None:
-                    data = self._line.recv(_CHUNK, socket.MSG_DONTWAIT)
+                    data = self._socket.recv(_CHUNK, socket.MSG_DONTWAIT)
                     count = len(data)
                     self._start += data
                 else:
-                    count = self._line.recv_into(self._body[self._filled :], 0, socket.MSG_DONTWAIT)
+                    count = self._socket.recv_into(
+                        self._body[self._filled :], 0, socket.MSG_DONTWAIT
+                    )
                     self._filled += count
             except BlockingIOError:
                 return
@@ -95,10 +97,10 @@ class FrameReader:
                 raise LaneClosedError("end of file")
             yield from self._whole()
             if count < _CHUNK and self._body is None:
-                return  # all that was there; more makes the socket readable again
+                return  # the socket becomes readable again when more comes
 
     def _whole(self) -> Iterator[Buffer]:
-        """The frames that are whole now."""
+        """Returns the frames that are complete now."""
         if self._body is not None:
             if self._filled < len(self._body):
                 return
@@ -120,14 +122,14 @@ class FrameReader:
             yield frame
 
 
-def read_exactly(line: socket.socket, size: int) -> memoryview:
-    """``size`` bytes. Raises LaneClosedError if they do not come."""
-    # Unlike a bytearray's, the memory of an empty array is not written before its data comes.
+def read_exactly(sock: socket.socket, size: int) -> memoryview:
+    """Reads ``size`` bytes. LaneClosedError if the stream ends before or breaks."""
+    # The memory of a bytearray would be written twice: with zeros, then with the data.
     data = np.empty(size, np.uint8).data
     at = 0
     while at < size:
         try:
-            count = line.recv_into(data[at:])
+            count = sock.recv_into(data[at:])
         except OSError as error:
             raise LaneClosedError(str(error)) from error
         if count == 0:
@@ -136,13 +138,13 @@ def read_exactly(line: socket.socket, size: int) -> memoryview:
     return data
 
 
-def write_frame(line: socket.socket, parts: Sequence[Buffer]) -> None:
-    """Sends the parts of ``pack``; waits for the other end to read. Raises LaneClosedError."""
+def write_frame(sock: socket.socket, parts: Sequence[Buffer]) -> None:
+    """Sends the parts of ``pack``; waits for the other end to read. LaneClosedError if it broke."""
     try:
         if sum(map(len, parts)) <= 1 << 16:
-            line.sendall(b"".join(parts))
+            sock.sendall(b"".join(parts))
         else:
             for part in parts:
-                line.sendall(part)
+                sock.sendall(part)
     except OSError as error:
         raise LaneClosedError(str(error)) from error

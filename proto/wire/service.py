@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from flowray.proto.messages import master_pb2
 
 SERVICE: Final = "tensorflow.MasterService"
-"""On the wire; TensorFlow's .proto files say another package."""
+"""The name on the wire. The package in TensorFlow's .proto files is another one."""
 
 METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     "CreateSession": (master_pb2.CreateSessionRequest, master_pb2.CreateSessionResponse),
@@ -23,30 +23,30 @@ METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     "RunCallable": (master_pb2.RunCallableRequest, master_pb2.RunCallableResponse),
     "ReleaseCallable": (master_pb2.ReleaseCallableRequest, master_pb2.ReleaseCallableResponse),
 }
-"""The request and response class of every method; all are unary."""
+"""The request and response classes of all methods, which are unary."""
 
 STREAM_SERVICE: Final = "flowray.MasterService"
 STREAM_METHOD: Final = "Stream"
 STREAM_PATH: Final = f"/{STREAM_SERVICE}/{STREAM_METHOD}"
-"""Bidirectional: StreamRequest in, StreamResponse out (stream.proto)."""
+"""The path of flowray's bidirectional stream of StreamRequest and StreamResponse."""
 
 CLIENT_ID_METADATA: Final = "flowray-client-id"
-"""The key of a call's metadata by which flowray's own client ties its sessions to its stream: the
-same unique value goes with CreateSession and with the stream, and when the stream ends, however it
-does, the master closes the sessions."""
+"""The key of metadata by which flowray's own client ties its sessions to its stream. CreateSession
+and the stream carry the same unique value. When the stream ends, for whatever reason, the master
+closes the sessions."""
 
 LIMIT_METADATA: Final = "flowray-max-message-bytes"
-"""The key of CreateSession's trailing metadata that tells how large a request may be, if there is a
-limit. A larger one would break the stream, and with it the client's sessions."""
+"""The key of CreateSession's trailing metadata that tells the largest size of a request, if there
+is a limit. A larger request would break the stream, and with it the client's sessions."""
 
 CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
-"""What both ends need: gRPC would refuse messages above 4 MB."""
+"""The options of both ends of a channel; by default gRPC refuses messages above 4 MB."""
 
 
 def path(method: str) -> str:
-    """The HTTP/2 path of a method of ``SERVICE``. KeyError if there is no such method."""
+    """Returns the HTTP/2 path of a method of ``SERVICE``. KeyError if there is no such method."""
     METHODS[method]
     return f"/{SERVICE}/{method}"

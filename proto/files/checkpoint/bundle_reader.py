@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 HEADER_KEY: Final = b""
 VERSION: Final = 1
 _SLICE_KEYS: Final = b"\0"
-"""What the keys of slices begin with."""
+"""The first byte of the keys of slices."""
 
 
 class BundleReader:
@@ -85,6 +85,7 @@ class BundleReader:
         self.close()
 
     def close(self) -> None:
+        """Closes the files."""
         for file in self._files.values():
             file.close()
         self._files.clear()
@@ -92,7 +93,7 @@ class BundleReader:
     # What is in it ----------------------------------------------------------------------------
 
     def entries(self) -> Iterator[tuple[bytes, BundleEntryProto]]:
-        """All entries, those of slices included, by their keys."""
+        """All entries by their keys, those of slices included."""
         for key, content in self._rows.items():
             yield key, self._parse(key, content)
 
@@ -104,16 +105,18 @@ class BundleReader:
         return name in self._rows and name != HEADER_KEY
 
     def entry(self, name: bytes) -> BundleEntryProto:
-        """NotFoundError if there is no such tensor."""
+        """Returns the entry of a tensor; NotFoundError if there is no such tensor."""
         content = self._rows.get(name)
         if content is None:
             raise errors.not_found(f"Key {name.decode(errors='replace')} not found in checkpoint")
         return self._parse(name, content)
 
     def shape(self, name: bytes) -> tuple[int, ...]:
+        """Returns the shape of a tensor; NotFoundError if there is no such tensor."""
         return _shape(self.entry(name))
 
     def dtype(self, name: bytes) -> DType:
+        """Returns the dtype of a tensor; NotFoundError if there is no such tensor."""
         return _dtype(self.entry(name))
 
     def _parse(self, name: bytes, content: bytes) -> BundleEntryProto:
@@ -127,14 +130,14 @@ class BundleReader:
     # Values -----------------------------------------------------------------------------------
 
     def read(self, name: bytes) -> Array:
-        """The tensor; a partitioned one is put together of its slices."""
+        """Returns a tensor. A partitioned one is assembled from its slices."""
         entry = self.entry(name)
         if not entry.slices:
             return self._value(entry)
         return self._compose(name, entry, TensorSlice.whole(len(entry.shape.dim)))
 
     def read_slice(self, name: bytes, full_shape: tuple[int, ...], piece: TensorSlice) -> Array:
-        """A slice of the tensor, however the checkpoint has it cut.
+        """Returns a slice of a tensor, whatever slices of it the checkpoint has.
 
         Raises:
             InvalidArgumentError: the tensor's shape is not ``full_shape``, or not all of the slice
@@ -233,5 +236,5 @@ def _index(bounds: Bounds) -> tuple[slice, ...]:
 
 
 def _relative(inner: Bounds, outer: Bounds) -> Bounds:
-    """``inner`` as seen from the start of ``outer``."""
+    """Returns ``inner`` relative to the start of ``outer``."""
     return tuple((start - origin, n) for (start, n), (origin, _) in zip(inner, outer, strict=True))

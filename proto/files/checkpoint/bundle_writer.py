@@ -24,7 +24,7 @@ from flowray.proto.types.shapes import format_shape
 Array = np.ndarray[Any, Any]
 
 _CHUNK: Final = 8 << 20
-"""Bytes that are written at once: checked while they are in the processor's cache."""
+"""The bytes of one write. Their checksum is taken while they are in the processor's cache."""
 
 
 class BundleWriter:
@@ -102,7 +102,7 @@ class BundleWriter:
         self._entries.setdefault(name, whole).slices.append(piece.to_proto())
 
     def finish(self) -> None:
-        """Makes the checkpoint out of what was added."""
+        """Commits the checkpoint with all that was added."""
         index = index_of(self._entries)
         try:
             with translated(self._file.name):
@@ -112,7 +112,7 @@ class BundleWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Ends writing: what is not finished is removed. May be called at any time."""
+        """Removes what was written, unless it is finished. May be called at any time."""
         discard(self._file)
 
     def _write_numbers(self, content: Array) -> int:
@@ -140,7 +140,7 @@ class BundleWriter:
 
 
 def index_of(entries: Mapping[bytes, BundleEntryProto], shards: int = 1) -> bytes:
-    """The content of the index file."""
+    """Returns the content of the index file."""
     header = BundleHeaderProto(num_shards=shards)
     header.version.producer = VERSION
     rows = [(HEADER_KEY, header.SerializeToString())]
@@ -155,7 +155,7 @@ def merge(
     delete_old_dirs: bool = True,
     allow_missing_files: bool = False,
 ) -> None:
-    """Makes the checkpoints ``prefixes`` one, ``destination``; their data files move there.
+    """Merges the checkpoints ``prefixes`` into ``destination``; their data files move there.
 
     Their tensors are disjoint, but for slices of the same tensor. ``delete_old_dirs`` removes the
     directories that the checkpoints leave empty.
@@ -220,7 +220,7 @@ def _merge_entries(
 
 
 def check_same_tensor(name: bytes, known: BundleEntryProto, new: BundleEntryProto) -> None:
-    """InvalidArgumentError unless the slices of two entries can be those of one tensor."""
+    """Raises InvalidArgumentError unless the slices of two entries can belong to one tensor."""
     if known.dtype == new.dtype and known.shape == new.shape and known.slices:
         return
     described = [
@@ -232,7 +232,7 @@ def check_same_tensor(name: bytes, known: BundleEntryProto, new: BundleEntryProt
 
 
 def make_directory_of(prefix: str) -> None:
-    """Makes the directory that ``prefix`` is in, if its parent exists."""
+    """Makes the directory of ``prefix``, if the parent of that exists."""
     directory = os.path.dirname(prefix)
     if directory and not os.path.exists(directory):
         with translated(directory), suppress(FileExistsError):

@@ -1,10 +1,10 @@
-"""How new files become a checkpoint: completely or not at all, whenever the process is killed.
+"""Commits new files as a checkpoint: completely or not at all, whenever the process is killed.
 
 A checkpoint exists by its index file, so the data files get their names first and the index last,
-all of them written out to the disk before. That suffices for a new prefix. Where a checkpoint of
-that prefix exists, no order is right: for a moment its index would belong to the new data. There
-the new files first get names with the suffix ``.pending``. Once the index has its one, the new
-checkpoint counts; whoever opens it after a crash (``settle``) finishes the renaming.
+all of them written out to the disk before. That suffices for a new prefix. If a checkpoint of that
+prefix exists, no order of the two is safe: for a moment the old index would belong to the new data.
+The new files then first get names with the suffix ``.pending``. Once the index has such a name, the
+new checkpoint counts, and whoever opens it after a crash finishes the renaming (``settle``).
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ PENDING = ".pending"
 
 
 def index_path(prefix: str) -> str:
+    """Returns the path of the index file of the checkpoint ``prefix``."""
     return f"{prefix}.index"
 
 
 def data_path(prefix: str, shard: int, shards: int) -> str:
+    """Returns the path of data file ``shard`` of ``shards`` of the checkpoint ``prefix``."""
     return f"{prefix}.data-{shard:05d}-of-{shards:05d}"
 
 
 def commit(prefix: str, data: Mapping[str, str], index: bytes) -> None:
-    """Makes the checkpoint ``prefix``, in place of the one that there may be.
+    """Makes the checkpoint ``prefix``; it replaces an existing one.
 
     Args:
         data: from the final path of each data file to where it is now: in the same file system,
@@ -58,7 +60,7 @@ def commit(prefix: str, data: Mapping[str, str], index: bytes) -> None:
 
 
 def settle(prefix: str) -> None:
-    """Finishes a commit that was interrupted after the new checkpoint came to count."""
+    """Finishes a commit that was interrupted after its index got the suffix ``.pending``."""
     final = index_path(prefix)
     if not os.path.exists(final + PENDING):
         return

@@ -1,4 +1,4 @@
-"""Slices of tensors: how specifications, entries and keys of a checkpoint write them down.
+"""Slices of tensors, as specifications, entries and keys of a checkpoint write them.
 
 A partitioned variable is saved as several slices of one tensor. In a Saver's graph the slice of
 rows 0 and 1 of a [4, 3] tensor reads ``4 3 0,2:-``: the whole shape, then ``start,length`` (or
@@ -18,20 +18,20 @@ from flowray.proto.messages.tensor_pb2 import TensorSliceProto
 from flowray.proto.types.shapes import format_shape
 
 ALL = -1
-"""The length of an extent that takes a dimension as it is."""
+"""The length of an extent that takes the whole dimension."""
 
 _PAIR = re.compile(r"(-?\d+),(-?\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSlice:
-    """A box: per dimension a start and a length, which is ``ALL`` (with start 0) for the whole."""
+    """A box: a start and a length per dimension. The length ``ALL``, with start 0, is the whole."""
 
     extents: tuple[tuple[int, int], ...]
 
     @classmethod
     def parse(cls, text: str) -> TensorSlice:
-        """Reads ``0,2:-``. InvalidArgumentError if it is none."""
+        """Reads ``0,2:-``. InvalidArgumentError if ``text`` is not a slice."""
         extents = []
         for part in text.split(":") if text else ():
             if part == "-":
@@ -53,15 +53,18 @@ class TensorSlice:
 
     @classmethod
     def whole(cls, rank: int) -> TensorSlice:
+        """Returns the slice that is the whole of a tensor of ``rank`` dimensions."""
         return cls(((0, ALL),) * rank)
 
     @classmethod
     def from_proto(cls, proto: TensorSliceProto) -> TensorSlice:
+        """Returns the slice that a TensorSliceProto describes."""
         return cls(
             tuple((e.start, e.length if e.HasField("length") else ALL) for e in proto.extent)
         )
 
     def to_proto(self) -> TensorSliceProto:
+        """Returns the slice as a TensorSliceProto."""
         proto = TensorSliceProto()
         for start, length in self.extents:
             extent = proto.extent.add()
@@ -70,11 +73,11 @@ class TensorSlice:
         return proto
 
     def shape(self, full: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of this slice of a tensor of shape ``full``. InternalError if out of it."""
+        """Returns the slice's shape in a tensor of shape ``full``; InternalError if outside."""
         return tuple(length for _, length in self.bounds(full))
 
     def bounds(self, full: tuple[int, ...]) -> Bounds:
-        """(start, length) in every dimension of a tensor of shape ``full``.
+        """Returns (start, length) for every dimension of a tensor of shape ``full``.
 
         Raises:
             InternalError: the slice has another rank or reaches out of that shape.
@@ -96,7 +99,7 @@ class TensorSlice:
         return tuple(result)
 
     def key(self, name: bytes) -> bytes:
-        """The key of this slice of tensor ``name``: such keys sort by name, then by position."""
+        """Returns the key of this slice of tensor ``name``. Keys sort by name, then by position."""
         parts = [_unsigned(0), _string(name), _unsigned(len(self.extents))]
         for start, length in self.extents:
             parts += [_signed(start), _signed(length)]
@@ -107,7 +110,7 @@ class TensorSlice:
 
 
 def parse_shape_and_slice(text: str) -> tuple[tuple[int, ...], TensorSlice]:
-    """The whole shape and the slice that ``4 3 0,2:-`` stands for.
+    """Reads ``4 3 0,2:-``: the whole shape and the slice.
 
     Raises:
         InvalidArgumentError: it cannot be read.
@@ -130,7 +133,7 @@ Bounds = tuple[tuple[int, int], ...]
 
 
 def overlap(a: Bounds, b: Bounds) -> Bounds | None:
-    """What two boxes have in common; None if nothing."""
+    """Returns the intersection of two boxes; None if it is empty."""
     result = []
     for (a_start, a_length), (b_start, b_length) in zip(a, b, strict=True):
         start = max(a_start, b_start)
@@ -142,7 +145,7 @@ def overlap(a: Bounds, b: Bounds) -> Bounds | None:
 
 
 def covers(parts: Sequence[Bounds], whole: Bounds) -> bool:
-    """Whether every point of ``whole`` is in one of ``parts``, which lie within it."""
+    """Returns whether ``parts``, which lie within ``whole``, cover every point of it."""
     # Between neighbouring edges of the parts, all points are in the same parts.
     edges = []
     for axis, (start, length) in enumerate(whole):

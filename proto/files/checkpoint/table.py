@@ -1,9 +1,9 @@
 """Sorted tables of byte strings, in the file format of LevelDB.
 
 A file is blocks of entries in the order of their keys, an index block that says where they are, and
-a footer that says where the index is. Within a block a key is stored as what differs from the key
-before; at every 16th entry, a restart, it stands in full. A block is followed by a byte that tells
-its compression and by a checksum.
+a footer that says where the index is. Within a block, a key is stored as its difference from the
+key before; at every 16th entry, a restart, it is stored in full. A block is followed by a byte that
+tells its compression, and by a checksum.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Entry = tuple[bytes, bytes]
 
 
 def build(entries: Iterable[Entry]) -> bytes:
-    """The file of ``entries``, which come in ascending order of their keys.
+    """Returns the file of ``entries``, which come in ascending order of their keys.
 
     The bytes are those that TensorFlow's table builder makes of the same entries.
     """
@@ -76,7 +76,7 @@ class _BlockBuilder:
 
     @property
     def size(self) -> int:
-        """The bytes of the block as it stands."""
+        """The number of bytes that the block has now."""
         return len(self._buffer) + 4 * len(self._restarts) + 4
 
     def add(self, key: bytes, value: bytes) -> None:
@@ -112,7 +112,7 @@ def _shared_prefix(a: bytes, b: bytes) -> int:
 
 
 def _separator(low: bytes, high: bytes) -> bytes:
-    """A short key k with ``low <= k < high``."""
+    """Returns a short key k with ``low <= k < high``."""
     at = _shared_prefix(low, high)
     if at < min(len(low), len(high)) and low[at] < 0xFF and low[at] + 1 < high[at]:
         return low[:at] + bytes([low[at] + 1])
@@ -120,7 +120,7 @@ def _separator(low: bytes, high: bytes) -> bytes:
 
 
 def _successor(key: bytes) -> bytes:
-    """A short key that is not below ``key``."""
+    """Returns a short key that is not below ``key``."""
     for i, byte in enumerate(key):
         if byte != 0xFF:
             return key[:i] + bytes([byte + 1])
@@ -131,7 +131,7 @@ def _successor(key: bytes) -> bytes:
 
 
 class Table:
-    """The table in a file's bytes; iterating gives its entries in the order of their keys.
+    """The table that a file's bytes hold. Iteration gives its entries in the order of their keys.
 
     Raises, when it is made and while iterating:
         DataLossError: the file is truncated or damaged.
@@ -155,7 +155,7 @@ class Table:
             yield from _entries(self._block(handle))
 
     def _block(self, handle: bytes | memoryview, position: int = 0) -> memoryview:
-        """The content of the block whose handle stands at ``position``."""
+        """Returns the content of the block whose handle is at ``position``."""
         start, position = varint.decode(handle, position)
         size, _ = varint.decode(handle, position)
         end = start + size

@@ -1,4 +1,4 @@
-"""The values of a checkpoint's data files: what bytes a tensor is stored as.
+"""The values of a checkpoint's data files: the bytes as which a tensor is stored.
 
 Numbers are stored as memory has them, little-endian. The strings of a tensor follow one another,
 after their lengths (varints) and a checksum of these, which is taken over the lengths as 32-bit
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 
 def storable(array: Array, name: str) -> DType:
-    """The dtype of ``array``. UnimplementedError if checkpoints cannot hold it."""
+    """Returns the dtype of ``array``. UnimplementedError if checkpoints cannot hold it."""
     dtype = dtypes.as_dtype(array.dtype)
     if dtype is dtypes.string and not all(type(s) is bytes for s in array.ravel()):
         raise errors.unimplemented(
@@ -31,12 +31,12 @@ def storable(array: Array, name: str) -> DType:
 
 
 def as_bytes(array: Array) -> Array:
-    """The bytes of an array of numbers, as a flat array; it shares the memory where possible."""
+    """Returns the bytes of an array of numbers, flat; they share its memory where possible."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def encode_strings(array: Array) -> tuple[bytes, int]:
-    """The stored form of strings and the checksum that goes into their entry."""
+    """Returns the stored form of strings and the checksum for their entry."""
     strings = array.ravel().tolist()
     sizes = [len(s) for s in strings]
     checked = b"".join(map(_checked_size, sizes))
@@ -47,7 +47,7 @@ def encode_strings(array: Array) -> tuple[bytes, int]:
 
 
 def decode_strings(stored: bytes, count: int, crc: int, where: str) -> Array:
-    """The flat array of ``count`` strings.
+    """Returns the flat array of ``count`` strings.
 
     Raises:
         DataLossError: the checksums, ``crc`` among them, do not match.
@@ -73,6 +73,7 @@ def decode_strings(stored: bytes, count: int, crc: int, where: str) -> Array:
 
 
 def check_crc(actual: int, stored: int, where: str) -> None:
+    """Raises DataLossError if the checksums of a value differ; ``where`` names the value."""
     if actual != stored:
         raise errors.data_loss(
             f"{where}: Checksum does not match: stored {stored} vs. calculated on the restored "

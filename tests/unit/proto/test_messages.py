@@ -32,7 +32,7 @@ def test_unknown_fields_survive():
 
 
 def test_generated_code_is_compared(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    monkeypatch.setattr(generate, "DIRECTORY", tmp_path)
     for name, content in {"a_pb2.py": b"old", "gone_pb2.pyi": b"x", "same_pb2.py": b"s"}.items():
         (tmp_path / name).write_bytes(content)
     fresh = {"a_pb2.py": b"new", "b_pb2.py": b"b", "same_pb2.py": b"s"}
