@@ -7,6 +7,10 @@ write in between did would be missed.
 The Identity of a reference, as which programs read variables, is in TensorFlow no copy but the same
 memory: who uses it on the same task after a write sees what was written. Programs count on that
 (``with tf.control_dependencies([train_op]): averages.apply()``).
+
+The inputs of a Merge stay as they are. It waits for none of them but the live one, and what comes
+after a write in the branch that is not taken must not keep it from running. So what it passes on is
+read in the branch, or, in the stage of the branch, when the Merge runs.
 """
 
 from __future__ import annotations
@@ -61,7 +65,8 @@ class _Orderer:
             self._late.add(node.name)
         self._note_references(node)
         added: list[Node] = []
-        for position, tensor in enumerate(node.inputs if late else ()):
+        is_merge = node.op.kind is OpKind.MERGE
+        for position, tensor in enumerate(node.inputs if late and not is_merge else ()):
             variable = self._variable_of(tensor)
             waits = [name for name in late if name != tensor.node]
             if variable is not None and waits and not node.reads_reference(position):
@@ -69,6 +74,8 @@ class _Orderer:
         return [*added, node]
 
     def _note_references(self, node: Node) -> None:
+        if node.op.kind is OpKind.MERGE:  # only a step shows which of its inputs it refers to
+            return
         passes = bool(node.inputs) and node.reads_reference(0)
         for slot, dtype in enumerate(node.output_types):
             made = TensorId(node.name, slot)

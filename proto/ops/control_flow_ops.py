@@ -55,6 +55,7 @@ op("Merge", "inputs: N*T -> output: T, value_index: int32", kind=OpKind.MERGE, s
 op(
     "RefMerge",
     "inputs: Ref(N*T) -> output: Ref(T), value_index: int32",
+    reads_only=True,
     kind=OpKind.MERGE,
     shape=_merge_shapes,
 )

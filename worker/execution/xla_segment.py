@@ -493,6 +493,8 @@ def _selected(merge: Instruction, choice: Condition, values: Any) -> tuple[Any, 
     if _is_static(predicate):
         index = 0 if bool(predicate) is wanted else 1
         return (first, second)[index], np.int32(index)
+    if isinstance(first, Resource) and first is second:
+        return first, xla.numpy().where(predicate == wanted, 0, 1).astype(np.int32)
     if first is DEAD or second is DEAD or isinstance(first, Resource):
         raise SelectionError(f"Merge '{merge.node}' has nothing to select from")
     if first.shape != second.shape:

@@ -141,6 +141,19 @@ class Instruction:
             for slot, _ in conditions:
                 yield slot
 
+    def forwarded_inputs(self) -> tuple[Slot, ...]:
+        """Returns the slots of which an output is the same: those of a variable or resource."""
+        if not self.op.forwards_resource and not any(arg.is_ref for arg in self.op.outputs):
+            return ()
+        slots = slots_of(self.args[0]) if self.args else ()
+        return () if any(slot in self.reads for slot in slots) else slots
+
+    def forwarding_outputs(self) -> tuple[Slot, ...]:
+        """Returns the outputs that are ``forwarded_inputs``, or one of them."""
+        if not self.forwarded_inputs():
+            return ()
+        return self.outputs if self.op.forwards_resource else self.outputs[:1]
+
     def arguments(self, slots: Sequence[Any]) -> list[Any]:
         """Returns the positional arguments of the kernel, references read where it wants values."""
         if self.input_conditions:

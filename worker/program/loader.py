@@ -99,6 +99,13 @@ class _Tensors:
         except KeyError:
             raise errors.internal(f"the stage has no tensor {tensor}") from None
 
+    def alias(self, slot: Slot) -> Slot:
+        """Returns another slot for the variable that is in ``slot`` before a run."""
+        if not isinstance(self.base[slot], Resource):
+            return slot
+        self.base.append(self.base[slot])
+        return len(self.base) - 1
+
     def is_reference(self, tensor: TensorId) -> bool:
         """Returns whether the tensor is a variable where it is read, and not a value."""
         name = str(tensor)
@@ -210,6 +217,11 @@ class _Loader:
         brought, made = set[Slot](), set[Slot]()
         if not self._within:  # what a function gets, and whether it leaves, its caller knows
             brought = {tensors.slot(name) for name in tensors.handles}
+            brought.update(
+                slot
+                for name, dtype in tensors.types.items()
+                if dtype._is_ref_dtype and tensors.base[slot := tensors.slot(name)] is None
+            )
             made = {
                 slot
                 for name, dtype in tensors.types.items()
@@ -246,7 +258,7 @@ class _Loader:
         self, node: Node, outputs: tuple[Slot, ...], conditions: Conditions
     ) -> Instruction:
         op, kernel = node.op, kernels.lookup(node.op.name)
-        slots = list(map(self._tensors.slot, node.inputs))
+        slots, reads = self._input_slots(node)
         attrs = {key: self._attr(op, key, node.attrs[key]) for key in kernel.attrs}
         state = None if kernel.make_state is None else self._private_state(node, kernel, attrs)
         if kernel.wants_context:
@@ -265,7 +277,7 @@ class _Loader:
             kernel.function,
             attrs,
             _grouped(op.inputs, slots, node.attrs),
-            self._reads(node, slots),
+            reads,
             outputs,
             any(arg.is_list for arg in op.outputs),
             state,
@@ -277,15 +289,26 @@ class _Loader:
             node.control_inputs,
         )
 
-    def _reads(self, node: Node, slots: Sequence[Slot]) -> tuple[Slot, ...]:
-        """Returns the slots of the inputs that are references where the op takes values."""
-        return tuple(
-            slot
-            for slot, tensor, dtype in zip(slots, node.inputs, node.input_types, strict=True)
+    def _input_slots(self, node: Node) -> tuple[list[Slot], tuple[Slot, ...]]:
+        """Returns the slots of the inputs, and those with a reference where the op takes a value.
+
+        An op may take one variable both ways, as ``AssignAdd(v, v)`` does: in two slots then.
+        """
+        slots = list(map(self._tensors.slot, node.inputs))
+        read = [
+            position
+            for position, (tensor, dtype) in enumerate(
+                zip(node.inputs, node.input_types, strict=True)
+            )
             if not dtype._is_ref_dtype
             and dtype != dtypes.resource
             and self._tensors.is_reference(tensor)
-        )
+        ]
+        taken = {slot for position, slot in enumerate(slots) if position not in read}
+        for position in read:
+            if slots[position] in taken:
+                slots[position] = self._tensors.alias(slots[position])
+        return slots, tuple(slots[position] for position in read)
 
     def _attr(self, op: op_registry.OpDef, name: str, value: Any) -> Any:
         """Returns an attribute as the kernel takes it: a function is there to be called."""
@@ -302,16 +325,15 @@ class _Loader:
         )
 
     def _pass_resource_on(self, instruction: Instruction) -> None:
-        """Notes that the outputs of an op are the resource that it got as its input."""
-        passes = [a.is_ref for a in instruction.op.outputs] == [True] or (
-            instruction.op.forwards_resource and not instruction.reads
-        )
+        """Notes that outputs of an op are the resource that it got as its input.
+
+        A RefMerge of several variables passes one of them on, which only a run can tell.
+        """
         base = self._tensors.base
-        if passes:
-            source = next(iter(instruction.input_slots()))
-            if isinstance(base[source], Resource):
-                for slot in instruction.outputs:
-                    base[slot] = base[source]
+        passed = {id(base[slot]): base[slot] for slot in instruction.forwarded_inputs()}
+        if len(passed) == 1 and isinstance(resource := passed.popitem()[1], Resource):
+            for slot in instruction.forwarding_outputs():
+                base[slot] = resource
 
     # State
 

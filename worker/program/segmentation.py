@@ -59,8 +59,8 @@ class Cutter:
         instructions: in an order in which they can run.
         base: the slots before a run.
         outputs: the slots that are needed after all segments.
-        brought: the slots of resources that a run brings, so that only the run knows which they
-            are. What takes one runs on the host.
+        brought: the slots of resources of which only a run knows which they are. What takes or
+            makes one runs on the host.
         made: the slots of resources that a run makes. In XLA programs they never leave a segment.
         select: whether XLA programs may compute both branches of a condition.
         hosted: nodes that XLA is known not to compile.
@@ -125,9 +125,8 @@ class Cutter:
             on_host.update(i for group in torn for i in group)
 
     def _is_compilable(self, instruction: Instruction) -> bool:
-        if any(slot in self.brought for slot in instruction.input_slots()):
-            return False
-        return instruction.is_compilable
+        slots = (*instruction.input_slots(), *instruction.outputs)
+        return instruction.is_compilable and not any(slot in self.brought for slot in slots)
 
     def _keys(
         self,
@@ -228,25 +227,38 @@ def _control_dependences(instructions: Sequence[Instruction]) -> list[list[int]]
 
 
 def _state_dependences(instructions: Sequence[Instruction], base: Sequence[Any]) -> list[list[int]]:
+    resources = _resources(instructions, base)
     last_write: dict[int, int] = {}
     reads_since: dict[int, list[int]] = {}
     result: list[list[int]] = []
     for index, instruction in enumerate(instructions):
+        uses: dict[int, bool] = {}  # whether it writes each resource that it uses
+        for slot in instruction.input_slots():
+            writes = slot not in instruction.reads and not instruction.op.reads_only
+            for resource in resources.get(slot, ()):
+                uses[resource] = uses.get(resource, False) or writes
         before: list[int] = []
-        for slot in dict.fromkeys(instruction.input_slots()):
-            resource = base[slot]
-            if not isinstance(resource, Resource):
-                continue
-            key = id(resource)
-            if key in last_write:
-                before.append(last_write[key])
-            if slot not in instruction.reads and not instruction.op.reads_only:
-                before.extend(reads_since.pop(key, []))
-                last_write[key] = index
+        for resource, writes in uses.items():
+            if resource in last_write:
+                before.append(last_write[resource])
+            if writes:
+                before.extend(reads_since.pop(resource, []))
+                last_write[resource] = index
             else:
-                reads_since.setdefault(key, []).append(index)
+                reads_since.setdefault(resource, []).append(index)
         result.append(before)
     return result
+
+
+def _resources(instructions: Sequence[Instruction], base: Sequence[Any]) -> dict[Slot, set[int]]:
+    """Returns the ids of the resources that may be in each slot."""
+    found = {slot: {id(value)} for slot, value in enumerate(base) if isinstance(value, Resource)}
+    for instruction in instructions:
+        passed = set[int]().union(*(found.get(s, ()) for s in instruction.forwarded_inputs()))
+        if passed:
+            for slot in instruction.forwarding_outputs():
+                found[slot] = passed
+    return found
 
 
 def static_slots(instructions: Sequence[Instruction], base: Sequence[Any]) -> set[Slot]:

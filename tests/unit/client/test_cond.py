@@ -215,3 +215,93 @@ def test_gradients_through_an_imported_condition(p, x):
         np.testing.assert_array_equal(run([gradient], {pred: True, inner: X})[0], 2 * X)
         np.testing.assert_array_equal(run([gradient], {pred: True, inner: -X})[0], [1, 1, 1])
         np.testing.assert_array_equal(run([gradient], {pred: False, inner: X})[0], [3, 3, 3])
+
+
+def test_both_branches_assign_one_variable(run, p):
+    v = tf.Variable(0.0)
+    result = tf.cond(p, lambda: tf.assign_add(v, 1.0), lambda: tf.assign_sub(v, 10.0))
+    doubled = result * 2.0
+    run([], targets=[v.initializer])
+    found = [run([result, doubled], {p: taken}) for taken in (True, True, False, True)]
+    assert found == [[1, 2], [2, 4], [-8, -16], [-7, -14]]
+
+
+def test_each_branch_assigns_a_variable_of_its_own(run, p):
+    v, w = tf.Variable(0.0), tf.Variable(5.0)
+    result = tf.cond(p, lambda: tf.assign_add(v, 1.0), lambda: tf.assign_sub(w, 10.0))
+    run([], targets=[v.initializer, w.initializer])
+    assert [run([result], {p: taken}) for taken in (True, False, True)] == [[1], [-5], [2]]
+
+
+def test_nested_branches_assign_one_variable(run, p):
+    v, q = tf.Variable(0.0), tf.placeholder(tf.bool, [])
+    result = tf.cond(
+        p,
+        lambda: tf.cond(q, lambda: tf.assign_add(v, 1.0), lambda: tf.assign_add(v, 2.0)),
+        lambda: tf.assign_sub(v, 10.0),
+    )
+    run([], targets=[v.initializer])
+    feeds = [{p: a, q: b} for a in (True, False) for b in (True, False)]
+    assert [run([result], each) for each in feeds] == [[1], [3], [-7], [-17]]
+
+
+def test_a_case_that_assigns_after_another_write(run, p):
+    v = tf.Variable(0.0)
+    with tf.control_dependencies([tf.assign_add(v, 100.0)]):
+        result = tf.case(
+            [(p, lambda: tf.assign_add(v, 1.0)), (~p, lambda: tf.assign_sub(v, 10.0))],
+            default=lambda: tf.assign(v, 0.0),
+        )
+    run([], targets=[v.initializer])
+    assert [run([result], {p: taken}) for taken in (True, True, False)] == [[101], [202], [292]]
+
+
+def ref_switch(data, predicate):
+    create_op = tf.get_default_graph().create_op
+    return create_op("RefSwitch", [data, predicate], attrs={"T": data.dtype.base_dtype}).outputs
+
+
+def ref_merge(inputs):
+    create_op = tf.get_default_graph().create_op
+    attrs = {"T": inputs[0].dtype.base_dtype, "N": len(inputs)}
+    return create_op("RefMerge", list(inputs), attrs=attrs).outputs
+
+
+def test_a_merge_of_one_variables_references(run, p):
+    v = tf.Variable([42.0])
+    output, index = ref_merge(ref_switch(v._variable, p))
+    run([], targets=[v.initializer])
+    for taken in (True, False):
+        assert run([output, index], {p: taken}) == [[42], taken]
+
+
+def test_what_is_merged_after_writes_in_both_branches(run, p):
+    v = tf.Variable([1.0])
+    off, on = ref_switch(v._variable, p)
+    output, index = ref_merge([tf.assign_add(off, [10.0]), tf.assign_add(on, [100.0])])
+    doubled = tf.identity(output) * 2.0
+    run([], targets=[v.initializer])
+    found = [run([doubled, index], {p: taken}) for taken in (True, False, True)]
+    assert found == [[[202], 1], [[222], 0], [[422], 1]]
+
+
+def test_a_write_through_a_merge_of_two_variables(run, p):
+    v, w = tf.Variable([1.0]), tf.Variable([2.0])
+    output, _ = ref_merge([ref_switch(v._variable, p)[0], ref_switch(w._variable, p)[1]])
+    write = tf.assign_add(output, [10.0])
+    with tf.control_dependencies([write]):
+        after = tf.identity(w._variable)
+    run([], targets=[v.initializer, w.initializer])
+    found = [run([write, after], {p: taken}) for taken in (True, False, True)]
+    assert found == [[[12], [12]], [[11], [12]], [[22], [22]]]
+    assert run([v, w]) == [[11], [22]]
+
+
+def test_a_variable_that_an_op_takes_as_reference_and_as_value(run):
+    v = tf.Variable(3.0)
+    attrs = {"T": tf.float32, "use_locking": False}
+    reference = v._variable
+    create_op = tf.get_default_graph().create_op
+    write = create_op("AssignAdd", [reference, reference], attrs=attrs).outputs[0]
+    run([], targets=[v.initializer])
+    assert [run([write]) for _ in range(2)] == [[6], [12]]

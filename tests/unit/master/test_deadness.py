@@ -76,3 +76,15 @@ def test_a_predicate_from_another_task(run):
     with tf.device(WORKER):
         result = tf.cond(p, lambda: tf.cond(x > 5.0, lambda: 3, lambda: 2), lambda: 1)
     assert [run([result], {x: v})[0] for v in (-1, 2, 7)] == [1, 2, 3]
+
+
+def test_branches_that_assign_a_variable_of_another_task(run):
+    p = tf.placeholder(tf.bool, [])
+    with tf.device(PS):
+        v = tf.Variable(0.0)
+    with tf.device(WORKER):
+        result = tf.cond(p, lambda: tf.assign_add(v, 1.0), lambda: tf.assign_sub(v, 10.0))
+        doubled = result * 2.0
+    run(targets=[v.initializer])
+    found = [run([result, doubled], {p: taken}) for taken in (True, True, False)]
+    assert found == [[1, 2], [2, 4], [-8, -16]]

@@ -112,3 +112,19 @@ def test_a_fed_reference_is_a_value() -> None:
     """
     )
     assert ordered(text, feeds="w") == unchanged(text)
+
+
+def test_a_merge_reads_what_its_branches_give() -> None:
+    """It must not wait for a write in the branch that is not taken."""
+    for task in ("ps", "worker"):
+        text = (
+            LATE_WRITE
+            + f"""
+            p = Placeholder() dtype=bool @/job:{task}
+            s = RefSwitch(v, p) @/job:ps
+            a = AssignAdd(s, x) @/job:ps
+            b = AssignSub(s:1, x) @/job:ps
+            m = Merge(a, b, ^w) N=2 @/job:{task}
+        """
+        )
+        assert ordered(text) == unchanged(text)
