@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,30 +21,21 @@ from flowray.proto.messages import config_pb2, tensor_pb2
 from flowray.proto.wire.stage import Stage
 from flowray.worker import kernels as _kernels  # noqa: F401 - registers them all
 from flowray.worker.execution import tracing, xla
-from flowray.worker.execution.checks import RunAgainError
-from flowray.worker.execution.interpreter import (
-    Cancellation,
-    CompileMode,
-    Interpreter,
-    as_host_value,
-)
-from flowray.worker.execution.xla_segment import Compiled, XlaSegmentRunner, compiler
+from flowray.worker.execution.host_segment import HostSegmentRunner, SegmentRunner
+from flowray.worker.execution.interpreter import Cancellation, Interpreter
+from flowray.worker.execution.tiering import STEPS, CompileMode
+from flowray.worker.execution.xla_segment import XlaSegmentRunner
 from flowray.worker.failures import as_op_error
 from flowray.worker.memory import keep_freed_memory
 from flowray.worker.program import loader as programs
 from flowray.worker.program.executor import running
 from flowray.worker.program.instruction import hold
 from flowray.worker.program.program import Program
-from flowray.worker.program.segment import Segment, XlaSegment
+from flowray.worker.program.segment import XlaSegment
 from flowray.worker.state.step_resources import StepResource
 from flowray.worker.state.store import Resource, StateStore
 
 logger = logging.getLogger("flowray.worker")
-
-# Interpreting a segment this cheap beats calling an XLA program.
-_CHEAP_SECONDS = 100e-6
-# A first run is slowed by what every first run is slowed by; this much says something all the same.
-_EXPENSIVE_SECONDS = 5e-3
 
 # What arrays of objects may hold when they leave; str is what a Python function gave.
 _PORTABLE = (bytes, str, tensor_pb2.ResourceHandleProto, tensor_pb2.VariantTensorDataProto)
@@ -68,7 +58,10 @@ class RuntimeOptions:
 @dataclass
 class _LoadedStage:
     program: Program | None
-    segments: list[tuple[Segment, XlaSegmentRunner | None]] = field(default_factory=list)
+    runners: Sequence[SegmentRunner] = ()
+    """Of the program's segments, in their order."""
+    xla_runners: Sequence[XlaSegmentRunner] = ()
+    """Those of them that may compile."""
     select: bool = True
     hosted: frozenset[str] = frozenset()
     error: errors.OpError | None = None
@@ -99,6 +92,7 @@ class Runtime:
         keep_freed_memory()
         self.task = task
         self.options = options or RuntimeOptions()
+        self._tiering = replace(STEPS, mode=self.options.compile)
         job = DeviceSpec.from_string(task).job or "localhost"
         self.state = StateStore(default_container=job)
         self._stages: dict[str, _LoadedStage] = {}
@@ -139,25 +133,19 @@ class Runtime:
             error = as_op_error(failure, f"loading stage {stage.handle}")
             loaded = _LoadedStage(None, error=error)
         else:
-            loaded = _LoadedStage(
-                program,
-                [
-                    (
-                        segment,
-                        XlaSegmentRunner(segment, program.base, self.state)
-                        if isinstance(segment, XlaSegment)
-                        else None,
-                    )
-                    for segment in program.segments
-                ],
-                select,
-                hosted,
-            )
+            runners: list[SegmentRunner] = [
+                XlaSegmentRunner(segment, program.base, self.state, self._tiering)
+                if isinstance(segment, XlaSegment)
+                else HostSegmentRunner(segment)
+                for segment in program.segments
+            ]
+            xla_runners = [r for r in runners if isinstance(r, XlaSegmentRunner)]
+            loaded = _LoadedStage(program, runners, xla_runners, select, hosted)
         self._stages[stage.handle] = loaded
 
     def _load_otherwise(self, loaded: _LoadedStage) -> None:
         """Loads a stage again if that lets more of it be compiled."""
-        runners = [runner for _, runner in loaded.segments if runner is not None]
+        runners = loaded.xla_runners
         assert loaded.program is not None
         if any(runner.needs_cuts for runner in runners) and loaded.select:
             self._load(loaded.program.stage, select=False, hosted=loaded.hosted)
@@ -253,13 +241,13 @@ class Runtime:
         recorder = tracing.Recorder() if trace else None
         interpreter = Interpreter(step, recorder, self.options.compile)
         with np.errstate(all="ignore"), running(interpreter):
-            for segment, runner in loaded.segments:
-                self._run_segment(segment, runner, slots, interpreter)
+            for runner in loaded.runners:
+                runner.run(interpreter, slots)
         if any(program.output_conditions):
             for slot, conditions in zip(program.outputs, program.output_conditions, strict=True):
                 if not hold(conditions, slots):
                     slots[slot] = DEAD
-        if any(runner is not None and not runner.compilable for _, runner in loaded.segments):
+        if any(runner.is_failed for runner in loaded.xla_runners):
             self._load_otherwise(loaded)
         outputs = self._outputs(program, slots, step)
         return outputs, recorder.stats() if recorder is not None else []
@@ -288,53 +276,6 @@ class Runtime:
             step.running -= 1
             if step.running == 0 and not step.cancelled and not step.resources:
                 self._steps.pop(step_id, None)  # there is nothing to remember until end_step
-
-    def _run_segment(
-        self,
-        segment: Segment,
-        runner: XlaSegmentRunner | None,
-        slots: list[Any],
-        interpreter: Interpreter,
-    ) -> None:
-        interpreter.cancellation.check()
-        if segment.conditions and not hold(segment.conditions, slots):
-            for instruction in segment.instructions:
-                for slot in instruction.outputs:
-                    slots[slot] = DEAD
-            return
-        if interpreter.recorder is None and runner is not None and runner.compilable:
-            compiled = self._program_for(runner, slots)
-            if compiled is not None:
-                try:
-                    runner.execute(compiled, slots)
-                except RunAgainError:
-                    runner.forget(runner.key(slots))
-                else:
-                    return
-        for slot in segment.inputs:
-            slots[slot] = as_host_value(slots[slot])
-        start = time.perf_counter()
-        interpreter.run(segment.instructions, slots)
-        if runner is not None:
-            runner.runs += 1
-            took = time.perf_counter() - start
-            runner.interpreted_seconds = min(took, runner.interpreted_seconds)
-
-    def _program_for(self, runner: XlaSegmentRunner, slots: list[Any]) -> Compiled | None:
-        """The compiled program to use now, if any; starts a compilation where one is due."""
-        mode = self.options.compile
-        if mode == "never" or (runner.masked and runner.has_dead_input(slots)):
-            return None
-        if mode == "eager":
-            return runner.compile_now(runner.key(slots), slots)
-        if not _is_worth_compiling(runner):
-            return None
-        key = runner.key(slots)
-        compiled = runner.program(key)
-        if compiled is None:
-            runner.compile_in_background(key, slots, compiler())
-            compiled = runner.await_program(key)
-        return compiled
 
     # Resource handles -----------------------------------------------------------------------
 
@@ -392,10 +333,3 @@ def _leave(value: Any) -> Any:
             "neither to be fetched nor to be used elsewhere: place what uses it on the same task"
         )
     return array if array.flags.writeable and array.flags.owndata else np.array(array)
-
-
-def _is_worth_compiling(runner: XlaSegmentRunner) -> bool:
-    """Whether to compile, by what interpreting took at best. One-shot work (initializers) never is."""  # noqa: E501
-    if runner.runs == 1:
-        return runner.interpreted_seconds > _EXPENSIVE_SECONDS
-    return runner.runs > 1 and runner.interpreted_seconds > _CHEAP_SECONDS

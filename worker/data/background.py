@@ -18,12 +18,8 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.worker.data.dataset import DatasetIterator, Element, Made
-from flowray.worker.execution.interpreter import (
-    Cancellation,
-    CompileMode,
-    Interpreter,
-    current_cancellation,
-)
+from flowray.worker.execution.interpreter import Cancellation, Interpreter, current_cancellation
+from flowray.worker.execution.tiering import CompileMode
 from flowray.worker.program.executor import current, running
 
 Make = Callable[[Sequence[Element]], Sequence[Made]]

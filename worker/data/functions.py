@@ -1,14 +1,16 @@
 """Functions of the graph as datasets call them: over and over, from several threads.
 
-They are interpreted; XLA compiles what of them takes long (``pieces.py``), and processes help with
-what is Python for the most part (``helpers.py``).
+They are interpreted. XLA compiles their slow segments (``execution/tiering.py``), and worker
+processes call functions that mostly hold the GIL (``process_pool.py``).
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,14 +20,18 @@ from flowray.worker.data import process_pool
 from flowray.worker.data.columns import Answer
 from flowray.worker.data.dataset import Element
 from flowray.worker.data.gil import held_part
-from flowray.worker.data.pieces import CHEAP_SECONDS, Piece, pieces_of
+from flowray.worker.execution.host_segment import HostSegmentRunner, SegmentRunner
 from flowray.worker.execution.interpreter import Interpreter
-from flowray.worker.program.executor import Executor, current
+from flowray.worker.execution.tiering import PIPELINES, CompileMode
+from flowray.worker.execution.xla_segment import XlaSegmentRunner
+from flowray.worker.program.executor import Executor, current, running
 from flowray.worker.program.function import Function
+from flowray.worker.program.program import Program
+from flowray.worker.program.segment import XlaSegment
+from flowray.worker.state.store import StateStore
 
 _CALLS_TO_JUDGE: Final = 16
-_CALLS_TO_GIVE_UP: Final = 128
-"""When nothing has been compiled after so many, or it is not quicker, nothing more will be."""
+"""The quickest of so many calls tells what a call takes."""
 _MOST_AT_ONCE: Final = 16
 _SECONDS_AT_ONCE: Final = 6e-3
 _HELPED_SECONDS: Final = 75e-6  # what is quicker is mostly the way there and back
@@ -35,23 +41,36 @@ _MOST_HELD: Final = 0.6
 
 
 class ElementCaller:
-    """``function`` of an element's components, its captured arguments added."""
+    """Calls ``function`` with an element's components, followed by the captured arguments."""
 
-    __slots__ = ("_calls", "_captures", "_function", "_pieces", "_quickest")
+    __slots__ = (
+        "_calls", "_captures", "_function", "_lock", "_may_compile", "_quickest", "_runners",
+        "_xla_runners",
+    )  # fmt: skip
 
     def __init__(self, function: Function, captures: Sequence[Any]) -> None:
         self._function = function
         self._captures = tuple(captures)
-        self._pieces: Sequence[Piece] | None = None
+        self._lock = threading.Lock()
+        self._runners: Sequence[SegmentRunner] | None = None
+        """Of the body's segments; made for the first call that may compile."""
+        self._xla_runners: Sequence[XlaSegmentRunner] = ()
+        """Those of them that may compile."""
+        self._may_compile = True
+        """False once all segments stay interpreted, whatever their inputs."""
         self._calls = 0
         self._quickest = math.inf
 
     def __call__(self, *components: Any) -> Sequence[Any]:
-        how = current()
+        """Returns the results, as arrays. Raises as ``Function.__call__`` does."""
+        executor = current()
+        if executor is None:  # an iterator is closed by a thread that runs no step
+            with running(Interpreter()):
+                return self(*components)
         begin = time.perf_counter()
-        if self._may_compile(how):
-            assert isinstance(how, Interpreter)
-            outputs = self._run_pieces(how, components)
+        if self._runs_segments(executor):
+            assert isinstance(executor, Interpreter)
+            outputs = self._run_segments(executor, components)
         else:
             outputs = self._function(*components, *self._captures)
         self._calls += 1
@@ -64,11 +83,15 @@ class ElementCaller:
         Of several elements every instruction may see all before the next instruction sees any, so
         the function must have no effects then.
         """
-        how = current()
-        if len(elements) == 1 or not isinstance(how, Interpreter) or self._may_compile(how):
+        executor = current()
+        if (
+            len(elements) == 1
+            or not isinstance(executor, Interpreter)
+            or self._runs_segments(executor)
+        ):
             return [self._answer(element) for element in elements]
         begin = time.perf_counter()
-        answers = self._interpret_together(how, elements)
+        answers = self._interpret_together(executor, elements)
         self._calls += len(elements)
         self._note((time.perf_counter() - begin) / len(elements))
         return answers
@@ -79,10 +102,14 @@ class ElementCaller:
         except errors.OpError as error:
             return error
 
-    def _interpret_together(self, how: Interpreter, elements: Sequence[Element]) -> list[Answer]:
+    def _interpret_together(
+        self, interpreter: Interpreter, elements: Sequence[Element]
+    ) -> list[Answer]:
         program = self._function.program
-        runs = [self._function.slots(how, (*element, *self._captures)) for element in elements]
-        failed = how.run_together(program.instructions, runs)
+        runs = [
+            self._function.slots(interpreter, (*element, *self._captures)) for element in elements
+        ]
+        failed = interpreter.run_together(program.instructions, runs)
         return [
             failed[i] if i in failed else [slots[slot] for slot in program.outputs]
             for i, slots in enumerate(runs)
@@ -92,34 +119,52 @@ class ElementCaller:
         """What a call took."""
         self._quickest = min(self._quickest, seconds)  # the first calls are slow ones
 
-    def _run_pieces(self, how: Interpreter, components: Sequence[Any]) -> Sequence[Any]:
+    def _run_segments(self, interpreter: Interpreter, components: Sequence[Any]) -> Sequence[Any]:
         program = self._function.program
-        slots = self._function.slots(how, (*components, *self._captures))
-        if self._pieces is None:
-            self._pieces = pieces_of(program)
-        for piece in self._pieces:
-            piece.run(how, slots)
+        slots = self._function.slots(interpreter, (*components, *self._captures))
+        for runner in self._runners or self._make_runners(program, interpreter.compile):
+            runner.run(interpreter, slots)
         return [np.asarray(slots[slot]) for slot in program.outputs]
 
-    def _may_compile(self, how: Executor | None) -> bool:
-        if not isinstance(how, Interpreter) or how.compile == "never" or how.recorder is not None:
+    def _make_runners(self, program: Program, mode: CompileMode) -> Sequence[SegmentRunner]:
+        options = replace(PIPELINES, mode=mode)
+        store = StateStore("")  # the segments that may be compiled here touch no state
+        with self._lock:
+            if self._runners is not None:
+                return self._runners
+            runners: list[SegmentRunner] = [
+                XlaSegmentRunner(segment, program.base, store, options)
+                if isinstance(segment, XlaSegment) and _is_pure(segment)
+                else HostSegmentRunner(segment)
+                for segment in program.segments
+            ]
+            self._xla_runners = [r for r in runners if isinstance(r, XlaSegmentRunner)]
+            self._runners = runners
+            return runners
+
+    def _runs_segments(self, executor: Executor | None) -> bool:
+        """Returns whether a call runs segment by segment, each of which may be compiled."""
+        if (
+            not self._may_compile
+            or not isinstance(executor, Interpreter)
+            or executor.compile == "never"
+            or executor.recorder is not None
+        ):
             return False
-        if how.compile == "eager":
-            return True
-        return not self._is_cheap and (self._calls <= _CALLS_TO_GIVE_UP or self._has_programs)
+        if self._runners is not None and all(
+            r.history.stays_interpreted for r in self._xla_runners
+        ):
+            self._may_compile = False
+        return self._may_compile
 
     @property
     def _has_programs(self) -> bool:
-        """Whether XLA does better than the kernels on numpy, or may do so."""
-        return any(piece.is_compiled for piece in self._pieces or ())
+        """Whether segments have programs that are faster than the interpreter, or may be."""
+        return any(runner.history.has_programs for runner in self._xla_runners)
 
     @property
     def _is_judged(self) -> bool:
         return self._calls >= _CALLS_TO_JUDGE
-
-    @property
-    def _is_cheap(self) -> bool:
-        return self._is_judged and self._quickest < CHEAP_SECONDS
 
 
 class SharedCaller(ElementCaller):
@@ -163,8 +208,9 @@ class SharedCaller(ElementCaller):
 
     def _decide(self, element: Element) -> None:
         """Who does it; asked again later, since kernels get quicker, too (``kernels/loops.py``)."""
-        how = current()
-        if self._shared is None and isinstance(how, Interpreter) and how.compile == "background":
+        executor = current()
+        is_background = isinstance(executor, Interpreter) and executor.compile == "background"
+        if self._shared is None and is_background:
             self._shared = process_pool.shared(self._function, self._captures)
         if self._shared is None or self._quickest < _HELPED_SECONDS:
             self._decide_at, self._has_helpers = math.inf, False
@@ -173,3 +219,10 @@ class SharedCaller(ElementCaller):
         else:
             held = held_part(lambda: self._function(*element, *self._captures))
             self._has_helpers = process_pool.cpus() * held > _MOST_HELD
+
+
+def _is_pure(segment: XlaSegment) -> bool:
+    """Returns whether the segment computes its outputs of its inputs and does nothing else."""
+    return not (segment.conditions or segment.selects) and not any(
+        i.op.stateful or any(True for _ in i.own_resources()) for i in segment.instructions
+    )

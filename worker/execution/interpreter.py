@@ -9,12 +9,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.graph.deadness import DEAD
+from flowray.worker.execution.tiering import CompileMode
 from flowray.worker.failures import as_op_error
 from flowray.worker.program.executor import current
 from flowray.worker.program.instruction import hold
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from flowray.worker.program.program import Program
 
 logger = logging.getLogger("flowray.worker")
-
-CompileMode = Literal["background", "eager", "never"]
 
 
 class Recorder(Protocol):

@@ -211,6 +211,11 @@ class SegmentHistory:
         return self.runs >= self.options.runs_to_judge and self.quickest <= self.options.cheap
 
     @property
+    def has_programs(self) -> bool:
+        """Whether any key has a program that stays, or may get one."""
+        return self.programs > 0 and not self.is_failed
+
+    @property
     def is_slow(self) -> bool:
         """Whether enough runs of any keys were slow."""
         return self.slow_runs >= self.options.slow_runs or (

@@ -1,4 +1,4 @@
-"""Compiles XLA segments, and runs their programs over the state store."""
+"""Runs XLA segments: interpreted, or as XLA programs over the state store (``tiering.py``)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,7 +19,19 @@ from flowray.proto.graph.deadness import DEAD
 from flowray.proto.graph.device_names import DeviceSpec
 from flowray.worker.execution import blas, checks, xla
 from flowray.worker.execution.checks import CheckCollector, RunAgainError, collecting
+from flowray.worker.execution.host_segment import interpret, is_dead
+from flowray.worker.execution.interpreter import Interpreter
 from flowray.worker.execution.structured import LazyState, NotCompilableError
+from flowray.worker.execution.tiering import (
+    Compile,
+    Interpret,
+    Run,
+    SegmentHistory,
+    Tier,
+    Tiering,
+    TieringOptions,
+    Wait,
+)
 from flowray.worker.failures import as_op_error
 from flowray.worker.program.branch_selection import Selection
 from flowray.worker.program.executor import running
@@ -36,10 +48,8 @@ Key = tuple[Any, ...]
 # it lies in memory once and does not slow the compiler down.
 _MAX_LITERAL_BYTES = 1 << 14
 
-# An interpreted run that takes as long may be put off until its program is there, but all waits of
-# a segment may not have cost more than so much.
-_LONG_RUN_SECONDS = 20e-3
-_PATIENCE_SECONDS = 1.0
+_SLOW_COMPILATION_SECONDS: Final = 2.0
+"""A compilation that takes longer is logged, since steps take longer meanwhile."""
 
 
 class SelectionError(NotCompilableError):
@@ -58,18 +68,39 @@ class Compiled:
     """The node and the error function of each check on values."""
 
 
-class XlaSegmentRunner:
-    """Runs an XlaSegment: the XLA programs compiled for it so far, by shapes and static values."""
+@dataclass(slots=True)
+class _Version:
+    """The segment for one key: its program, if it has one, and the policy that decides on it."""
 
-    def __init__(self, segment: XlaSegment, base: Sequence[Any], store: StateStore) -> None:
+    tiering: Tiering
+    program: Compiled | None = None
+    is_finished: threading.Event = field(default_factory=threading.Event)
+    """Set when the compilation that is under way has ended."""
+
+
+class XlaSegmentRunner:
+    """Runs an XlaSegment, by the interpreter or by the program compiled for its inputs' key.
+
+    Args:
+        segment: the plan.
+        base: the slots of its program before a run.
+        store: the state that the segment reads and writes.
+        options: of the policy that decides between the two.
+    """
+
+    def __init__(
+        self,
+        segment: XlaSegment,
+        base: Sequence[Any],
+        store: StateStore,
+        options: TieringOptions,
+    ) -> None:
         self._segment = segment
         self._store = store
-        self._programs: dict[Key, Compiled | None] = {}
-        self._pending: dict[Key, Future[None]] = {}
-        """What is being compiled."""
-        self._patience = _PATIENCE_SECONDS
-        """What waits may still cost, in seconds."""
+        self.history = SegmentHistory(options)
+        self._versions: dict[Key, _Version] = {}
         self._lock = threading.Lock()
+        """Guards the versions, the history and the policies."""
         self._device = segment.device
         static = _static_inputs(segment)
         self._literals = {
@@ -93,17 +124,41 @@ class XlaSegmentRunner:
         for instruction in segment.instructions:
             variables.update((id(r), r) for r in instruction.own_resources())
         self._variables = list(variables.values())
-        self.masked = segment.selects
+        self._is_masked = segment.selects
         self.needs_cuts = False
         """Whether the stage should be cut at its conditions for this to be compiled."""
         self.refused = ""
         """The node, if one is to blame, without which the rest of the segment could be compiled."""
-        self.runs = 0
-        self.interpreted_seconds = math.inf
-        """The quickest interpreted run."""
-        self.compilable = all(isinstance(v, StoredVariable) for v in self._variables)
+        self.history.is_failed = not all(isinstance(v, StoredVariable) for v in self._variables)
 
-    def key(self, slots: Sequence[Any]) -> Key:
+    def __str__(self) -> str:
+        nodes = [i.node for i in self._segment.instructions]
+        return f"segment {nodes[0]} .. {nodes[-1]} ({len(nodes)} nodes)"
+
+    def run(self, interpreter: Interpreter, slots: list[Any]) -> None:
+        """As ``SegmentRunner.run``. A run whose nodes are timed is always interpreted."""
+        interpreter.cancellation.check()
+        if is_dead(self._segment, slots):
+            return
+        version: _Version | None = None
+        if not (
+            self.history.stays_interpreted
+            or interpreter.recorder is not None
+            or (self._is_masked and self._has_dead_input(slots))
+        ):
+            version = self._version(self._key(slots))
+            if version is not None and self._run_program(version, slots):
+                return
+        begin = time.perf_counter()
+        interpret(self._segment, interpreter, slots)
+        self._note_interpreted(version, time.perf_counter() - begin)
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether XLA cannot compile the segment; ``needs_cuts`` and ``refused`` may tell more."""
+        return self.history.is_failed
+
+    def _key(self, slots: Sequence[Any]) -> Key:
         """What a compiled program depends on: shapes, dtypes, static values, initialization."""
         dynamic: list[Any] = []
         for s in self._dynamic:
@@ -117,52 +172,94 @@ class XlaSegmentRunner:
             dynamic.append((value.shape, value.dtype, value.tobytes()))
         return tuple(dynamic)
 
-    def has_dead_input(self, slots: Sequence[Any]) -> bool:
+    def _has_dead_input(self, slots: Sequence[Any]) -> bool:
         """Returns whether an input is DEAD: a branch that was not taken was interpreted."""
         return any(slots[s] is DEAD for s in (*self._dynamic, *self._static))
 
-    def forget(self, key: Key) -> None:
-        """Drops the program for ``key``, so that it gets compiled anew."""
+    def _version(self, key: Key) -> _Version | None:
+        """Returns the version for ``key``; None if the segment has too many of them."""
+        version = self._versions.get(key)
+        if version is None:
+            with self._lock:
+                version = self._versions.get(key)
+                if version is None and (tiering := self.history.add_key()) is not None:
+                    version = self._versions[key] = _Version(tiering)
+        return version
+
+    def _run_program(self, version: _Version, slots: list[Any]) -> bool:
+        """Runs the version's program if the policy says so; returns whether it ran to its end."""
+        program = self._program(version, slots)
+        if program is None:
+            return False
+        begin = time.perf_counter()
+        try:
+            self._execute(program, slots)
+        except RunAgainError:
+            self._discard(version, program)
+            return False
+        seconds = time.perf_counter() - begin
         with self._lock:
-            self._programs.pop(key, None)
+            version.tiering.ran(Tier.COMPILED, seconds)
+            self._drop_slower_program(version)
+        return True
 
-    def program(self, key: Key) -> Compiled | None:
-        """The program for ``key`` if it is compiled."""
-        return self._programs.get(key)
-
-    def compile_in_background(self, key: Key, slots: Sequence[Any], executor: Executor) -> None:
-        """Starts compiling for ``key`` unless that has begun; a failure is logged, once."""
+    def _note_interpreted(self, version: _Version | None, seconds: float) -> None:
         with self._lock:
-            if key in self._programs or not self.compilable:
-                return
-            self._programs[key] = None
-        pending = executor.submit(self._compile_quietly, key, self._avals(slots))
-        self._pending[key] = pending
-        pending.add_done_callback(lambda _: self._pending.pop(key, None))
+            if version is None:
+                self.history.ran(seconds)
+            else:
+                version.tiering.ran(Tier.INTERPRETED, seconds)
+                self._drop_slower_program(version)
 
-    def await_program(self, key: Key) -> Compiled | None:
-        """The program for ``key``; waits if it is being compiled and a run without it is long.
+    def _drop_slower_program(self, version: _Version) -> None:
+        """Frees a program that the policy has found to be no faster than the interpreter."""
+        if version.program is not None and not version.tiering.has_program:
+            version.program = None
+            logger.debug("%s: %s", self, version.tiering.describe())
 
-        Interpreting would take the time from the compiler, which may not need more than that. None
-        if there is no program yet, or if waits have cost this segment enough.
-        """
-        pending = self._pending.get(key)
-        if pending is None or self.interpreted_seconds < _LONG_RUN_SECONDS or self._patience <= 0:
-            return self._programs.get(key)
-        begin = time.monotonic()
-        wait([pending], self._patience)
-        lost = time.monotonic() - begin
-        program = self._programs.get(key)
-        if program is not None:
-            lost = max(lost - self.interpreted_seconds, 0.0)
-        self._patience -= lost
-        return program
+    def _discard(self, version: _Version, program: Compiled | None) -> None:
+        with self._lock:
+            if version.program is program:
+                version.program = None
+                version.tiering.discarded()
 
-    def compile_now(self, key: Key, slots: Sequence[Any]) -> Compiled | None:
-        """Compiles for ``key`` in the calling thread; None if the segment cannot be compiled."""
-        if self._programs.get(key) is None and self.compilable:
-            self._compile_quietly(key, self._avals(slots))
-        return self._programs.get(key)
+    def _program(self, version: _Version, slots: Sequence[Any]) -> Compiled | None:
+        """Asks the policy, compiles or waits if it says so; returns the program if it is to run."""
+        tiering = version.tiering
+        while True:
+            with self._lock:
+                decision = tiering.decide()
+                program = version.program
+                if isinstance(decision, Compile):
+                    version.is_finished.clear()
+                    tiering.compiling()
+            match decision:
+                case Run():
+                    return program
+                case Interpret():
+                    return None
+                case Compile(in_background):
+                    self._begin_compiling(version, slots, in_background)
+                case Wait(seconds):
+                    # Interpreting would take the time from the compiler, which may not need more.
+                    begin = time.perf_counter()
+                    version.is_finished.wait(None if seconds == math.inf else seconds)
+                    with self._lock:
+                        tiering.waited(time.perf_counter() - begin)
+
+    def _begin_compiling(
+        self, version: _Version, slots: Sequence[Any], in_background: bool
+    ) -> None:
+        try:
+            avals = self._avals(slots)
+            if in_background:
+                compiler().submit(self._compile_version, version, avals)
+            else:
+                self._compile_version(version, avals)
+        except BaseException:
+            self._discard(version, None)
+            version.is_finished.set()
+            raise
 
     def _avals(self, slots: Sequence[Any]) -> tuple[list[Any], list[Any], dict[Slot, Any]]:
         """Shapes and dtypes of dynamic inputs and variables, and the static values."""
@@ -170,27 +267,36 @@ class XlaSegmentRunner:
         variables = [None if v._value is None else _aval(v._value) for v in self._variables]
         return dynamic, variables, {s: np.asarray(slots[s]) for s in self._static}
 
-    def _compile_quietly(
-        self, key: Key, avals: tuple[list[Any], list[Any], dict[Slot, Any]]
+    def _compile_version(
+        self, version: _Version, avals: tuple[list[Any], list[Any], dict[Slot, Any]]
     ) -> None:
-        start = time.monotonic()
-        nodes = [i.node for i in self._segment.instructions]
-        what = f"{len(nodes)} nodes, {nodes[0]} .. {nodes[-1]}"
+        """Compiles the version's program and tells the policy. A failure is logged, once."""
+        program = None
+        begin = time.perf_counter()
         try:
             with blas.limit().one_thread():  # XLA's compiler needs the cores
-                self._programs[key] = self._compile(*avals)
+                program = self._compile(*avals)
         except (NotCompilableError, errors.OpError) as error:
-            self.compilable = False
-            self.needs_cuts = self.masked
+            self.needs_cuts = self._is_masked
             if isinstance(error, NotCompilableError):
                 self.refused = error.node
-            logger.info("stays interpreted: %s: %s", what, error)
+            logger.info("%s stays interpreted: %s", self, error)
         except Exception:
             # Whatever XLA finds wrong, the interpreter still computes the segment.
-            self.compilable = False
-            logger.warning("could not compile %s; it stays interpreted", what, exc_info=True)
-        else:
-            logger.info("compiled %s in %.2f s", what, time.monotonic() - start)
+            logger.warning("could not compile %s; it stays interpreted", self, exc_info=True)
+        seconds = time.perf_counter() - begin
+        with self._lock:
+            if program is None:
+                version.tiering.failed()
+            else:
+                version.program = program
+                version.tiering.compiled(seconds)
+        version.is_finished.set()
+        if program is not None:
+            level = logging.INFO if seconds > _SLOW_COMPILATION_SECONDS else logging.DEBUG
+            is_eager = self.history.options.mode == "eager"
+            meanwhile = "" if is_eager else "; steps were interpreted meanwhile, and took longer"
+            logger.log(level, "compiled %s in %.1f s%s", self, seconds, meanwhile)
 
     def _compile(self, dynamic: list[Any], stored: list[Any], static: dict[Slot, Any]) -> Compiled:
         jax = xla.jax()
@@ -250,7 +356,7 @@ class XlaSegmentRunner:
             [(node, make_error) for node, _, make_error, _ in trace.checks],
         )
 
-    def execute(self, program: Compiled, slots: list[Any]) -> None:
+    def _execute(self, program: Compiled, slots: list[Any]) -> None:
         """Runs a compiled program: inputs from ``slots``, outputs into them, variables in place.
 
         Raises:

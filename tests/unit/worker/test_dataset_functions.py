@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ import flowray as tf
 from flowray.client.framework.function import trace
 from flowray.client.framework.op_builder import apply_op
 from flowray.deploy.in_process import InProcessTransport
-from flowray.worker.data import functions, pieces
+from flowray.worker.data import functions
+from flowray.worker.execution.tiering import PIPELINES, Comparison, Tiering
+from flowray.worker.execution.xla_segment import XlaSegmentRunner
 from flowray.worker.runtime import CompileMode, RuntimeOptions
 
 D = tf.data.Dataset
@@ -49,16 +52,15 @@ def run(dataset: Any, mode: CompileMode) -> list[Any]:
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows with every run of a compiled piece."""
+    """Grows with every run of a compiled segment."""
     runs: list[int] = []
-    segment = pieces._segments().XlaSegmentRunner
-    original = segment.execute
+    original = XlaSegmentRunner._execute
 
     def execute(self: Any, program: Any, slots: Any) -> None:
         runs.append(1)
         original(self, program, slots)
 
-    monkeypatch.setattr(segment, "execute", execute)
+    monkeypatch.setattr(XlaSegmentRunner, "_execute", execute)
     return runs
 
 
@@ -66,7 +68,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_results_are_the_same_in_every_mode(
     executed: list[int], monkeypatch: pytest.MonkeyPatch, calls: int | None
 ) -> None:
-    monkeypatch.setattr(functions, "_CALLS_TO_GIVE_UP", 4)
+    monkeypatch.setattr(functions, "PIPELINES", replace(PIPELINES, runs_to_give_up=4))
     with tf.Graph().as_default():
         dataset = D.from_tensor_slices(IMAGES).map(heavy, num_parallel_calls=calls)
         expected = run(dataset, "never")
@@ -101,28 +103,33 @@ def test_what_takes_long_is_compiled_in_the_background(executed: list[int]) -> N
 def test_programs_stay_only_if_they_are_worth_it(
     executed: list[int], monkeypatch: pytest.MonkeyPatch, gain: float
 ) -> None:
-    monkeypatch.setattr(pieces, "_LEAST_GAIN", gain)
-    monkeypatch.setattr(pieces, "_RUNS_TO_COMPARE", 2)
-    raced: list[bool] = []
-    note = pieces._Race.note
+    comparison = Comparison(runs=2, least_gain=gain, repeat_after=512)
+    monkeypatch.setattr(functions, "PIPELINES", replace(PIPELINES, comparison=comparison))
+    tierings: list[Tiering] = []
+    compiling = Tiering.compiling
 
-    def noting(self: pieces._Race, *args: Any) -> None:
-        note(self, *args)
-        raced.append(self.is_over)
+    def noting(self: Tiering) -> None:
+        compiling(self)
+        tierings.append(self)
 
-    monkeypatch.setattr(pieces._Race, "note", noting)
+    def is_over() -> bool:
+        """Whether all programs, of which there are some, were compared."""
+        going_on = ("COMPILING", "COMPARING")
+        return bool(tierings) and not any(t._state.name in going_on for t in tierings)
+
+    monkeypatch.setattr(Tiering, "compiling", noting)
     with tf.Graph().as_default():
         element = D.from_tensor_slices(IMAGES).repeat().map(heavy).make_one_shot_iterator()
         fetched = element.get_next()
         with tf.Session() as session:
             deadline = time.monotonic() + 60
-            while not any(raced) and time.monotonic() < deadline:
+            while not is_over() and time.monotonic() < deadline:
                 session.run(fetched)
-            assert any(raced)
+            assert is_over()
             executed.clear()
             for _ in range(4):
                 session.run(fetched)
-    assert len(executed) == (0 if gain else 4)
+    assert len(executed) == (0 if gain else 4 * len(tierings))
 
 
 def test_what_is_cheap_or_comes_in_many_shapes_stays_interpreted(executed: list[int]) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 
 import flowray as tf
 from flowray.deploy.in_process import InProcessTransport
-from flowray.worker.data import functions, pieces, process_pool
+from flowray.worker.data import functions, process_pool
 from flowray.worker.data.process_pool import Helpers
+from flowray.worker.execution.tiering import PIPELINES
 
 D = tf.data.Dataset
 
@@ -27,7 +29,7 @@ def all_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functions, "_MOST_HELD", 0.0)
     monkeypatch.setattr(functions, "_CALLS_TO_JUDGE", 4)
     monkeypatch.setattr(functions, "_SECONDS_AT_ONCE", 0.1)
-    monkeypatch.setattr(pieces, "_CALLS_BEFORE_COMPILING", 10**9)
+    monkeypatch.setattr(functions, "PIPELINES", replace(PIPELINES, slow_runs=10**9))
 
 
 @pytest.fixture

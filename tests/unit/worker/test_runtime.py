@@ -14,8 +14,8 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.proto import errors
 from flowray.proto.messages import graph_pb2
 from flowray.proto.wire.stage import Stage
-from flowray.worker.execution import xla_segment as segment_module
 from flowray.worker.execution.interpreter import Interpreter
+from flowray.worker.execution.tiering import STEPS
 from flowray.worker.execution.xla_segment import XlaSegmentRunner, compiler
 from flowray.worker.program.instruction import Instruction
 from flowray.worker.program.loader import load
@@ -212,9 +212,8 @@ def squaring() -> tuple[Runtime, XlaSegmentRunner, np.ndarray]:
     run.register(stage_of(build, ("x:0",), ("y:0",)))
     x = np.random.RandomState(0).rand(300, 300).astype(np.float32) / 300
     run.run("h", 1, [x])
-    runner = run._stages["h"].segments[0][1]
-    assert runner is not None
-    runner.interpreted_seconds = 1.0  # however quick this machine is
+    (runner,) = run._stages["h"].xla_runners
+    runner.history.quickest = 1.0  # however quick this machine is
     return run, runner, x
 
 
@@ -234,9 +233,9 @@ def busy_compiler() -> Iterator[Callable[[], None]]:
 
 def test_the_second_run_waits_for_the_program_and_results_stay_the_same() -> None:
     run, runner, x = squaring()
-    runner._patience = 60.0
+    runner.history.patience = 60.0
     ((second,), _) = run.run("h", 2, [x])
-    assert runner.runs == 1, "it was interpreted again"
+    assert runner.history.runs == 1, "it was interpreted again"
     ((third,), _) = run.run("h", 3, [x])
     np.testing.assert_array_equal(third, second)
     np.testing.assert_allclose(second, np.tanh(x @ x), rtol=1e-5)
@@ -244,24 +243,24 @@ def test_the_second_run_waits_for_the_program_and_results_stay_the_same() -> Non
 
 def test_runs_wait_no_longer_than_they_may(busy_compiler: Callable[[], None]) -> None:
     run, runner, x = squaring()
-    runner._patience = 0.05
+    runner.history.patience = 0.05
     for number in (2, 3, 4):
         ((result,), _) = run.run("h", number, [x])
         np.testing.assert_allclose(result, np.tanh(x @ x), rtol=1e-5)
-    assert runner.runs == 4
-    assert -1.0 < runner._patience <= 0.0
+    assert runner.history.runs == 4
+    assert -1.0 < runner.history.patience <= 0.0
     busy_compiler()
     compiler().submit(int).result(60)  # what was to be compiled is, by now
     run.run("h", 5, [x])
-    assert runner.runs == 4, "it was interpreted though there is a program"
+    assert runner.history.runs == 4, "it was interpreted though there is a program"
 
 
 def test_short_runs_do_not_wait(busy_compiler: Callable[[], None]) -> None:
     run, runner, x = squaring()
-    runner.interpreted_seconds = 0.01
+    runner.history.quickest = 0.01
     run.run("h", 2, [x])
-    assert runner.runs == 2
-    assert runner._patience == segment_module._PATIENCE_SECONDS
+    assert runner.history.runs == 2
+    assert runner.history.patience == STEPS.patience
 
 
 def test_a_cancelled_step_ends_at_the_next_instruction(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,8 +43,10 @@ class Run:
         self.runtime.register(Stage("h", "s", graph_def, *names))
         results, _ = self.runtime.run("h", 1, list(feeds))
         if self.mode == "eager":
-            segments = [s for _, s in self.runtime._stages["h"].segments if s is not None]
-            self.compiled = bool(segments) and all(any(s._programs.values()) for s in segments)
+            runners = self.runtime._stages["h"].xla_runners
+            self.compiled = bool(runners) and all(
+                any(version.program for version in runner._versions.values()) for runner in runners
+            )
         return results if len(results) > 1 else results[0]
 
 
@@ -167,13 +169,17 @@ def test_a_stack_between_two_loops(run):
 def test_a_compiled_stack_that_is_too_small_makes_the_stage_run_interpreted(compiled):
     """The first program has capacity for as many values as were ever seen, or 64."""
     np.testing.assert_allclose(compiled(there_and_back, V, np.int32(3)), expected(3))
-    (segment,) = [s for _, s in compiled.runtime._stages["h"].segments if s is not None]
-    (key,) = segment._programs
+    (runner,) = compiled.runtime._stages["h"].xla_runners
+    (version,) = runner._versions.values()
+    first = version.program
     for n in (70, 70):
         (result,), _ = compiled.runtime.run("h", 2, [V, np.int32(n)])
         np.testing.assert_allclose(result, expected(n), rtol=1e-6)
     assert max(compiled.runtime.state.stack_sizes.values()) == 70
-    assert segment._programs[key] is not None, "it was compiled again, with more capacity"
+    assert version.program is not None, "it was not compiled again, with more capacity"
+    assert version.program is not first
+    (again,) = runner._versions.values()
+    assert again is version
 
 
 # Tensor arrays -------------------------------------------------------------------------------
