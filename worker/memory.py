@@ -1,4 +1,4 @@
-"""How this process keeps memory that it has freed."""
+"""Settings of malloc that let a process keep memory that it has freed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ARENA_MAX: Final = -8
 _LARGEST_MMAP_THRESHOLD: Final = 32 << 20
 
 ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1"}
-"""What a process has to be started with if it has other threads before ``keep_freed_memory``."""
+"""The environment of a process that starts threads before it calls ``keep_freed_memory``."""
 
 _KEPT: Final = 512 << 20
 _ALL: Final = 2**31 - 1
@@ -27,12 +27,12 @@ _ALL: Final = 2**31 - 1
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Lets malloc keep what arrays of up to 32 MB leave behind (512 MB at most), once per process.
+    """Lets malloc keep freed blocks of up to 32 MB (512 MB at most), once per process.
 
-    By itself glibc gives large blocks back to the system at once, so that every new array is made
-    of fresh pages: getting those costs several times what is then computed in them. So it does
-    with whatever does not fit into the 64 MB of a thread's own heap; all threads share the main
-    one, then, but for those whose heap is there already.
+    By default glibc returns large blocks to the system at once, so that every new array consists of
+    fresh pages: getting those costs several times as much as the computation in them. It also
+    returns blocks that do not fit into the 64 MB of a thread's own heap, so this makes all threads
+    share the main heap, except those that have a heap already.
     """
     _mallopt(
         (_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
@@ -44,10 +44,10 @@ def keep_freed_memory() -> None:
 
 @functools.cache
 def keep_all_freed_memory() -> None:
-    """The same without limits, for a process that runs XLA programs.
+    """Lets malloc keep all freed memory, for a process that runs XLA programs.
 
-    These allocate their temporary buffers in every run, however large; fresh pages for them were a
-    quarter of a small network's training step, a third of the one in examples/dogs_vs_cats.py.
+    XLA allocates a program's temporary buffers in every run. Getting fresh pages for them took
+    a quarter of a small network's training step, and a third of that of examples/dogs_vs_cats.py.
     """
     _mallopt((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _ALL))
 
@@ -57,9 +57,9 @@ def _mallopt(*settings: tuple[int, int]) -> None:
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library, which has its own ways
-        logger.debug("this C library has no mallopt")
+    except (OSError, AttributeError):  # a C library without it
+        logger.debug("this C library has no mallopt, so freed memory is not kept")
         return
     for parameter, value in settings:
         if not mallopt(parameter, value):
-            logger.debug("mallopt does not take %d for %d", value, parameter)
+            logger.debug("mallopt refuses the value %d for parameter %d", value, parameter)

@@ -232,7 +232,7 @@ _LOST_SERVER_SCRIPTS = {
 
 @dataclass
 class _Ended:
-    """How a script ended."""
+    """The end of a script: its exit code, time and errors."""
 
     code: int
     seconds: float
@@ -263,7 +263,7 @@ def _run(script: str, target: str, server_pid: int = 0) -> _Ended:
 
 
 def _ends_soon(ended: _Ended) -> bool:
-    """Whether it ended in time, measured on this machine as busy as it is now."""
+    """Tells whether it ended in time, measured on this machine as busy as it is now."""
     return ended.seconds < _SECONDS or ended.seconds < _SECONDS + _run("last_line()", "").seconds
 
 
