@@ -457,7 +457,7 @@ def _node_of(
 ) -> Node:
     """A node of an op with one type ``T``, one input and one output."""
     definition.op = op
-    definition.attr["T"].type = dtype.as_datatype_enum  # type: ignore[assignment]
+    definition.attr["T"].type = dtype.as_datatype_enum
     return Node.from_def(definition, inputs=inputs)
 
 
@@ -479,6 +479,6 @@ def _while_node(
     definition.attr["cond"].func.name = cond.signature.name
     definition.attr["body"].func.name = body.signature.name
     for dtype in types:
-        definition.attr["T"].list.type.append(dtype.as_datatype_enum)  # type: ignore[arg-type]
+        definition.attr["T"].list.type.append(dtype.as_datatype_enum)
     definition.attr["parallel_iterations"].i = parallel_iterations
     return Node.from_def(definition, inputs=tuple(inputs), control_inputs=control_inputs)

@@ -125,5 +125,5 @@ class _Orderer:
     def _read(self, name: str, variable: TensorId, waits: tuple[str, ...]) -> Node:
         dtype = self._nodes[variable.node].output_types[variable.index].base_dtype
         definition = graph_pb2.NodeDef(name=name, op="Identity")
-        definition.attr["T"].type = dtype.as_datatype_enum  # type: ignore[assignment]
+        definition.attr["T"].type = dtype.as_datatype_enum
         return Node.from_def(definition, inputs=(variable,), control_inputs=waits)

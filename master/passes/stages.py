@@ -299,7 +299,7 @@ class _Cutter:
             input=[str(tensor)],
             device=self._devices[tensor.node],
         )
-        node.attr["T"].type = dtype.as_datatype_enum  # type: ignore[assignment]
+        node.attr["T"].type = dtype.as_datatype_enum
 
 
 def value_of(tensor: TensorId) -> TensorId:

@@ -34,12 +34,12 @@ def open_input(path: str, compression: str = "", buffer: int = DEFAULT_BUFFER) -
     """Opens the decompressed content of a file. Read from it inside ``reading``, for its errors."""
     check_compression(compression)
     with translated(path):
-        file: Any = open(path, "rb", buffering=max(buffer, 2))  # noqa: SIM115 - the caller closes
+        file = open(path, "rb", buffering=max(buffer, 2))  # noqa: SIM115 - the caller closes
         if compression == "GZIP":
             return io.BufferedReader(gzip.GzipFile(fileobj=_Owned(file)), max(buffer, 2))
         if compression == "ZLIB":
             return io.BufferedReader(_ZlibInput(file), max(buffer, 2))
-        return file  # type: ignore[no-any-return]
+        return file
 
 
 class _Owned(io.RawIOBase):

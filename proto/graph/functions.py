@@ -95,14 +95,13 @@ class _Translator:
 
 def output_names(op: op_registry.OpDef, node: graph_pb2.NodeDef) -> list[str]:
     """Returns ``argument:index`` for every output of ``node``."""
-    attrs = op.attr_values(node)
     names: list[str] = []
     for arg in op.outputs:
         count = 1
         if arg.number_attr is not None:
-            count = attrs[arg.number_attr]
+            count = op.attr_value(node, arg.number_attr)
         elif arg.type_list_attr is not None:
-            count = len(attrs[arg.type_list_attr])
+            count = len(op.attr_value(node, arg.type_list_attr))
         names.extend(f"{arg.name}:{i}" for i in range(count))
     return names
 

@@ -36,4 +36,5 @@ for _name in ("SlidingWindowDataset", "ExperimentalSlidingWindowDataset"):
         _name,
         "input_dataset: variant, window_size: int64, window_shift: int64, window_stride: int64",
         **_drop,
+        metadata=False,
     )

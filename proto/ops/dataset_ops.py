@@ -32,14 +32,6 @@ def components_shape(c: ShapeContext) -> list[Shape]:
     return list(c.attr("output_shapes"))
 
 
-# TensorFlow's own names for a node's pipeline; most ops carry them, these and older ones do not.
-_WITHOUT_METADATA = frozenset({
-    "DirectedInterleaveDataset", "FinalizeDataset", "IgnoreErrorsDataset", "MatchingFilesDataset",
-    "MaxIntraOpParallelismDataset", "ModelDataset", "OptimizeDataset", "OptimizeDatasetV2",
-    "PrivateThreadPoolDataset", "RewriteDataset", "SlidingWindowDataset",
-})  # fmt: skip
-
-
 def define_dataset(
     name: str,
     inputs: str,
@@ -47,6 +39,7 @@ def define_dataset(
     stateful: bool = False,
     hints: dict[str, Any] | None = None,
     typed: bool = True,
+    metadata: bool = True,
     blocks: bool = False,
     **attributes: Any,
 ) -> None:
@@ -56,10 +49,11 @@ def define_dataset(
         inputs: the arguments, in the language of signatures.
         hints: attributes that do not change the elements, with their defaults.
         typed: whether the op states its elements' types and shapes.
-        metadata: whether the op has TensorFlow's attribute ``metadata``, a name of the pipeline.
+        metadata: whether the op has the attribute ``metadata``, TensorFlow's name of the pipeline.
+            Ops that TensorFlow called experimental once never have it.
     """
     hints = dict(hints or {})
-    if not name.startswith("Experimental") and name not in _WITHOUT_METADATA:
+    if metadata and not name.startswith("Experimental"):
         hints["metadata"] = ""
     elements = ELEMENTS if typed else {}
     op(
@@ -140,36 +134,53 @@ define_dataset(
 for _name in ("DirectedInterleaveDataset", "ExperimentalDirectedInterleaveDataset"):
     _stop = {"stop_on_empty_dataset": False} if _name.startswith("D") else {}
     define_dataset(
-        _name, "selector_input_dataset: variant, data_input_datasets: N*variant", **_stop
+        _name,
+        "selector_input_dataset: variant, data_input_datasets: N*variant",
+        **_stop,
+        metadata=False,
     )
 
 
 # What changes nothing -----------------------------------------------------------------------------
 
 _CONFIGS = {"optimization_configs": attr("list(string)", [])}
-define_dataset("OptimizeDataset", "input_dataset: variant, optimizations: string", hints=_CONFIGS)
+define_dataset(
+    "OptimizeDataset",
+    "input_dataset: variant, optimizations: string",
+    hints=_CONFIGS,
+    metadata=False,
+)
 define_dataset(
     "OptimizeDatasetV2",
     "input_dataset: variant, optimizations_enabled: string, optimizations_disabled: string, "
     "optimizations_default: string",
     hints=_CONFIGS,
+    metadata=False,
 )
-define_dataset("RewriteDataset", "input_dataset: variant, rewrite_name: string")
+define_dataset("RewriteDataset", "input_dataset: variant, rewrite_name: string", metadata=False)
 define_dataset(
     "ModelDataset",
     "input_dataset: variant",
     hints={"algorithm": 0, "cpu_budget": 0, "ram_budget": 0},
+    metadata=False,
 )
 define_dataset(
     "OptionsDataset", "input_dataset: variant", hints={"serialized_options": attr("string")}
 )
-define_dataset("FinalizeDataset", "input_dataset: variant", hints={"has_captured_ref": False})
+define_dataset(
+    "FinalizeDataset", "input_dataset: variant", hints={"has_captured_ref": False}, metadata=False
+)
 for _name in ("", "Experimental"):
     define_dataset(
         f"{_name}MaxIntraOpParallelismDataset",
         "input_dataset: variant, max_intra_op_parallelism: int64",
+        metadata=False,
     )
-    define_dataset(f"{_name}PrivateThreadPoolDataset", "input_dataset: variant, num_threads: int64")
+    define_dataset(
+        f"{_name}PrivateThreadPoolDataset",
+        "input_dataset: variant, num_threads: int64",
+        metadata=False,
+    )
 
 
 # What comes out of a dataset in one go ------------------------------------------------------------

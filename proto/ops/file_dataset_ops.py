@@ -28,7 +28,7 @@ define_dataset(
     stateful=True,
 )
 for _name in ("MatchingFilesDataset", "ExperimentalMatchingFilesDataset"):
-    define_dataset(_name, "patterns: string", typed=False, stateful=True)
+    define_dataset(_name, "patterns: string", typed=False, stateful=True, metadata=False)
 define_dataset("CacheDataset", "input_dataset: variant, filename: string")
 for _name in ("DatasetToTFRecord", "ExperimentalDatasetToTFRecord"):
     op(

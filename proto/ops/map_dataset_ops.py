@@ -119,4 +119,4 @@ for _name in ("GroupByWindowDataset", "ExperimentalGroupByWindowDataset"):
 for _name in ("UniqueDataset", "ExperimentalUniqueDataset"):
     define_dataset(_name, "input_dataset: variant")
 for _name in ("IgnoreErrorsDataset", "ExperimentalIgnoreErrorsDataset"):
-    define_dataset(_name, "input_dataset: variant", log_warning=False)
+    define_dataset(_name, "input_dataset: variant", log_warning=False, metadata=False)

@@ -37,7 +37,7 @@ def _fill_arg(proto: graph_pb2.OpDef.ArgDef, arg: ArgDef) -> None:
     proto.name = arg.name
     proto.is_ref = arg.is_ref
     if arg.dtype is not None:
-        proto.type = arg.dtype.as_datatype_enum  # type: ignore[assignment]
+        proto.type = arg.dtype.as_datatype_enum
     proto.type_attr = arg.type_attr or ""
     proto.type_list_attr = arg.type_list_attr or ""
     proto.number_attr = arg.number_attr or ""

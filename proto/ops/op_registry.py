@@ -213,23 +213,24 @@ class OpDef:
             NotFoundError: a required attribute is missing (TensorFlow's code and text).
             InvalidArgumentError: a value has the wrong kind or is not allowed.
         """
-        values: dict[str, Any] = {}
-        for name, definition in self.attrs.items():
-            if name in node.attr:
-                value = from_attr_value(node.attr[name], definition.kind)
-                if value is None and definition.kind not in ("shape", "list(shape)"):
-                    raise errors.invalid_argument(
-                        f"AttrValue of attr '{name}' of op {self.name} is not of type "
-                        f"{definition.kind}",
-                        node=node.name,
-                    )
-                check_attr(self.name, name, definition, value, node.name)
-            elif definition.default is REQUIRED:
-                raise errors.not_found(f"No attr named '{name}' in NodeDef:", node=node.name)
-            else:
-                value = definition.default
-            values[name] = value
-        return values
+        return {name: self.attr_value(node, name) for name in self.attrs}
+
+    def attr_value(self, node: graph_pb2.NodeDef, name: str) -> Any:
+        """Returns the value of one attribute, as ``attr_values`` does."""
+        definition = self.attrs[name]
+        if name in node.attr:
+            value = from_attr_value(node.attr[name], definition.kind)
+            if value is None and definition.kind not in ("shape", "list(shape)"):
+                raise errors.invalid_argument(
+                    f"AttrValue of attr '{name}' of op {self.name} is not of type "
+                    f"{definition.kind}",
+                    node=node.name,
+                )
+            check_attr(self.name, name, definition, value, node.name)
+            return value
+        if definition.default is REQUIRED:
+            raise errors.not_found(f"No attr named '{name}' in NodeDef:", node=node.name)
+        return definition.default
 
     def input_types(self, attrs: Mapping[str, Any]) -> list[DType]:
         """Returns the dtype of each flattened input, a reference for ``Ref`` arguments."""

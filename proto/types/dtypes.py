@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from flowray.proto.messages.types_pb2 import DataType
+
 _REF_OFFSET: Final = 100
 
 
@@ -27,7 +30,7 @@ class DType:
 
     __slots__ = ("_base", "_enum", "_name", "_numpy", "_ref", "np_dtype")
 
-    _enum: builtins.int
+    _enum: DataType
     _name: str
     _base: DType
     _ref: DType
@@ -65,7 +68,7 @@ class DType:
         return self._name
 
     @property
-    def as_datatype_enum(self) -> builtins.int:
+    def as_datatype_enum(self) -> DataType:
         """The value of TensorFlow's ``DataType`` enum."""
         return self._enum
 

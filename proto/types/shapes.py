@@ -7,7 +7,7 @@ dimension, and None instead of the tuple for an unknown rank. The functions here
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
@@ -215,7 +215,8 @@ def _dimension_value(value: Any) -> int | None:
     """
     kind = type(value)
     if kind is Dimension:
-        return value._value  # type: ignore[no-any-return]
+        known: int | None = value._value
+        return known
     if value is None:
         return None
     if kind is not int:
@@ -229,7 +230,8 @@ def _dimension_value(value: Any) -> int | None:
         value = number
     if value < 0:
         raise ValueError(f"Dimension {value} must be >= 0")
-    return value  # type: ignore[no-any-return]
+    size: int = value
+    return size
 
 
 class Dimension:
@@ -293,44 +295,44 @@ class Dimension:
             return None
         return function(self._value, number)
 
-    def _arithmetic(self, other: object, function: Any) -> Any:
+    def _arithmetic(self, other: object, function: Callable[[int, int], int]) -> Dimension:
         try:
             number = _dimension_value(other)
         except (TypeError, ValueError):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         if self._value is None or number is None:
             return Dimension(None)
         return Dimension(function(self._value, number))
 
     def __add__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__add__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__add__)
 
     def __radd__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__radd__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__radd__)
 
     def __sub__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__sub__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__sub__)
 
     def __rsub__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__rsub__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__rsub__)
 
     def __mul__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__mul__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__mul__)
 
     def __rmul__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__rmul__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__rmul__)
 
     def __floordiv__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__floordiv__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__floordiv__)
 
     def __rfloordiv__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__rfloordiv__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__rfloordiv__)
 
     def __mod__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__mod__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__mod__)
 
     def __rmod__(self, other: Any) -> Dimension:
-        return self._arithmetic(other, int.__rmod__)  # type: ignore[no-any-return]
+        return self._arithmetic(other, int.__rmod__)
 
     def __truediv__(self, other: Any) -> Dimension:
         raise TypeError(

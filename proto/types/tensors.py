@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -30,6 +30,9 @@ from flowray.proto.messages.tensor_pb2 import (
 from flowray.proto.types import dtypes, varint
 from flowray.proto.types.dtypes import BY_ENUM, DType
 from flowray.proto.types.shapes import Dimension, TensorShape, as_shape, format_shape
+
+if TYPE_CHECKING:
+    from flowray.proto.messages.types_pb2 import DataType
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -85,7 +88,7 @@ def encode(array: Any, dtype: DType | None = None) -> TensorProto:
                 f"A tensor of {array.nbytes} bytes does not fit into a message of 2 GB"
             )
         content = array.tobytes()
-    proto = TensorProto(dtype=enum, tensor_shape=_SCALAR, tensor_content=content)  # type: ignore[arg-type]
+    proto = TensorProto(dtype=enum, tensor_shape=_SCALAR, tensor_content=content)
     if array.ndim:
         add = proto.tensor_shape.dim.add
         for size in array.shape:
@@ -163,7 +166,7 @@ def _decode_other(proto: TensorProto, enum: int, shape: tuple[int, ...], content
         ) from error
 
 
-def _prepare(array: Array, dtype: DType | None) -> tuple[Array, int]:
+def _prepare(array: Array, dtype: DType | None) -> tuple[Array, DataType]:
     """Returns the array to encode and the enum of its dtype, for arrays that need a conversion."""
     np_dtype = array.dtype
     if dtype is None:
@@ -360,7 +363,7 @@ def make_tensor_proto(
             raise ValueError(
                 f"Too many elements provided. Needed at most {count}, but received {array.size}"
             )
-    proto = TensorProto(dtype=wanted.as_datatype_enum, tensor_shape=_SCALAR)  # type: ignore[arg-type]
+    proto = TensorProto(dtype=wanted.as_datatype_enum, tensor_shape=_SCALAR)
     for size in result_shape:
         proto.tensor_shape.dim.add(size=size)
     if wanted is dtypes.string:

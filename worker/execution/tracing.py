@@ -42,7 +42,7 @@ class Recorder:
             if isinstance(value, np.ndarray):
                 description = stats.output.add(slot=index).tensor_description
                 dtype = dtypes.as_dtype(value.dtype).as_datatype_enum
-                description.dtype = dtype  # type: ignore[assignment]
+                description.dtype = dtype
                 description.shape.CopyFrom(shapes.to_proto(value.shape))
 
     def stats(self) -> list[config_pb2.DeviceStepStats]:

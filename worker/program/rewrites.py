@@ -77,7 +77,7 @@ def _swapped(
     (expand[0] if expand else resize).input[0] = cast.input[0]
     multiply.input[0] = resized
     for node in (*expand, resize):
-        node.attr["T"].type = _UINT8  # type: ignore[assignment]
+        node.attr["T"].type = _UINT8
     order = []
     for node in body.graph.node:
         if node is not multiply and node is not cast:

@@ -63,7 +63,7 @@ class BundleWriter:
             raise errors.invalid_argument(f"Adding duplicate key: {name.decode(errors='replace')}")
         dtype = values.storable(array, name.decode(errors="replace"))
         entry = BundleEntryProto(
-            dtype=dtype.as_datatype_enum,  # type: ignore[arg-type]
+            dtype=dtype.as_datatype_enum,
             shape=shapes.to_proto(array.shape),
             offset=self._offset,
         )
@@ -92,7 +92,7 @@ class BundleWriter:
             self.add(name, array)
             return
         whole = BundleEntryProto(
-            dtype=values.storable(array, name.decode(errors="replace")).as_datatype_enum,  # type: ignore[arg-type]
+            dtype=values.storable(array, name.decode(errors="replace")).as_datatype_enum,
             shape=shapes.to_proto(full_shape),
         )
         known = self._entries.get(name)

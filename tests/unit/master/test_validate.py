@@ -83,6 +83,16 @@ BAD = {
         errors.InvalidArgumentError,
         "Illegal op input name '^a:0'",
     ),
+    "input of an internal name": (
+        "u = Neg(_a)",
+        errors.InvalidArgumentError,
+        "Illegal op input name '_a'",
+    ),
+    "control input of an internal name": (
+        "a = Const()\nu = NoOp(^a, ^_b)",
+        errors.InvalidArgumentError,
+        "Illegal op input name '^_b'",
+    ),
     "order of inputs": (
         "a = Const()\nu = Neg(^a, a)",
         errors.InvalidArgumentError,

@@ -49,7 +49,7 @@ def test_attributes_have_python_values_and_defaults() -> None:
 
 def test_a_constant_has_its_value() -> None:
     definition = graph_pb2.NodeDef(name="c", op="Const")
-    definition.attr["dtype"].type = dtypes.int32.as_datatype_enum  # type: ignore[assignment]
+    definition.attr["dtype"].type = dtypes.int32.as_datatype_enum
     definition.attr["value"].tensor.CopyFrom(tensors.encode(np.array([1, 2], np.int32)))
     node = Node.from_def(definition)
     np.testing.assert_array_equal(node.attrs["value"], [1, 2])
