@@ -269,11 +269,6 @@ def logical_xor(x: Any, y: Any, name: str = "LogicalXor") -> Tensor:
     return apply_op("LogicalAnd", either, logical_not(logical_and(x, y)), name=name)  # type: ignore[no-any-return]
 
 
-def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None = None) -> Tensor:
-    """Tells where |x - y| < tolerance, elementwise; x and y have the same shape."""
-    return apply_op("ApproximateEqual", x, y, tolerance=tolerance, name=name)  # type: ignore[no-any-return]
-
-
 @tf_export("zeta", "math.zeta")
 def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
     """Computes the Hurwitz zeta function, elementwise."""

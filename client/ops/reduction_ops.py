@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -509,11 +508,6 @@ def histogram_fixed_width(
         "HistogramFixedWidth", values, value_range, nbins, dtype=dtype,
         name=name or "histogram_fixed_width",
     )  # fmt: skip
-
-
-def bucketize(input: Any, boundaries: Sequence[float], name: str | None = None) -> Tensor:
-    """Finds the interval between the ascending boundaries that has each element; int32."""
-    return apply_op("Bucketize", input, boundaries=list(boundaries), name=name)  # type: ignore[no-any-return]
 
 
 # Contractions ------------------------------------------------------------------------------------
