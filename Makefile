@@ -33,8 +33,7 @@ check: install  ## format, lint, types, import rules, stale generated code, word
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	MYPYPATH=src $(BIN)/mypy --strict -p flowray.proto -p flowray.master -p flowray.worker \
-	  -p flowray.deploy -p flowray.client.framework -p flowray.client.gradients \
-	  -p flowray.client.train -p flowray.client.session -p flowray.client.api
+	  -p flowray.deploy -p flowray.client
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python client/api/generate.py --check
 	$(BIN)/python proto/messages/generate.py --check

@@ -254,7 +254,7 @@ def case(
         if exclusive and len(predicates) > 1:
             held = reduce_sum(cast(apply_op("Pack", predicates, axis=0), dtypes.int32))
             message = "Input error: exclusive=True: more than 1 conditions evaluated as True."
-            checks.append(Assert(held < 2, [message, held]))  # type: ignore[operator]
+            checks.append(Assert(held < 2, [message, held]))
         if default is None:
             checks.append(
                 Assert(

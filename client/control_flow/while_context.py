@@ -15,7 +15,7 @@ from typing import Any
 
 from flowray.client.control_flow.context import ControlFlowContext, in_context, loop_around
 from flowray.client.framework.graph import Operation, Tensor, get_default_graph
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.control_flow_ops import merge, switch
 from flowray.proto import errors
 from flowray.proto.ops.op_registry import OpKind
@@ -81,7 +81,7 @@ class WhileContext(ControlFlowContext):
 
     def _enter(self, tensor: Tensor, constant: bool) -> Tensor:
         op_type = "RefEnter" if tensor.dtype._is_ref_dtype else "Enter"
-        return apply_op(  # type: ignore[no-any-return]
+        return output_of(
             op_type, tensor, frame_name=self.name, is_constant=constant,
             parallel_iterations=self.parallel_iterations, name=op_type,
         )  # fmt: skip

@@ -25,7 +25,7 @@ from flowray.client.data.options import Options
 from flowray.client.data.structure import TensorStructure
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor, control_dependencies
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, make_op, output_of
 from flowray.client.ops.control_flow_ops import Assert
 from flowray.client.ops.math_ops import cast, less, less_equal
 from flowray.client.ops.reduction_ops import cumsum, reduce_sum
@@ -291,7 +291,7 @@ def bucket_by_sequence_length(
     def bucket(*element: Any) -> Tensor:
         length = convert_to_tensor(element_length_func(*element), dtypes.int32)
         reached = apply_op("LessEqual", [int(b) for b in bucket_boundaries], length)
-        return reduce_sum(cast(reached, dtypes.int64))  # type: ignore[no-any-return]
+        return reduce_sum(cast(reached, dtypes.int64))
 
     def window_size(key: Tensor) -> Tensor:
         return gather(_int64(sizes, "batch_sizes"), key)  # type: ignore[no-any-return]
@@ -328,7 +328,7 @@ def _filled(shape: Any, boundary: Tensor) -> Tensor:
     parts = [boundary if d is None else _int64(d, "dim") for d in dims]
     if not parts:
         return _int64([], "shape")
-    return apply_op("Pack", parts, axis=0)  # type: ignore[no-any-return]
+    return output_of("Pack", parts, axis=0)
 
 
 @tf_export("contrib.data.unique", "data.experimental.unique")
@@ -395,7 +395,7 @@ def sample_from_datasets(
     def choose(weight: Tensor, number: Tensor) -> Tensor:
         bounds: Any = cumsum(cast(weight, dtypes.float64))
         drawn = cast(number, dtypes.float64) / 2.0**32 * bounds[-1]
-        return reduce_sum(cast(less_equal(bounds, drawn), dtypes.int64))  # type: ignore[no-any-return]
+        return reduce_sum(cast(less_equal(bounds, drawn), dtypes.int64))
 
     chosen = Dataset.zip((weights, RandomDataset(seed))).map(choose)
     return _directed(chosen, datasets)
@@ -451,7 +451,7 @@ def get_single_element(dataset: Dataset) -> Any:
 @tf_export("data.experimental.cardinality")
 def cardinality(dataset: Dataset) -> Tensor:
     """int64 scalar: how many elements there are; INFINITE_CARDINALITY or UNKNOWN_CARDINALITY."""
-    return apply_op("DatasetCardinality", dataset._variant_tensor)  # type: ignore[no-any-return]
+    return output_of("DatasetCardinality", dataset._variant_tensor)
 
 
 @tf_export("data.experimental.get_structure")
@@ -483,6 +483,6 @@ class TFRecordWriter:
                 "`dataset` must produce scalar `DT_STRING` tensors whereas it produces shape "
                 f"{dataset.output_shapes} and types {dataset.output_types}"
             )
-        return apply_op(  # type: ignore[no-any-return]
+        return make_op(
             "DatasetToTFRecord", dataset._variant_tensor, self._filename, self._compression
         )

@@ -16,7 +16,7 @@ from flowray.client.framework.graph import (
     get_default_graph,
     name_scope,
 )
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, make_op, output_of
 from flowray.client.tf_export import tf_export
 from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes
@@ -99,7 +99,7 @@ class Iterator:
                     f"dataset with output shapes {dataset.output_shapes!r}."
                 )
             with colocate_with(self._iterator_resource):
-                return apply_op(  # type: ignore[no-any-return]
+                return make_op(
                     "MakeIterator", dataset._variant_tensor, self._iterator_resource, name=scope
                 )
 
@@ -130,7 +130,7 @@ class Iterator:
         """string scalar: what ``from_string_handle`` takes."""
         if name is None:
             return self._string_handle
-        return apply_op("IteratorToStringHandle", self._iterator_resource, name=name)  # type: ignore[no-any-return]
+        return output_of("IteratorToStringHandle", self._iterator_resource, name=name)
 
     @property
     def output_types(self) -> Any:
@@ -153,7 +153,7 @@ def _all_variants(types: Any) -> bool:
 
 
 def _new_resource(element: Any, shared_name: str | None) -> Tensor:
-    return apply_op(  # type: ignore[no-any-return]
+    return output_of(
         "IteratorV2", container="", shared_name=shared_name or "", **structure.flat_attrs(element)
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flowray.client.data import structure
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.tf_export import tf_export
 
 
@@ -36,7 +36,7 @@ class Optional:
 
     def has_value(self, name: str | None = None) -> Tensor:
         """bool scalar: whether there is a value."""
-        return apply_op("OptionalHasValue", self._variant_tensor, name=name)  # type: ignore[no-any-return]
+        return output_of("OptionalHasValue", self._variant_tensor, name=name)
 
     def get_value(self, name: str | None = None) -> Any:
         """The value; at run time InvalidArgumentError if there is none."""

@@ -8,7 +8,7 @@ from flowray.client.data.dataset import Dataset
 from flowray.client.data.structure import TensorStructure
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
@@ -115,4 +115,4 @@ def _init_from_files(dataset: Dataset, filenames: Any, parallel: Any, read: Any)
 
 
 def _as_vector(names: Tensor) -> Tensor:
-    return apply_op("Reshape", names, [-1], name="flat_filenames")  # type: ignore[no-any-return]
+    return output_of("Reshape", names, [-1], name="flat_filenames")

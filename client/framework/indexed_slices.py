@@ -63,4 +63,4 @@ class IndexedSlices:
     __repr__ = __str__
 
     def __neg__(self) -> Any:
-        return IndexedSlices(-self._values, self._indices, self._dense_shape)  # type: ignore[operator]
+        return IndexedSlices(-self._values, self._indices, self._dense_shape)

@@ -50,6 +50,13 @@ def apply_op(op_type: str, *inputs: Any, name: str | None = None, **attrs: Any) 
     return _result_type(op_type)(*values)
 
 
+def output_of(op_type: str, *inputs: Any, name: str | None = None, **attrs: Any) -> Tensor:
+    """Adds an op with one output, as ``apply_op`` does, and returns that output."""
+    result = apply_op(op_type, *inputs, name=name, **attrs)
+    assert isinstance(result, Tensor), f"{op_type} has not one output"
+    return result
+
+
 def make_op(op_type: str, *inputs: Any, name: str | None = None, **attrs: Any) -> Operation:
     """``apply_op`` that returns the Operation itself."""
     definition = op_registry.lookup(op_type)

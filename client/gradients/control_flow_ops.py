@@ -6,7 +6,7 @@ from typing import Any
 
 from flowray.client.framework.conversion import constant
 from flowray.client.framework.graph import Operation, Tensor, control_dependencies
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.framework.shape_inference import variable_of
 from flowray.client.gradients.registry import gradient
 from flowray.client.ops.control_flow_ops import merge, switch
@@ -40,7 +40,7 @@ def _zeros_of_branch(data: Tensor, pred: Tensor, branch: int) -> Tensor:
         shape, dtype = apply_op("Shape", alive), alive.dtype.base_dtype
     with control_dependencies([apply_op("Identity", alive)]):
         zero = constant(0, dtype)
-    return apply_op("Fill", shape, zero)  # type: ignore[no-any-return]
+    return output_of("Fill", shape, zero)
 
 
 @gradient("Enter", "RefEnter")

@@ -25,7 +25,7 @@ from flowray.client.framework.graph import (
     name_scope,
 )
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, make_op, output_of
 from flowray.client.gradients import registry
 from flowray.client.gradients.loops import loop_gradients
 from flowray.client.gradients.walk import Step, Walk, is_trainable
@@ -313,7 +313,7 @@ def _ones_like(y: Gradient, i: int) -> Tensor:
         )
     if not is_trainable(y) and not y.dtype.is_integer:
         raise TypeError(f"Gradients are not defined for tensors of type {y.dtype.base_dtype.name}")
-    return apply_op(  # type: ignore[no-any-return]
+    return output_of(
         "Fill", _shape_of(tensor), constant(1, y.dtype.base_dtype, name=f"grad_ys_{i}")
     )
 
@@ -343,7 +343,7 @@ def _given_gradient(grad: Any, y: Gradient, i: int) -> Gradient:
             if grad.dense_shape is None
             else apply_op("Identity", grad.dense_shape, name=f"grad_ys_{i}_shape"),
         )
-    return apply_op("Identity", grad, name=f"grad_ys_{i}")  # type: ignore[no-any-return]
+    return output_of("Identity", grad, name=f"grad_ys_{i}")
 
 
 def _shape_of(tensor: Tensor) -> Tensor:
@@ -351,7 +351,7 @@ def _shape_of(tensor: Tensor) -> Tensor:
     shape = tensor._shape
     if shape is not None and is_fully_defined(shape):
         return constant(list(shape), dtypes.int32, shape=[len(shape)], name="Shape")
-    return apply_op("Shape", tensor)  # type: ignore[no-any-return]
+    return output_of("Shape", tensor)
 
 
 def _is_resource(tensor: Tensor) -> bool:
@@ -361,10 +361,10 @@ def _is_resource(tensor: Tensor) -> bool:
 def _zeros_like(tensor: Tensor) -> Tensor:
     if _is_resource(tensor):
         operation = tensor.op
-        return apply_op(  # type: ignore[no-any-return]
+        return output_of(
             "Fill", apply_op("VariableShape", tensor), constant(0, operation.get_attr("dtype"))
         )
-    return apply_op("ZerosLike", tensor)  # type: ignore[no-any-return]
+    return output_of("ZerosLike", tensor)
 
 
 # Adding up ----------------------------------------------------------------------------------------
@@ -400,7 +400,7 @@ def aggregate_indexed_slices(grads: Sequence[Gradient]) -> IndexedSlices:
 def _cast(tensor: Tensor, dtype: dtypes.DType) -> Tensor:
     if tensor.dtype.base_dtype == dtype:
         return tensor
-    return apply_op("Cast", tensor, DstT=dtype)  # type: ignore[no-any-return]
+    return output_of("Cast", tensor, DstT=dtype)
 
 
 # Gating -------------------------------------------------------------------------------------------
@@ -424,12 +424,12 @@ def _group(ops: Sequence[Operation], name: str) -> Operation:
             return _wait_for(*by_device.popitem(), scope)
         gates = [_wait_for(key, by_device[key], None) for key in sorted(by_device)]
         with control_dependencies(gates):
-            return apply_op("NoOp", name=scope)  # type: ignore[no-any-return]
+            return make_op("NoOp", name=scope)
 
 
 def _wait_for(where: str, ops: Sequence[Operation], name: str | None) -> Operation:
     with control_dependencies(ops), device(where) if where else nullcontext():
-        return apply_op("NoOp", name=name)  # type: ignore[no-any-return]
+        return make_op("NoOp", name=name)
 
 
 def _after(gate: Operation, grad: Gradient) -> Gradient:
@@ -441,7 +441,7 @@ def _after(gate: Operation, grad: Gradient) -> Gradient:
         if isinstance(grad, IndexedSlices):
             values = apply_op("Identity", grad.values, name=scope)
             return IndexedSlices(values, grad.indices, grad.dense_shape)
-        return apply_op("Identity", grad, name=scope)  # type: ignore[no-any-return]
+        return output_of("Identity", grad, name=scope)
 
 
 # Helpers ------------------------------------------------------------------------------------------

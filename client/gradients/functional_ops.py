@@ -26,7 +26,7 @@ from flowray.client.framework.graph import (
     get_default_graph,
 )
 from flowray.client.framework.import_graph import import_graph_def
-from flowray.client.framework.op_builder import apply_op, make_op
+from flowray.client.framework.op_builder import apply_op, make_op, output_of
 from flowray.client.framework.shape_inference import variable_of
 from flowray.client.gradients.engine import gradients
 from flowray.client.gradients.registry import gradient
@@ -172,12 +172,10 @@ def _note_sources(arguments: Sequence[Tensor], passed: Sequence[Tensor]) -> None
 def _zeros_like(tensor: Tensor) -> Tensor:
     """Zeros like a tensor, or like the variable that it names."""
     if tensor.dtype.base_dtype != dtypes.resource:
-        return apply_op("ZerosLike", tensor)  # type: ignore[no-any-return]
+        return output_of("ZerosLike", tensor)
     known = variable_of(tensor)
     dtype = dtypes.float32 if known is None else known[0]
-    return apply_op(  # type: ignore[no-any-return]
-        "Fill", apply_op("VariableShape", tensor), constant(0, dtype)
-    )
+    return output_of("Fill", apply_op("VariableShape", tensor), constant(0, dtype))
 
 
 def _function(op: Operation, attribute: str) -> graph_pb2.NameAttrList:

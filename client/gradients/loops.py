@@ -19,7 +19,7 @@ from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor, control_dependencies
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.framework.shape_inference import variable_of
 from flowray.client.gradients.walk import Walk, is_trainable
 from flowray.client.ops.control_flow_ops import switch
@@ -230,10 +230,10 @@ def _following(variable: LoopVariable) -> Tensor:
 def _zeros_like(tensor: Tensor) -> Tensor:
     """Zeros like a tensor, or like the variable that a resource names."""
     if tensor.dtype.base_dtype != dtypes.resource:
-        return apply_op("ZerosLike", tensor)  # type: ignore[no-any-return]
+        return output_of("ZerosLike", tensor)
     known = variable_of(tensor)
     dtype = dtypes.float32 if known is None else known[0]
-    return apply_op("Fill", _shape_of(tensor), constant(0, dtype))  # type: ignore[no-any-return]
+    return output_of("Fill", _shape_of(tensor), constant(0, dtype))
 
 
 def _shape_of(tensor: Tensor) -> Tensor:
@@ -242,9 +242,9 @@ def _shape_of(tensor: Tensor) -> Tensor:
         known = variable_of(tensor)
         shape = None if known is None else known[1]
         if shape is None or not is_fully_defined(shape):
-            return apply_op("VariableShape", tensor)  # type: ignore[no-any-return]
+            return output_of("VariableShape", tensor)
     else:
         shape = tensor._shape
         if shape is None or not is_fully_defined(shape):
-            return apply_op("Shape", tensor)  # type: ignore[no-any-return]
+            return output_of("Shape", tensor)
     return constant(list(shape), dtypes.int32, shape=[len(shape)])

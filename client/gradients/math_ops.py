@@ -10,7 +10,7 @@ import numpy as np
 
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor, control_dependencies
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.gradients.registry import gradient
 from flowray.client.ops import math_ops as tf
 from flowray.client.ops.reduction_ops import reduce_sum
@@ -23,11 +23,11 @@ def _number(value: float, like: Tensor) -> Tensor:
 
 
 def _zeros_like(x: Tensor) -> Tensor:
-    return apply_op("ZerosLike", x)  # type: ignore[no-any-return]
+    return output_of("ZerosLike", x)
 
 
 def _where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    return apply_op("SelectV2", condition, x, y)  # type: ignore[no-any-return]
+    return output_of("SelectV2", condition, x, y)
 
 
 # Two operands that broadcast ---------------------------------------------------------------------
@@ -72,12 +72,12 @@ def _sum_to_static(g: Tensor, shape: Shape) -> Tensor:
     if not is_fully_defined(whole):
         target = constant(np.array(shape, np.int32))
         axes = apply_op("BroadcastGradientArgs", target, apply_op("Shape", g))[0]
-        return apply_op("Reshape", apply_op("Sum", g, axes), target)  # type: ignore[no-any-return]
+        return output_of("Reshape", apply_op("Sum", g, axes), target)
     assert whole is not None
     lead = len(whole) - len(shape)
     axes = [i for i, n in enumerate(whole) if i < lead or (shape[i - lead] == 1 and n != 1)]
     summed = apply_op("Sum", g, constant(np.array(axes, np.int32)))
-    return apply_op("Reshape", summed, constant(np.array(shape, np.int32)))  # type: ignore[no-any-return]
+    return output_of("Reshape", summed, constant(np.array(shape, np.int32)))
 
 
 @gradient("Add", "AddV2")
@@ -322,7 +322,7 @@ def _by_grad_op(grad_op: str, conjugate: bool) -> Callable[..., Tensor]:
 
     def function(op: Operation, grad: Tensor) -> Tensor:
         y = tf.conj(op.outputs[0]) if conjugate else op.outputs[0]
-        return apply_op(grad_op, y, grad)  # type: ignore[no-any-return]
+        return output_of(grad_op, y, grad)
 
     return function
 
@@ -476,7 +476,7 @@ def _matmul(op: Operation, grad: Tensor) -> list[Tensor]:
     a, b = map(tf.conj, op.inputs)
 
     def product(x: Tensor, y: Tensor, transpose_x: bool, transpose_y: bool) -> Tensor:
-        return apply_op("MatMul", x, y, transpose_a=transpose_x, transpose_b=transpose_y)  # type: ignore[no-any-return]
+        return output_of("MatMul", x, y, transpose_a=transpose_x, transpose_b=transpose_y)
 
     return [
         product(b, grad, t_b, True) if t_a else product(grad, b, False, not t_b),
@@ -493,7 +493,7 @@ def _batch_matmul(op: Operation, grad: Tensor) -> list[Tensor]:
     left, right = tf.cast(x, wide), tf.cast(y, wide)
 
     def product(a: Tensor, b: Tensor, adjoint_a: bool, adjoint_b: bool) -> Tensor:
-        return apply_op(op_type, a, b, adj_x=adjoint_a, adj_y=adjoint_b)  # type: ignore[no-any-return]
+        return output_of(op_type, a, b, adj_x=adjoint_a, adj_y=adjoint_b)
 
     if adj_x:
         grad_x = product(right, grad, adj_y, True)
@@ -520,4 +520,4 @@ def _sum_batch(g: Tensor, x: Tensor) -> Tensor:
         apply_op("StridedSlice", d, [0], [-2], [1], begin_mask=1) for d in (dims, whole_dims)
     ]
     axes = apply_op("BroadcastGradientArgs", *batches)[0]
-    return apply_op("Reshape", reduce_sum(g, axes), dims)  # type: ignore[no-any-return]
+    return output_of("Reshape", reduce_sum(g, axes), dims)

@@ -11,7 +11,7 @@ import numpy as np
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant
 from flowray.client.framework.graph import Operation, Tensor
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.gradients.registry import gradient
 from flowray.client.ops import math_ops as tf
 from flowray.client.ops import reduction_ops
@@ -24,7 +24,7 @@ def _number(value: float, like: Tensor) -> Tensor:
 
 
 def _gather(params: Tensor, indices: Tensor) -> Tensor:
-    return apply_op("GatherV2", params, indices, 0)  # type: ignore[no-any-return]
+    return output_of("GatherV2", params, indices, 0)
 
 
 # Reductions --------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def _shape_of(x: Tensor) -> Tensor:
     shape = x.shape_tuple
     if is_fully_defined(shape):
         return constant(np.array(shape, np.int32))
-    return apply_op("Shape", x)  # type: ignore[no-any-return]
+    return output_of("Shape", x)
 
 
 def _kept_shape(x: Tensor, axes: Tensor) -> Tensor:
@@ -47,20 +47,20 @@ def _kept_shape(x: Tensor, axes: Tensor) -> Tensor:
         column = apply_op("ExpandDims", tf.range(0, rank), 1)
         among = tf.equal(column, apply_op("Reshape", positive, [1, -1]))
         reduced = reduction_ops.reduce_any(among, 1)
-        return apply_op("SelectV2", reduced, constant(1), apply_op("Shape", x))  # type: ignore[no-any-return]
+        return output_of("SelectV2", reduced, constant(1), apply_op("Shape", x))
     mask = np.zeros(len(shape), bool)
     mask[indices.reshape(-1)] = True
     if all(m or n is not None for m, n in zip(mask, shape, strict=True)):
         dims = [1 if m else n for m, n in zip(mask, shape, strict=True)]
         return constant(np.array(dims, np.int32))
-    return apply_op("SelectV2", constant(mask), constant(1), apply_op("Shape", x))  # type: ignore[no-any-return]
+    return output_of("SelectV2", constant(mask), constant(1), apply_op("Shape", x))
 
 
 def _with_kept_dims(op: Operation, value: Tensor) -> Tensor:
     """``value``, of the shape of the op's output, reshaped to broadcast against its input."""
     if op.get_attr("keep_dims"):
         return value
-    return apply_op("Reshape", value, _kept_shape(*op.inputs))  # type: ignore[no-any-return]
+    return output_of("Reshape", value, _kept_shape(*op.inputs))
 
 
 def _spread(op: Operation, grad: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def _spread(op: Operation, grad: Tensor) -> Tensor:
     x, axes = op.inputs[0], constant_value(op.inputs[1])
     rank = x.shape.rank
     if rank is not None and axes is not None and np.array_equal(axes, np.arange(rank)):
-        return apply_op("Tile", apply_op("Reshape", grad, [1] * rank), _shape_of(x))  # type: ignore[no-any-return]
+        return output_of("Tile", apply_op("Reshape", grad, [1] * rank), _shape_of(x))
     result: Tensor = apply_op("BroadcastTo", _with_kept_dims(op, grad), _shape_of(x))
     result.set_shape(x.shape)
     return result
@@ -171,7 +171,7 @@ def _cumprod(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 
 def _ones_like(x: Tensor, dtype: Any) -> Tensor:
-    return apply_op("Fill", apply_op("Shape", x), constant(1, dtype))  # type: ignore[no-any-return]
+    return output_of("Fill", apply_op("Shape", x), constant(1, dtype))
 
 
 def _expand_to(x: Tensor, like: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ def _expand_to(x: Tensor, like: Tensor) -> Tensor:
     inner = tf.subtract(apply_op("Rank", like), apply_op("Rank", x))
     tail = apply_op("Fill", apply_op("Reshape", inner, [1]), constant(1))
     shape = apply_op("ConcatV2", [apply_op("Shape", x), tail], 0)
-    return apply_op("Reshape", x, shape)  # type: ignore[no-any-return]
+    return output_of("Reshape", x, shape)
 
 
 @gradient("SegmentSum")
@@ -250,7 +250,7 @@ def _product_grad(op: Operation, grad: Tensor, reduce: Callable[[str, Tensor], T
 @gradient("SegmentProd")
 def _segment_prod(op: Operation, grad: Tensor) -> list[Tensor | None]:
     def reduce(kind: str, data: Tensor) -> Tensor:
-        return apply_op(f"Segment{kind}", data, op.inputs[1])  # type: ignore[no-any-return]
+        return output_of(f"Segment{kind}", data, op.inputs[1])
 
     return [_product_grad(op, grad, reduce), None]
 
@@ -258,7 +258,7 @@ def _segment_prod(op: Operation, grad: Tensor) -> list[Tensor | None]:
 @gradient("UnsortedSegmentProd")
 def _unsorted_segment_prod(op: Operation, grad: Tensor) -> list[Tensor | None]:
     def reduce(kind: str, data: Tensor) -> Tensor:
-        return apply_op(f"UnsortedSegment{kind}", data, *op.inputs[1:])  # type: ignore[no-any-return]
+        return output_of(f"UnsortedSegment{kind}", data, *op.inputs[1:])
 
     return [_product_grad(op, grad, reduce), None, None]
 
@@ -267,7 +267,7 @@ def _unsorted_segment_prod(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 
 def _rows(x: Tensor) -> Tensor:
-    return apply_op("StridedSlice", apply_op("Shape", x), [0], [1], [1], shrink_axis_mask=1)  # type: ignore[no-any-return]
+    return output_of("StridedSlice", apply_op("Shape", x), [0], [1], [1], shrink_axis_mask=1)
 
 
 def _without_count(op: Operation, *gradients: Tensor | None) -> list[Tensor | None]:

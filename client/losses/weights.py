@@ -72,10 +72,10 @@ def broadcast_weights(weights: Any, values: Any) -> Tensor:
     """``weights`` with the dtype and shape of ``values``; see ``assert_broadcastable``."""
     with name_scope(None, "broadcast_weights", [weights, values]) as scope:
         values = convert_to_tensor(values, name="values")
-        weights = convert_to_tensor(weights, dtype=values.dtype.base_dtype, name="weights")
-        of, to = weights.shape, values.shape
+        given = convert_to_tensor(weights, dtype=values.dtype.base_dtype, name="weights")
+        of, to = given.shape, values.shape
         if of.is_fully_defined() and to.is_fully_defined() and of.is_compatible_with(to):
-            return weights
-        with control_dependencies([assert_broadcastable(weights, values)]):
-            result: Tensor = multiply(weights, ones_like(values), name=scope)
+            return given
+        with control_dependencies([assert_broadcastable(given, values)]):
+            result: Tensor = multiply(given, ones_like(values), name=scope)
             return result

@@ -399,7 +399,7 @@ def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any 
 def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None) -> Any:
     """Removes dimensions of size 1: all of them, or those that ``axis`` lists."""
     axis = _one_of("axis", axis, "squeeze_dims", squeeze_dims)
-    axes = [axis] if np.isscalar(axis) else list(axis or ())
+    axes: list[Any] = [axis] if np.isscalar(axis) else list(axis or ())
     return apply_op("Squeeze", input, squeeze_dims=[int(a) for a in axes], name=name)
 
 

@@ -12,7 +12,7 @@ from flowray.client.framework.conversion import (
 )
 from flowray.client.framework.graph import Tensor, colocate_with, name_scope
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import array_ops, math_ops, reduction_ops
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
@@ -83,7 +83,7 @@ def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Ten
         scaled = math_ops.multiply(t, clip_norm, "mul")
         by_norm = math_ops.multiply(inverse, count, "mul")
         factor = math_ops.minimum(by_norm, math_ops.truediv(constant(1.0), clip_norm))
-        return apply_op("Identity", math_ops.multiply(scaled, factor, "mul"), name=scope)  # type: ignore[no-any-return]
+        return output_of("Identity", math_ops.multiply(scaled, factor, "mul"), name=scope)
 
 
 def _tensor_list(t_list: Sequence[Any]) -> list[Any]:
@@ -96,7 +96,7 @@ def _tensor_list(t_list: Sequence[Any]) -> list[Any]:
 
 
 def _values(t: Any) -> Tensor:
-    return t.values if isinstance(t, IndexedSlices) else t  # type: ignore[no-any-return]
+    return t.values if isinstance(t, IndexedSlices) else t
 
 
 @tf_export("global_norm", "linalg.global_norm")
@@ -150,7 +150,7 @@ def clip_by_global_norm(
         factor = math_ops.minimum(by_norm, limit)
         scale = math_ops.multiply(clip_norm, factor, "mul")
         # Adds 0, or NaN if the norm is not finite: a broken gradient should be seen.
-        scale = scale + (norm - norm)  # type: ignore[operator]
+        scale = scale + (norm - norm)
         clipped: dict[int, Tensor] = {}
         results: list[Any] = []
         for i, t in enumerate(tensors):

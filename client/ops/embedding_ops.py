@@ -122,7 +122,7 @@ def embedding_lookup_sparse(
         ):
             mine.shape.assert_is_compatible_with(other.shape)
     with name_scope(name, "embedding_lookup_sparse", [*shards, sp_ids.values]) as scope:
-        examples = math_ops.cast(sp_ids.indices[:, 0], dtypes.int32)  # type: ignore[index]
+        examples = math_ops.cast(sp_ids.indices[:, 0], dtypes.int32)
         ids, places = unique(sp_ids.values)
         rows = embedding_lookup(
             shards, ids, partition_strategy=partition_strategy, max_norm=max_norm
@@ -185,6 +185,7 @@ def _clipped(rows: Any, ids: Any, max_norm: float | None) -> Any:
     if max_norm is None:
         return rows
     ids_rank, rank = ids.shape.rank, rows.shape.rank
+    axes: Any
     if ids_rank is None or rank is None:
         axes = math_ops.range(array_ops.rank(ids), array_ops.rank(rows))
     else:

@@ -70,17 +70,17 @@ def check_image(image: Any, rank: int | None = None) -> Tensor:
 
     ``rank`` is the one that it must have.
     """
-    image = convert_to_tensor(image, name="image")
-    shape = image.shape_tuple
+    tensor = convert_to_tensor(image, name="image")
+    shape = tensor.shape_tuple
     if shape is None:
-        return image
+        return tensor
     if rank is not None and len(shape) != rank:
-        raise ValueError(f"'image' (shape {image.shape}) must be three-dimensional.")
+        raise ValueError(f"'image' (shape {tensor.shape}) must be three-dimensional.")
     if len(shape) < 3:
-        raise ValueError(f"'image' (shape {image.shape}) must be at least three-dimensional.")
+        raise ValueError(f"'image' (shape {tensor.shape}) must be at least three-dimensional.")
     if 0 in shape[-3:]:
-        raise ValueError(f"inner 3 dims of 'image.shape' must be > 0: {image.shape}")
-    return image
+        raise ValueError(f"inner 3 dims of 'image.shape' must be > 0: {tensor.shape}")
+    return tensor
 
 
 # Adjusting ----------------------------------------------------------------------------------------
@@ -228,21 +228,23 @@ def hsv_to_rgb(images: Any, name: str | None = None) -> Any:
     return apply_op("HSVToRGB", images, name=name)
 
 
-_YIQ = [
+_Matrix = list[list[float]]
+
+_YIQ: _Matrix = [
     [0.299, 0.59590059, 0.2115], [0.587, -0.27455667, -0.52273617],
     [0.114, -0.32134392, 0.31119955],
 ]  # fmt: skip
-_RGB_OF_YIQ = [
+_RGB_OF_YIQ: _Matrix = [
     [1, 1, 1], [0.95598634, -0.27201283, -1.10674021], [0.6208248, -0.64720424, 1.70423049],
 ]  # fmt: skip
-_YUV = [
+_YUV: _Matrix = [
     [0.299, -0.14714119, 0.61497538], [0.587, -0.28886916, -0.51496512],
     [0.114, 0.43601035, -0.10001026],
 ]  # fmt: skip
-_RGB_OF_YUV = [[1, 1, 1], [0, -0.394642334, 2.03206185], [1.13988303, -0.58062185, 0]]
+_RGB_OF_YUV: _Matrix = [[1, 1, 1], [0, -0.394642334, 2.03206185], [1.13988303, -0.58062185, 0]]
 
 
-def _converter(name: str, matrix: list[list[float]], doc: str) -> Callable[[Any], Any]:
+def _converter(name: str, matrix: _Matrix, doc: str) -> Callable[[Any], Any]:
     def convert(images: Any) -> Any:
         images = convert_to_tensor(images, name="images")
         kernel = convert_to_tensor(matrix, images.dtype, name="kernel")

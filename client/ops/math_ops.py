@@ -16,7 +16,7 @@ from flowray.client.framework.conversion import (
 )
 from flowray.client.framework.graph import Tensor, name_scope, override_operator
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
@@ -39,7 +39,7 @@ def _unary(op_type: str, python_name: str, doc: str, default_name: str | None = 
     """Makes the function ``python_name(x, name=None)`` that adds one op of ``op_type``."""
 
     def function(x: Any, name: str | None = None) -> Tensor:
-        return apply_op(op_type, x, name=name or default_name)  # type: ignore[no-any-return]
+        return output_of(op_type, x, name=name or default_name)
 
     return _named(function, python_name, doc)  # type: ignore[no-any-return]
 
@@ -48,7 +48,7 @@ def _binary(op_type: str, python_name: str, doc: str, default_name: str | None =
     """Makes the function ``python_name(x, y, name=None)`` that adds one op of two operands."""
 
     def function(x: Any, y: Any, name: str | None = None) -> Tensor:
-        return apply_op(op_type, x, y, name=name or default_name)  # type: ignore[no-any-return]
+        return output_of(op_type, x, y, name=name or default_name)
 
     return _named(function, python_name, doc)  # type: ignore[no-any-return]
 
@@ -161,17 +161,17 @@ def abs(x: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "Abs", [x]) as scope:
         x = convert_to_tensor(x, name="x")
         if x.dtype.is_complex:
-            return apply_op("ComplexAbs", x, Tout=x.dtype.real_dtype, name=scope)  # type: ignore[no-any-return]
-        return apply_op("Abs", x, name=scope)  # type: ignore[no-any-return]
+            return output_of("ComplexAbs", x, Tout=x.dtype.real_dtype, name=scope)
+        return output_of("Abs", x, name=scope)
 
 
 @tf_export("round", "math.round")
 def round(x: Any, name: str | None = None) -> Tensor:
     """Rounds x to the nearest integer, half to even, elementwise; integers stay."""
-    x = convert_to_tensor(x, name="x")
-    if x.dtype.is_integer:
-        return x
-    return apply_op("Round", x, name=name)  # type: ignore[no-any-return]
+    tensor = convert_to_tensor(x, name="x")
+    if tensor.dtype.is_integer:
+        return tensor
+    return output_of("Round", tensor, name=name)
 
 
 @tf_export("log_sigmoid", "math.log_sigmoid", "nn.log_sigmoid")
@@ -179,7 +179,7 @@ def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
     """Computes log(sigmoid(x)) as -softplus(-x), elementwise."""
     with name_scope(name, "LogSigmoid", [x]) as scope:
         x = convert_to_tensor(x, name="x")
-        return apply_op("Neg", apply_op("Softplus", apply_op("Neg", x)), name=scope)  # type: ignore[no-any-return]
+        return output_of("Neg", apply_op("Softplus", apply_op("Neg", x)), name=scope)
 
 
 # Functions of two tensors ------------------------------------------------------------------------
@@ -252,33 +252,33 @@ def _add(x: Any, y: Any, name: str) -> Tensor:
     with name_scope(name, values=[x, y]) as scope:
         strings = any(getattr(v, "dtype", None) == dtypes.string for v in (x, y))
         if strings or isinstance(x, str | bytes):
-            return apply_op("Add", x, y, name=scope)  # type: ignore[no-any-return]
-        return apply_op("AddV2", x, y, name=scope)  # type: ignore[no-any-return]
+            return output_of("Add", x, y, name=scope)
+        return output_of("AddV2", x, y, name=scope)
 
 
 @tf_export("atan2", "math.atan2")
 def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
     """Computes the angle of the point (x, y), in (-pi, pi], elementwise."""
-    return apply_op("Atan2", y, x, name=name)  # type: ignore[no-any-return]
+    return output_of("Atan2", y, x, name=name)
 
 
 @tf_export("logical_xor", "math.logical_xor")
 def logical_xor(x: Any, y: Any, name: str = "LogicalXor") -> Tensor:
     """Tells where exactly one of x and y is true, elementwise."""
     either = logical_or(x, y)
-    return apply_op("LogicalAnd", either, logical_not(logical_and(x, y)), name=name)  # type: ignore[no-any-return]
+    return output_of("LogicalAnd", either, logical_not(logical_and(x, y)), name=name)
 
 
 @tf_export("zeta", "math.zeta")
 def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
     """Computes the Hurwitz zeta function, elementwise."""
-    return apply_op("Zeta", x, q, name=name)  # type: ignore[no-any-return]
+    return output_of("Zeta", x, q, name=name)
 
 
 @tf_export("polygamma", "math.polygamma")
 def polygamma(a: Any, x: Any, name: str | None = None) -> Tensor:
     """Computes the a-th derivative of digamma at x, elementwise."""
-    return apply_op("Polygamma", a, x, name=name)  # type: ignore[no-any-return]
+    return output_of("Polygamma", a, x, name=name)
 
 
 # Division, as Python understands it --------------------------------------------------------------
@@ -307,7 +307,7 @@ def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
         target = _quotient_type(x.dtype.base_dtype)
         if target is not None:
             x, y = cast(x, target), cast(y, target)
-        return apply_op("RealDiv", x, y, name=scope)  # type: ignore[no-any-return]
+        return output_of("RealDiv", x, y, name=scope)
 
 
 def _convert_pair(x: Any, y: Any) -> tuple[Tensor, Tensor]:
@@ -323,7 +323,7 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "div", [x, y]) as scope:
         x, y = _convert_pair(x, y)
         op_type = "RealDiv" if x.dtype.is_floating or x.dtype.is_complex else "FloorDiv"
-        return apply_op(op_type, x, y, name=scope)  # type: ignore[no-any-return]
+        return output_of(op_type, x, y, name=scope)
 
 
 @tf_export("divide", "math.divide")
@@ -335,7 +335,7 @@ def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
 @tf_export("floordiv", "math.floordiv")
 def floordiv(x: Any, y: Any, name: str | None = None) -> Tensor:
     """Computes x / y rounded down, elementwise."""
-    return apply_op("FloorDiv", x, y, name=name or "floordiv")  # type: ignore[no-any-return]
+    return output_of("FloorDiv", x, y, name=name or "floordiv")
 
 
 @tf_export("scalar_mul", "math.scalar_mul")
@@ -365,7 +365,7 @@ def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
     tensors = convert_n_to_tensor([convert_to_tensor_or_indexed_slices(v) for v in inputs])
     if len(tensors) == 1:
         return apply_op("Identity", tensors[0], name=name) if name else tensors[0]
-    return apply_op("AddN", tensors, name=name)  # type: ignore[no-any-return]
+    return output_of("AddN", tensors, name=name)
 
 
 @tf_export("accumulate_n", "math.accumulate_n")
@@ -466,14 +466,14 @@ def complex(real: Any, imag: Any, name: str | None = None) -> Tensor:
             f"{real.dtype.name} {imag.dtype.name}. They must be consistent, and one of float32, "
             "float64"
         )
-    return apply_op("Complex", real, imag, Tout=target, name=name or "Complex")  # type: ignore[no-any-return]
+    return output_of("Complex", real, imag, Tout=target, name=name or "Complex")
 
 
 def _complex_part(op_type: str, x: Any, name: str | None) -> Tensor | None:
     """Returns the op's result for a complex ``x``, None for a real one."""
     if not x.dtype.is_complex:
         return None
-    return apply_op(op_type, x, Tout=x.dtype.real_dtype, name=name)  # type: ignore[no-any-return]
+    return output_of(op_type, x, Tout=x.dtype.real_dtype, name=name)
 
 
 @tf_export("real", "math.real")
@@ -502,16 +502,16 @@ def angle(input: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "Angle", [x]) as scope:
         zeros = apply_op("ZerosLike", x)
         pi = add(zeros, constant(np.pi, x.dtype.base_dtype))
-        return apply_op("Select", less(x, zeros), pi, zeros, name=scope)  # type: ignore[no-any-return]
+        return output_of("Select", less(x, zeros), pi, zeros, name=scope)
 
 
 @tf_export("conj", "math.conj")
 def conj(x: Any, name: str | None = None) -> Tensor:
     """Returns the complex conjugate; a real tensor itself."""
-    x = convert_to_tensor(x, name="x")
-    if not x.dtype.is_complex:
-        return x
-    return apply_op("Conj", x, name=name)  # type: ignore[no-any-return]
+    tensor = convert_to_tensor(x, name="x")
+    if not tensor.dtype.is_complex:
+        return tensor
+    return output_of("Conj", tensor, name=name)
 
 
 # Matrix products ---------------------------------------------------------------------------------
@@ -553,12 +553,12 @@ def matmul(
                 a, adjoint_a = conj(a), True
             if transpose_b:
                 b, adjoint_b = conj(b), True
-            return apply_op("BatchMatMulV2", a, b, adj_x=adjoint_a, adj_y=adjoint_b, name=scope)  # type: ignore[no-any-return]
+            return output_of("BatchMatMulV2", a, b, adj_x=adjoint_a, adj_y=adjoint_b, name=scope)
         if adjoint_a:
             a, transpose_a = conj(a), True
         if adjoint_b:
             b, transpose_b = conj(b), True
-        return apply_op(  # type: ignore[no-any-return]
+        return output_of(
             "MatMul", a, b, transpose_a=transpose_a, transpose_b=transpose_b, name=scope
         )
 
@@ -566,7 +566,7 @@ def matmul(
 @tf_export("cross", "linalg.cross")
 def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
     """Computes the cross product of 3-vectors along the last dimension of a and b."""
-    return apply_op("Cross", a, b, name=name)  # type: ignore[no-any-return]
+    return output_of("Cross", a, b, name=name)
 
 
 # Sequences ---------------------------------------------------------------------------------------
@@ -596,13 +596,13 @@ def range(
         if wanted is None:
             order = [dtypes.int32, dtypes.int64, dtypes.float32, dtypes.float64]
             wanted = max((t.dtype.base_dtype for t in tensors), key=order.index)
-        return apply_op("Range", *(cast(t, wanted) for t in tensors), name=scope)  # type: ignore[no-any-return]
+        return output_of("Range", *(cast(t, wanted) for t in tensors), name=scope)
 
 
 @tf_export("lin_space", "linspace")
 def linspace(start: Any, stop: Any, num: Any, name: str | None = None) -> Tensor:
     """Returns ``num`` values at equal distances from ``start`` to ``stop``, both included."""
-    return apply_op("LinSpace", start, stop, num, name=name)  # type: ignore[no-any-return]
+    return output_of("LinSpace", start, stop, num, name=name)
 
 
 lin_space = linspace
@@ -616,7 +616,7 @@ def polyval(coeffs: list[Any], x: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "polyval", [*coeffs, x]) as scope:
         x = convert_to_tensor(x, name="x")
         if not coeffs:
-            return apply_op("ZerosLike", x, name=scope)  # type: ignore[no-any-return]
+            return output_of("ZerosLike", x, name=scope)
         result, *others = convert_n_to_tensor(coeffs, name="coeff")
         for coefficient in others:
             result = _add(coefficient, apply_op("Mul", result, x, name="mul"), "add")

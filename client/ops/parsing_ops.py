@@ -169,7 +169,7 @@ class _Parsed:
                 padding = "" if dtype == dtypes.string else np.zeros((), dtype.as_numpy_dtype)
             value = convert_to_tensor(padding, dtype, name=f"padding_{_as_name(key)}")
             value = array_ops.reshape(value, [])
-            self.dense_shapes.append((None, *shape.as_tuple()))
+            self.dense_shapes.append((None, *shape.as_list()))
         else:
             if shape.ndims and shape.as_list()[0] is None:
                 raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import array_ops, math_ops
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
@@ -155,7 +155,7 @@ def reduce_variance(
             raise TypeError(
                 f"Input must be either real or complex. Received integer type {x.dtype}."
             )
-        difference = x - reduce_mean(x, axis, keepdims=True)  # type: ignore[operator]
+        difference = x - reduce_mean(x, axis, keepdims=True)
         if x.dtype.is_complex:
             squared = math_ops.real(difference * math_ops.conj(difference))
         else:
@@ -236,7 +236,7 @@ def norm(
     with name_scope(name, "norm", [tensor]):
         x = convert_to_tensor(tensor)
         if ord in ("fro", "euclidean", 2):
-            squares = x * math_ops.conj(x)  # type: ignore[operator]
+            squares = x * math_ops.conj(x)
             result = math_ops.sqrt(reduce_sum(squares, axis, keepdims=True))
         else:
             result = math_ops.abs(x)
@@ -247,13 +247,13 @@ def norm(
             elif matrix:
                 result = reduce_max(reduce_sum(result, axis[0], keepdims=True), axis[1], True)
             else:
-                result = reduce_sum(result if ord == 1 else result**ord, axis, keepdims=True)  # type: ignore[operator]
+                result = reduce_sum(result if ord == 1 else result**ord, axis, keepdims=True)
                 if ord != 1:
-                    result = result ** (1.0 / ord)  # type: ignore[operator]
+                    result = result ** (1.0 / ord)
         if keepdims:
             return result
         axes = [] if axis is None else list(axis) if matrix else [axis]
-        return apply_op("Squeeze", result, squeeze_dims=axes)  # type: ignore[no-any-return]
+        return output_of("Squeeze", result, squeeze_dims=axes)
 
 
 # Positions and scans -----------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def argmax(
 ) -> Tensor:
     """Returns the index of the first of the greatest elements along ``axis`` (0 by default)."""
     axis = deprecated_argument("axis", axis, "dimension", dimension)
-    return apply_op(  # type: ignore[no-any-return]
+    return output_of(
         "ArgMax", input, 0 if axis is None else axis, output_type=output_type, name=name
     )
 
@@ -284,7 +284,7 @@ def argmin(
 ) -> Tensor:
     """Returns the index of the first of the least elements along ``axis`` (0 by default)."""
     axis = deprecated_argument("axis", axis, "dimension", dimension)
-    return apply_op(  # type: ignore[no-any-return]
+    return output_of(
         "ArgMin", input, 0 if axis is None else axis, output_type=output_type, name=name
     )
 
@@ -318,7 +318,7 @@ def cumsum(
         reverse: whether to run from the end.
         name: the name of the op.
     """
-    return apply_op("Cumsum", x, axis, exclusive=exclusive, reverse=reverse, name=name)  # type: ignore[no-any-return]
+    return output_of("Cumsum", x, axis, exclusive=exclusive, reverse=reverse, name=name)
 
 
 @tf_export("cumprod", "math.cumprod")
@@ -326,7 +326,7 @@ def cumprod(
     x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None
 ) -> Tensor:
     """Computes the running product along ``axis``; arguments as ``cumsum``."""
-    return apply_op("Cumprod", x, axis, exclusive=exclusive, reverse=reverse, name=name)  # type: ignore[no-any-return]
+    return output_of("Cumprod", x, axis, exclusive=exclusive, reverse=reverse, name=name)
 
 
 # Segments ----------------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ class UnsortedSegment(Protocol):
 
 def _segment(kind: str, what: str) -> Segment:
     def function(data: Any, segment_ids: Any, name: str | None = None) -> Tensor:
-        return apply_op(f"Segment{kind}", data, segment_ids, name=name)  # type: ignore[no-any-return]
+        return output_of(f"Segment{kind}", data, segment_ids, name=name)
 
     function.__name__ = function.__qualname__ = f"segment_{kind.lower()}"
     function.__doc__ = (
@@ -359,7 +359,7 @@ def _segment(kind: str, what: str) -> Segment:
 
 def _unsorted_segment(kind: str, what: str) -> UnsortedSegment:
     def function(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:
-        return apply_op(f"UnsortedSegment{kind}", data, segment_ids, num_segments, name=name)  # type: ignore[no-any-return]
+        return output_of(f"UnsortedSegment{kind}", data, segment_ids, num_segments, name=name)
 
     function.__name__ = function.__qualname__ = f"unsorted_segment_{kind.lower()}"
     function.__doc__ = (
@@ -429,8 +429,8 @@ def _sparse_segment(
 ) -> Tensor:
     op_type = f"SparseSegment{kind}"
     if num_segments is None:
-        return apply_op(op_type, data, indices, segment_ids, name=name)  # type: ignore[no-any-return]
-    return apply_op(  # type: ignore[no-any-return]
+        return output_of(op_type, data, indices, segment_ids, name=name)
+    return output_of(
         op_type + "WithNumSegments", data, indices, segment_ids, num_segments, name=name
     )
 
@@ -492,7 +492,7 @@ def bincount(
             size = math_ops.minimum(convert_to_tensor(maxlength, dtypes.int32), size)
         if weights is None:
             weights = constant(np.zeros(0, dtypes.as_dtype(dtype).as_numpy_dtype))
-        return apply_op("Bincount", x, size, weights)  # type: ignore[no-any-return]
+        return output_of("Bincount", x, size, weights)
 
 
 @tf_export("histogram_fixed_width")
@@ -504,7 +504,7 @@ def histogram_fixed_width(
     name: str | None = None,
 ) -> Tensor:
     """Counts ``values`` in ``nbins`` equal bins of ``value_range``; the end bins take the rest."""
-    return apply_op(  # type: ignore[no-any-return]
+    return output_of(
         "HistogramFixedWidth", values, value_range, nbins, dtype=dtype,
         name=name or "histogram_fixed_width",
     )  # fmt: skip
@@ -540,7 +540,7 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
         if known is not None and is_fully_defined(known):
             if product.shape_tuple == known:
                 return product
-            return apply_op("Reshape", product, constant(known, dtypes.int32), name=scope)  # type: ignore[no-any-return]
+            return output_of("Reshape", product, constant(known, dtypes.int32), name=scope)
         shape = array_ops.concat([free_a, free_b], 0)
         result: Tensor = apply_op("Reshape", product, shape, name=scope)
         result.set_shape(known)
@@ -596,7 +596,7 @@ def _as_matrix(
     if permutation != list(range(len(shape))):
         x = apply_op("Transpose", x, permutation)
     if is_fully_defined(shape):
-        rows, columns = math.prod(known), math.prod(shape[i] for i in axes)  # type: ignore[arg-type,misc]
+        rows, columns = math.prod(shape[i] for i in free), math.prod(shape[i] for i in axes)
         target = (columns, rows) if contracted_first else (rows, columns)
         if x.shape_tuple != target:
             x = apply_op("Reshape", x, constant(target, dtypes.int32))
@@ -621,7 +621,7 @@ def _as_matrix_unknown(x: Tensor, axes: Any, contracted_first: bool) -> tuple[Te
 
 
 def _slice(vector: Tensor, begin: int, end: int) -> Tensor:
-    return apply_op("StridedSlice", vector, [begin], [end], [1])  # type: ignore[no-any-return]
+    return output_of("StridedSlice", vector, [begin], [end], [1])
 
 
 def _product(vector: Tensor) -> Tensor:

@@ -153,7 +153,8 @@ def _size_within(images: Tensor, size: Tensor) -> Tensor:
         apply_op("Cast", apply_op("Round", apply_op("Mul", factor, n)), DstT=dtypes.int32)
         for n in lengths
     ]
-    return array_ops.stack(scaled)
+    result: Tensor = array_ops.stack(scaled)
+    return result
 
 
 def image_size(images: Tensor) -> list[Any]:

@@ -156,10 +156,9 @@ def slice_helper(tensor: Any, slice_spec: Any, var: Any = None) -> Any:
                 ]
         else:
             vectors = [constant([], dtypes.int32)] * 3
-        return strided_slice(
-            tensor, *vectors, **{f"{name}_mask": bits for name, bits in masks.items()},
-            var=var, name=scope,
-        )  # fmt: skip
+        options: dict[str, Any] = {f"{name}_mask": bits for name, bits in masks.items()}
+        options.update(var=var, name=scope)
+        return strided_slice(tensor, *vectors, **options)
 
 
 override_operator("__getitem__", slice_helper)
@@ -407,8 +406,9 @@ def required_space_to_batch_paddings(
             base_paddings = np.zeros((count, 2), np.int32)
         base_paddings = convert_to_tensor(base_paddings, dtypes.int32, name="base_paddings")
         known = [constant_value(t) for t in (input_shape, block_shape, base_paddings)]
-        dims, block, base = known if all(v is not None for v in known) else (
-            input_shape, block_shape, base_paddings)  # fmt: skip
+        dims, block, base = input_shape, block_shape, base_paddings
+        if all(v is not None for v in known):
+            dims, block, base = known
         start, least_end = base[:, 0], base[:, 1]
         extra = (block - (dims + start + least_end) % block) % block
         columns = [start, least_end + extra], [0 * start, extra]

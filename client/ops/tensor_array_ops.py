@@ -16,7 +16,7 @@ from flowray.client.framework.graph import (
     device,
     name_scope,
 )
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, make_op, output_of
 from flowray.client.ops.array_ops import identity
 from flowray.client.ops.array_ops import shape as shape_of
 from flowray.client.ops.math_ops import cast, range
@@ -85,7 +85,7 @@ class TensorArray:
         """What was first written, once something was; shared with the arrays made of this one."""
         with name_scope(name, "TensorArray", [handle, size, flow]) as scope:
             if handle is not None:
-                self._handle = handle
+                self._handle: Tensor = handle
                 self._flow = convert_to_tensor(0 if flow is None else flow, dtypes.float32)
                 return
             size = convert_to_tensor(size, dtypes.int32, name="size")
@@ -183,13 +183,11 @@ class TensorArray:
         """Returns the number of elements: an int32 scalar."""
         if self._size is not None and not self._dynamic_size:
             return convert_to_tensor(self._size, dtypes.int32)
-        return apply_op(  # type: ignore[no-any-return]
-            "TensorArraySizeV3", self._handle, self._flow, name=name
-        )
+        return output_of("TensorArraySizeV3", self._handle, self._flow, name=name)
 
     def close(self, name: str | None = None) -> Operation:
         """Makes an operation that ends the array."""
-        return apply_op("TensorArrayCloseV3", self._handle, name=name)  # type: ignore[no-any-return]
+        return make_op("TensorArrayCloseV3", self._handle, name=name)
 
     # All of them ----------------------------------------------------------------------------
 

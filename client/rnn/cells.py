@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from flowray.client.framework import nest
@@ -142,7 +142,8 @@ class _LayerCell(RNNCell):
     def __init__(self, activation: Any, reuse: Any, name: Any, dtype: Any, **kwargs: Any) -> None:
         super().__init__(name=name, dtype=dtype, _reuse=reuse, **kwargs)
         self.input_spec = InputSpec(ndim=2)
-        self._activation = as_activation(activation) if activation else math_ops.tanh
+        chosen = as_activation(activation) if activation else None
+        self._activation: Callable[[Any], Any] = chosen or math_ops.tanh
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
         return Layer.__call__(self, inputs, state, scope=scope)
@@ -279,7 +280,7 @@ class _LSTM(_LayerCell):
             c, h = state
             return c, h
         rest = state.shape.as_list()[1] - size
-        return tuple(array_ops.split(state, [size, rest], axis=1))  # type: ignore[return-value]
+        return tuple(array_ops.split(state, [size, rest], axis=1))
 
     def _state(self, c: Tensor, h: Tensor) -> Any:
         return LSTMStateTuple(c, h) if self._state_is_tuple else array_ops.concat([c, h], 1)

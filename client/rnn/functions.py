@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -347,10 +348,8 @@ def static_rnn(
             if lengths is None:
                 output, state = cell(given, state)
             else:
-                before = state
-                output, state = lengths.step_if_any(
-                    time, state, lambda given=given, before=before: cell(given, before)
-                )
+                call = functools.partial(cell, given, state)
+                output, state = lengths.step_if_any(time, state, call)
             outputs.append(output)
         return outputs, state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from flowray.client.framework import nest
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import device, name_scope
+from flowray.client.framework.graph import Tensor, device, name_scope
 from flowray.client.ops import math_ops, nn_ops, random_ops
 from flowray.client.ops.tensor_array_ops import TensorArray
 from flowray.client.rnn.cells import LSTMStateTuple, RNNCell, check_cell
@@ -113,15 +114,15 @@ class DropoutWrapper(_Wrapper):
                         "is unknown, input_size must be provided"
                     )
                 sizes["input"] = input_size
-            self._noise = {
-                what: self._numbered(
-                    lambda i, size, what=what: random_ops.random_uniform(
-                        [1, *as_shape([size] if isinstance(size, int) else size).as_list()],
-                        seed=self._derived_seed(what, i),
-                        dtype=dtype,
-                    ),
-                    size,
+
+            def noise(what: str, i: int, size: Any) -> Tensor:
+                shape = as_shape([size] if isinstance(size, int) else size)
+                return random_ops.random_uniform(
+                    [1, *shape.as_list()], seed=self._derived_seed(what, i), dtype=dtype
                 )
+
+            self._noise = {
+                what: self._numbered(functools.partial(noise, what), size)
                 for what, size in sizes.items()
             }
 

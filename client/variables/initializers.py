@@ -15,7 +15,7 @@ import numpy as np
 
 from flowray.client.framework.conversion import constant as constant_op
 from flowray.client.framework.graph import Tensor
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import array_ops, layout_ops, random_ops
 from flowray.client.tf_export import tf_export
 from flowray.proto import errors
@@ -336,7 +336,7 @@ class orthogonal(Initializer):  # noqa: N801
         if rows < columns:
             q = array_ops.matrix_transpose(q)
         gain = constant_op(self.gain, q.dtype.base_dtype, name="mul_1/x")
-        return apply_op("Mul", gain, array_ops.reshape(q, sizes), name="mul_1")  # type: ignore[no-any-return]
+        return output_of("Mul", gain, array_ops.reshape(q, sizes), name="mul_1")
 
 
 @tf_export("initializers.identity")
@@ -361,7 +361,7 @@ class identity(Initializer):  # noqa: N801
         if partition_info is not None:
             value = apply_op("Slice", value, partition_info.var_offset, shape)
         gain = constant_op(self.gain, dtype, name="mul/x")
-        return apply_op("Mul", gain, value, name="mul")  # type: ignore[no-any-return]
+        return output_of("Mul", gain, value, name="mul")
 
 
 def _floating(dtype: Any) -> DType:

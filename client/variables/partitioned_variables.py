@@ -12,7 +12,7 @@ from typing import Any
 
 from flowray.client.framework.conversion import register_tensor_conversion_function
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.array_ops import split
 from flowray.client.tf_export import tf_export
 from flowray.client.variables.variables import Variable
@@ -137,7 +137,7 @@ class PartitionedVariable:
         """The value of the whole, concatenated anew where this is called."""
         if len(self._variable_list) == 1:
             with name_scope(None):
-                return apply_op("Identity", self._variable_list[0], name=self._name)  # type: ignore[no-any-return]
+                return output_of("Identity", self._variable_list[0], name=self._name)
         axes = self._partition_axes()
         if len(axes) > 1:
             raise NotImplementedError(
@@ -147,7 +147,7 @@ class PartitionedVariable:
         with name_scope(self._name + "/ConcatPartitions/"):
             whole = apply_op("ConcatV2", self._variable_list, axes[0], name="concat")
         with name_scope(None):
-            return apply_op("Identity", whole, name=self._name)  # type: ignore[no-any-return]
+            return output_of("Identity", whole, name=self._name)
 
     def assign(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Operation, Tensor, colocate_with, device
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.variables.initial_value import guarded, initializer_scope, located_at
 from flowray.client.variables.save_slice_info import in_scope
 from flowray.client.variables.variables import Variable, slice_masks
@@ -93,10 +93,10 @@ class RefVariable(Variable):
         return self._snapshot
 
     def read_value(self) -> Tensor:
-        return apply_op("Identity", self._variable, name="read")  # type: ignore[no-any-return]
+        return output_of("Identity", self._variable, name="read")
 
     def is_initialized(self, name: str | None = None) -> Tensor:
-        return apply_op("IsVariableInitialized", self._variable, name=name)  # type: ignore[no-any-return]
+        return output_of("IsVariableInitialized", self._variable, name=name)
 
     def _ref(self) -> Tensor:
         return self._variable
@@ -106,11 +106,11 @@ class RefVariable(Variable):
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
         """The rows ``indices`` of the value."""
-        return apply_op("GatherV2", self.value(), indices, 0, name=name or "GatherV2")  # type: ignore[no-any-return]
+        return output_of("GatherV2", self.value(), indices, 0, name=name or "GatherV2")
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Tensor:
         """The slices of the value at the index vectors ``indices``."""
-        return apply_op("GatherNd", self.value(), indices, name=name)  # type: ignore[no-any-return]
+        return output_of("GatherNd", self.value(), indices, name=name)
 
     def _write(
         self, op_type: str, value: Any, use_locking: bool, name: str | None, read_value: bool
@@ -146,7 +146,7 @@ class RefVariable(Variable):
         return self._write("AssignSub", delta, use_locking, name, read_value)
 
     def count_up_to(self, limit: int) -> Tensor:
-        return apply_op("CountUpTo", self._variable, limit=limit)  # type: ignore[no-any-return]
+        return output_of("CountUpTo", self._variable, limit=limit)
 
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
         return apply_op(

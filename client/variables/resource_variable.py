@@ -16,7 +16,7 @@ from flowray.client.framework.graph import (
     device,
     name_scope,
 )
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.variables.initial_value import guarded, initializer_scope, located_at
 from flowray.client.variables.save_slice_info import in_scope
 from flowray.client.variables.variables import Variable, slice_masks
@@ -154,10 +154,10 @@ class ResourceVariable(Variable):
         with name_scope("Read"):
             value = self._read()
         # The identity lets the reader choose a device of its own.
-        return apply_op("Identity", value)  # type: ignore[no-any-return]
+        return output_of("Identity", value)
 
     def is_initialized(self, name: str | None = None) -> Tensor:
-        return apply_op("VarIsInitializedOp", self._handle, name=name)  # type: ignore[no-any-return]
+        return output_of("VarIsInitializedOp", self._handle, name=name)
 
     def _as_graph_element(self) -> Tensor:
         return self._graph_element
@@ -165,9 +165,7 @@ class ResourceVariable(Variable):
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
         """The rows ``indices`` of the value; the whole is not read."""
         with name_scope(name, "Gather") as scope:
-            return apply_op(  # type: ignore[no-any-return]
-                "ResourceGather", self._handle, indices, dtype=self._dtype, name=scope
-            )
+            return output_of("ResourceGather", self._handle, indices, dtype=self._dtype, name=scope)
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Tensor:
         """The slices of the value at the index vectors ``indices``."""
@@ -175,7 +173,7 @@ class ResourceVariable(Variable):
             value = apply_op(
                 "ResourceGatherNd", self._handle, indices, dtype=self._dtype, name=scope
             )
-        return apply_op("Identity", value)  # type: ignore[no-any-return]
+        return output_of("Identity", value)
 
     # Writing --------------------------------------------------------------------------------
 
@@ -224,9 +222,7 @@ class ResourceVariable(Variable):
         return self._count_up_to(limit, None)
 
     def _count_up_to(self, limit: int, name: str | None) -> Tensor:
-        return apply_op(  # type: ignore[no-any-return]
-            "ResourceCountUpTo", self._handle, limit=limit, T=self._dtype, name=name
-        )
+        return output_of("ResourceCountUpTo", self._handle, limit=limit, T=self._dtype, name=name)
 
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
         op = apply_op(
@@ -294,4 +290,4 @@ def variable_shape(handle: Tensor, out_type: DType = dtypes.int32) -> Tensor:
     shape = handle.op._attrs.get("shape") if handle.op.type == "VarHandleOp" else None
     if shape is not None and None not in shape:
         return constant(list(shape), out_type, shape=[len(shape)])
-    return apply_op("VariableShape", handle, out_type=out_type)  # type: ignore[no-any-return]
+    return output_of("VariableShape", handle, out_type=out_type)

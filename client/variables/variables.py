@@ -29,7 +29,7 @@ from flowray.client.framework.graph import (
     get_default_graph,
     name_scope,
 )
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.control_flow_ops import group, no_op
 from flowray.client.ops.math_ops import OVERLOADED_OPERATORS, logical_not
 from flowray.client.ops.slice_ops import boolean_mask, slice_helper
@@ -370,7 +370,8 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
         variable_def: meta_graph_pb2.VariableDef, import_scope: str | None = None
     ) -> Variable:
         """The variable of the default graph whose nodes ``variable_def`` names."""
-        return default_creator()(variable_def=variable_def, import_scope=import_scope)
+        variable: Variable = default_creator()(variable_def=variable_def, import_scope=import_scope)
+        return variable
 
     def _named_initial_value(
         self, variable_def: meta_graph_pb2.VariableDef, import_scope: str | None
@@ -528,7 +529,7 @@ def is_variable_initialized(variable: Any) -> Tensor:
     """A bool scalar: whether ``variable`` has a value."""
     if isinstance(variable, Variable):
         return variable.is_initialized()
-    return apply_op("IsVariableInitialized", variable)  # type: ignore[no-any-return]
+    return output_of("IsVariableInitialized", variable)
 
 
 @tf_export("report_uninitialized_variables")

@@ -8,7 +8,7 @@ dimension, and None instead of the tuple for an unknown rank. The functions here
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, SupportsIndex, overload
+from typing import Any, SupportsIndex, TypeGuard, overload
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def num_elements(shape: Shape) -> int | None:
     return count
 
 
-def is_fully_defined(shape: Shape) -> bool:
+def is_fully_defined(shape: Shape) -> TypeGuard[tuple[int, ...]]:
     """Returns whether the rank and all dimensions are known."""
     return shape is not None and None not in shape
 

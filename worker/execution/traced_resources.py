@@ -288,7 +288,7 @@ class TracedArray(TracedResource):
             return tuple(of._value.values.shape[1:])
         if self.element_shape is None or not is_fully_defined(self.element_shape):
             raise NotCompilableError(f"nothing that is traced is in tensor array {self.name}")
-        return self.element_shape  # type: ignore[return-value]
+        return self.element_shape
 
     # Gradients
 

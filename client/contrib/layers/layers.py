@@ -602,4 +602,4 @@ def repeat(
 
 def _scope_name(layer: Any, name: str | None) -> str:
     named = layer.func if isinstance(layer, functools.partial) else layer
-    return name or getattr(named, "__name__", "stack")
+    return name or str(getattr(named, "__name__", "stack"))

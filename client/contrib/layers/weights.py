@@ -153,8 +153,8 @@ def apply_regularization(
     if not weights_list:
         raise ValueError("No weights to regularize.")
     with name_scope("get_regularization_penalty", values=weights_list) as scope:
-        penalties = [regularizer(w) for w in weights_list]
-        penalties = [constant(0.0) if p is None else p for p in penalties]
+        given = [regularizer(w) for w in weights_list]
+        penalties = [constant(0.0) if p is None else p for p in given]
         for penalty in penalties:
             if penalty.shape.ndims != 0:
                 raise ValueError(
