@@ -1,4 +1,4 @@
-"""Every op has its five pieces (docs/adding_an_op.md); what lacks one says here why."""
+"""Every op has its five parts (docs/adding_an_op.md); the exceptions are here, with reasons."""
 
 from __future__ import annotations
 
