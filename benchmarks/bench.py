@@ -39,7 +39,7 @@ def load_tensorflow() -> Any:
     return tf
 
 
-# The graphs -----------------------------------------------------------------------------------------  # noqa: E501
+# The graphs ---------------------------------------------------------------------------------------
 
 Run = Callable[[], Any]
 SESSIONS = contextlib.ExitStack()
@@ -150,7 +150,7 @@ def lstm_step(tf: Any, target: str) -> Run:
     return lambda: session.run(step, {x: value})
 
 
-# Measuring ------------------------------------------------------------------------------------------  # noqa: E501
+# Measuring ----------------------------------------------------------------------------------------
 
 
 def milliseconds(run: Run, seconds: float) -> float:

@@ -1,8 +1,8 @@
-"""Public names of objects of ``flowray.proto``, which does not import the client and so cannot declare them.
+"""Public names of objects of ``flowray.proto``, which cannot import the client to declare them.
 
-Each module of proto has its public names as ``tf_export`` would have them; their last part is the object's name there.
-``client/api/generate.py`` reads the table from the source.
-"""  # noqa: E501
+Each module of proto has its public names as ``tf_export`` would have them; their last part is the
+object's name there. ``client/api/generate.py`` reads the table from the source.
+"""
 
 from __future__ import annotations
 

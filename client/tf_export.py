@@ -7,14 +7,14 @@
 
     newaxis = tf_export("newaxis")(None)
 
-The names are those under ``tf``: ``linalg.matmul`` is ``tf.linalg.matmul``. An object has all its names in one
-declaration. ``client/api/generate.py`` reads the declarations from the source, without running it, so they must
-stand at the top level of a module and be string literals; it writes the modules of ``client/api`` from them. At
-run time a declaration does nothing.
+The names are those under ``tf``: ``linalg.matmul`` is ``tf.linalg.matmul``. An object has all its
+names in one declaration. ``client/api/generate.py`` reads the declarations from the source, without
+running it, so they must stand at the top level of a module and be string literals; it writes the
+modules of ``client/api`` from them. At run time a declaration does nothing.
 
 Public objects of ``flowray.proto``, which does not import the client, are declared in
 ``client/proto_exports.py``.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -192,18 +192,18 @@ class Runtime:
         Args:
             handle: the stage's.
             step_id: the step that it runs for; ``cancel`` takes the same.
-            inputs: numpy arrays (or resource handles) in the order of ``Stage.inputs``. They are not
-                written to, and nothing keeps them.
+            inputs: numpy arrays (or resource handles) in the order of ``Stage.inputs``. Nothing
+                writes to them or keeps them.
             trace: whether to time every node (which then run one by one).
 
         Returns:
-            The outputs in the order of ``Stage.outputs``: numpy arrays that the caller owns; and the
-            statistics, if asked for.
+            The outputs in the order of ``Stage.outputs``: numpy arrays that the caller owns; and
+            the statistics, if asked for.
 
         Raises:
             OpError: of the first node that failed, with the node's tag. Exceptions of every kind
                 arrive as OpErrors; only those that end a program (KeyboardInterrupt) pass through.
-        """  # noqa: E501
+        """
         loaded = self._stages.get(handle)
         if loaded is None:
             raise errors.aborted(

@@ -1,9 +1,10 @@
 """Generates the modules of this folder: the public names, one module for each namespace of ``tf``.
 
-``python client/api/generate.py`` reads the declarations (``tf_export`` in the modules of client/, and the table of
-``client/proto_exports.py``) from the source and writes the modules; with ``--check`` it writes nothing, names the
-files that are missing, stale or left over, and exits with 1 if there are any.
-"""  # noqa: E501
+``python client/api/generate.py`` reads the declarations (``tf_export`` in the modules of client/,
+and the table of ``client/proto_exports.py``) from the source and writes the modules; with
+``--check`` it writes nothing, names the files that are missing, stale or left over, and exits with
+1 if there are any.
+"""
 
 from __future__ import annotations
 
@@ -90,8 +91,8 @@ def declarations() -> dict[str, Definition]:
     """All public names that are declared.
 
     Raises:
-        ValueError: a declaration is not literal or not at the top level, or a name is declared twice.
-    """  # noqa: E501
+        ValueError: a declaration is not literal, not at the top level, or declares a name again.
+    """
     found: dict[str, Definition] = {}
     for path in sorted(CLIENT.rglob("*.py")):
         if FOLDER in path.parents:

@@ -1,9 +1,9 @@
 """``tf.cond`` and ``tf.case``: what runs depends on a tensor.
 
 In a graph a condition is made of Switch and Merge nodes, as TensorFlow 1 does: every tensor that a
-branch takes from outside goes through a Switch, which passes it on only to the branch that is taken,
-and a Merge joins the results. In a function it is an ``If`` op whose branches are functions.
-"""  # noqa: E501
+branch takes from outside goes through a Switch, which passes it on only to the branch that is
+taken, and a Merge joins the results. In a function it is an ``If`` op whose branches are functions.
+"""
 
 from __future__ import annotations
 

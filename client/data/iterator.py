@@ -63,7 +63,7 @@ class Iterator:
     def from_string_handle(
         string_handle: Any, output_types: Any, output_shapes: Any = None, output_classes: Any = None
     ) -> Iterator:
-        """The iterator that a handle names, which may be fed: what ``string_handle()`` evaluates to."""  # noqa: E501
+        """Returns the iterator that a handle names: a value of ``string_handle()``, maybe fed."""
         element = structure.from_legacy(output_types, output_shapes, output_classes)
         handle = convert_to_tensor(string_handle, dtypes.string)
         resource = apply_op("IteratorFromStringHandleV2", handle, **structure.flat_attrs(element))

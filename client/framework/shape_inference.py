@@ -57,7 +57,7 @@ def variable_of(handle: Tensor) -> tuple[DType, Shape] | None:
 
 
 def infer(operation: Operation) -> None:
-    """Sets the static shapes of the outputs; ValueError with TensorFlow's text if they cannot be."""  # noqa: E501
+    """Sets the outputs' static shapes; ValueError with TensorFlow's text if there are none."""
     assert operation.op_def is not None
     if not operation._outputs:
         shapes: Shape | list[Shape] = []

@@ -1,9 +1,9 @@
 """Gradients of the ops that call functions.
 
 The gradient of a function is a function, too: of its arguments and the gradients by its results. It
-computes again what it needs of the function, which must therefore do nothing but compute. Of a loop,
-it needs the loop variables of every iteration: another loop pushes these on stacks.
-"""  # noqa: E501
+computes again what it needs of the function, which must therefore do nothing but compute. Of a
+loop, it needs the loop variables of every iteration: another loop pushes these on stacks.
+"""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ def mean_iou(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The mean over the classes of intersection over union; ``update_op`` is the confusion matrix."""  # noqa: E501
+    """Averages intersection over union over classes; ``update_op`` is the confusion matrix."""
     with variable_scope(name, "mean_iou", (predictions, labels, weights)):
         predictions = reshape(cast(predictions, dtypes.int64), [-1])
         labels = reshape(cast(labels, dtypes.int64), [-1])

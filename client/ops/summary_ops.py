@@ -1,8 +1,8 @@
 """Summaries as operations: ``tf.summary.scalar`` and its kin.
 
-Each gives a scalar string, a serialized ``Summary`` message for ``FileWriter.add_summary``, and joins
-the collection ``GraphKeys.SUMMARIES``, which ``merge_all`` merges.
-"""  # noqa: E501
+Each gives a scalar string, a serialized ``Summary`` message for ``FileWriter.add_summary``, and
+joins the collection ``GraphKeys.SUMMARIES``, which ``merge_all`` merges.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """``import tensorflow`` gets flowray: for scripts that were written for TensorFlow 1.
 
-After ``install()``, ``tensorflow`` is the module ``flowray`` in this process, ``tensorflow.train`` is
-``flowray.train`` and so on. What flowray does not have raises ImportError and says so.
-"""  # noqa: E501
+After ``install()``, ``tensorflow`` is the module ``flowray`` in this process, ``tensorflow.train``
+is ``flowray.train`` and so on. What flowray does not have raises ImportError and says so.
+"""
 
 from __future__ import annotations
 

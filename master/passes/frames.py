@@ -32,12 +32,12 @@ ROOT: Final = Frame("")
 
 
 def frames_of(nodes: Mapping[str, Node], feeds: frozenset[TensorId]) -> dict[str, Frame]:
-    """The frame in which each node runs. ``nodes`` are in topological order; fed values are in none.
+    """Returns the frame of each node. ``nodes`` are in topological order; fed values have none.
 
     Raises:
         InvalidArgumentError: a node has inputs from different frames, or leaves one that it is not
             in (TensorFlow's text).
-    """  # noqa: E501
+    """
     frames: dict[str, Frame] = {}
     for name, node in nodes.items():
         before = [t.node for t in node.inputs if t not in feeds and t.node not in node.back_inputs]

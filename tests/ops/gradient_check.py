@@ -51,7 +51,7 @@ def evaluate(fetches: Sequence[Tensor], feeds: Feeds) -> list[np.ndarray]:
 def assert_gradient(
     function: Callable[..., Tensor], *inputs: Any, differentiable: Sequence[int] | None = None
 ) -> None:
-    """Compares ``tf.gradients`` of ``function`` with its numerical derivative in a random direction.
+    """Compares ``tf.gradients`` of ``function`` with its derivative in a random direction.
 
     The graph is built twice: with the inputs' shapes known and unknown.
 
@@ -59,7 +59,7 @@ def assert_gradient(
         function: takes one Tensor per input, returns one Tensor.
         inputs: float64 or complex128 arrays; or others, which count as constants.
         differentiable: which inputs have a gradient; by default those of float64 or complex128.
-    """  # noqa: E501
+    """
     arrays = [np.asarray(x) for x in inputs]
     if differentiable is None:
         differentiable = [i for i, x in enumerate(arrays) if x.dtype.kind in "fc"]

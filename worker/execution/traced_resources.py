@@ -1,10 +1,10 @@
 """Stacks and tensor arrays inside an XLA program, which knows no lists.
 
 A stack is an array with room for as many values as were ever seen on it, and their number; a tensor
-array is one array of all elements. So their values must have one shape each. They are carried through
-loops as variables are (``structured.py``). What first writes to one tells its shape: until then it
-has no value.
-"""  # noqa: E501
+array is one array of all elements. So their values must have one shape each. They are carried
+through loops as variables are (``structured.py``). What first writes to one tells its shape: until
+then it has no value.
+"""
 
 from __future__ import annotations
 

@@ -173,11 +173,11 @@ def checkpoint_exists(checkpoint_prefix: str) -> bool:
 
 @tf_export("train.get_checkpoint_mtimes")
 def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[str]) -> list[float]:
-    """When the checkpoints were written, in seconds since 1970; those that do not exist are left out.
+    """Returns when the checkpoints that exist were written, in seconds since 1970.
 
     Raises:
         NotFoundError: one vanishes at this moment.
-    """  # noqa: E501
+    """
     files = [path for path in map(_file_of, checkpoint_prefixes) if path is not None]
     with translated():
         return [os.stat(path).st_mtime_ns / 1e9 for path in files]

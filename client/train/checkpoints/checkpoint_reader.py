@@ -18,12 +18,12 @@ from flowray.proto.types.dtypes import DType
 
 
 class CheckpointReader:
-    """The tensors in a checkpoint, as ``tf.train.NewCheckpointReader`` and ``load_checkpoint`` give it.
+    """The tensors in a checkpoint: what ``tf.train.NewCheckpointReader`` returns.
 
     Raises:
         NotFoundError: there is no checkpoint with this prefix.
         DataLossError: it is damaged.
-    """  # noqa: E501
+    """
 
     def __init__(self, filepattern: str | os.PathLike[str]) -> None:
         self._reader = BundleReader(os.fspath(filepattern))

@@ -15,7 +15,7 @@ from flowray.client.variables import initializers
 
 @tf_export("train.AdagradOptimizer")
 class AdagradOptimizer(SingleOpOptimizer):
-    """Adagrad (Duchi et al., 2011): ``accum += grad**2; var -= learning_rate * grad / sqrt(accum)``.
+    """Adagrad (Duchi et al., 2011): ``accum += grad**2; var -= rate * grad / sqrt(accum)``.
 
     Args:
         learning_rate: a number, scalar Tensor, or function without arguments that returns one.
@@ -25,7 +25,7 @@ class AdagradOptimizer(SingleOpOptimizer):
 
     Raises:
         ValueError: ``initial_accumulator_value`` is not positive.
-    """  # noqa: E501
+    """
 
     _step = "Adagrad"
     _op_slots = ("accumulator",)

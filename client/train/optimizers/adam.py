@@ -16,7 +16,7 @@ from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 
 @tf_export("train.AdamOptimizer")
 class AdamOptimizer(SingleOpOptimizer):
-    """Adam (Kingma and Ba, 2014): steps by the mean of the gradients over the root of their square's.
+    """Adam (Kingma and Ba, 2014): steps by the gradients' mean over the root of their squares'.
 
     Args:
         learning_rate: a number, scalar Tensor, or function without arguments that returns one.
@@ -25,8 +25,8 @@ class AdamOptimizer(SingleOpOptimizer):
         use_locking: accepted for TensorFlow's sake; each update is one piece.
         name: the name of the ops that apply gradients, and of the slots.
 
-    A sparse gradient counts as zeros for the rows that it has not: their slots decay, and they move.
-    """  # noqa: E501
+    The rows that a sparse gradient lacks count as zeros: their slots decay, and they move.
+    """
 
     _step = "Adam"
     _op_slots = ("m", "v")

@@ -66,7 +66,7 @@ def natural_exp_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any,
     staircase: bool = False, name: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """``learning_rate * exp(-decay_rate * global_step / decay_steps)``; see ``exponential_decay``."""  # noqa: E501
+    """``learning_rate * exp(-decay_rate * step / decay_steps)``; see ``exponential_decay``."""
     rate_of_step = exp(negative(decay_rate))
     return exponential_decay(learning_rate, global_step, decay_steps, rate_of_step, staircase, name)
 
@@ -76,7 +76,7 @@ def inverse_time_decay(
     learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any,
     staircase: bool = False, name: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """``learning_rate / (1 + decay_rate * global_step / decay_steps)``; see ``exponential_decay``."""  # noqa: E501
+    """``learning_rate / (1 + decay_rate * step / decay_steps)``; see ``exponential_decay``."""
     with name_scope(name or "InverseTimeDecay") as scope:
         rate = _rate(learning_rate)
         steps, decay_rate = cast(decay_steps, rate.dtype), cast(decay_rate, rate.dtype)

@@ -127,12 +127,13 @@ class Optimizer:
     ) -> list[tuple[Gradient | None, Any]]:
         """The first half of ``minimize``, with its arguments: pairs of gradient and variable.
 
-        The gradient is a Tensor, IndexedSlices, or None if ``loss`` does not depend on the variable.
+        The gradient is a Tensor, IndexedSlices, or None if ``loss`` does not depend on the
+        variable.
 
         Raises:
             TypeError: ``var_list`` holds other things than variables.
             ValueError: there are no variables, or an argument or dtype is not allowed.
-        """  # noqa: E501
+        """
         if callable(loss):
             loss = loss()
         if gate_gradients not in (self.GATE_NONE, self.GATE_OP, self.GATE_GRAPH):
@@ -218,7 +219,7 @@ class Optimizer:
         return train_op
 
     def get_slot(self, var: Any, name: str) -> Any:
-        """The variable that this optimizer keeps for ``var`` as slot ``name``; None if there is none."""  # noqa: E501
+        """Returns the variable that is slot ``name`` of ``var``, or None."""
         return self._slots.get(name, {}).get(_key_of(var))
 
     def get_slot_names(self) -> list[str]:
@@ -226,7 +227,7 @@ class Optimizer:
         return sorted(self._slots)
 
     def variables(self) -> list[Any]:
-        """The variables of the default graph that this optimizer made, in the order of their names."""  # noqa: E501
+        """Returns this optimizer's variables in the default graph, ordered by name."""
         graph = get_default_graph()
         slots = [slot for named in self._slots.values() for slot in named.values()]
         made = [v for v in [*self._non_slot_variables(), *slots] if v.op.graph is graph]
@@ -321,7 +322,7 @@ class Optimizer:
         return slots[key]
 
     def _create_non_slot_variable(self, initial_value: Any, name: str, colocate_with: Any) -> Any:
-        """A variable that is none of a single variable's; an earlier one of the graph if there is."""  # noqa: E501
+        """Returns a variable that belongs to no single one; it is made once in each graph."""
         key = (name, colocate_with.graph)
         if key not in self._non_slot_dict:
             with get_default_graph().colocate_with(colocate_with):
