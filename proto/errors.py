@@ -341,3 +341,8 @@ def unavailable(message: str, *, node: str | None = None) -> UnavailableError:
 def data_loss(message: str, *, node: str | None = None) -> DataLossError:
     """A DataLossError, tagged with ``node``."""
     return DataLossError(None, None, with_node(message, node))
+
+
+def unauthenticated(message: str, *, node: str | None = None) -> UnauthenticatedError:
+    """An UnauthenticatedError, tagged with ``node``."""
+    return UnauthenticatedError(None, None, with_node(message, node))
