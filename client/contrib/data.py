@@ -68,10 +68,12 @@ def sliding_window_batch(
     def apply(dataset: Dataset) -> Dataset:
         element = nest.map_structure(_batched, dataset._structure)
         return dataset._derived(
-            "SlidingWindowDataset", _int64(window_size, "window_size"),
+            "SlidingWindowDataset",
+            _int64(window_size, "window_size"),
             _int64(1 if shift is None else shift, "window_shift"),
-            _int64(window_stride, "window_stride"), element=element,
-        )  # fmt: skip
+            _int64(window_stride, "window_stride"),
+            element=element,
+        )
 
     return apply
 

@@ -46,8 +46,9 @@ def arg_scope(
     """
     if isinstance(list_ops_or_scope, Mapping):
         if kwargs:
-            raise ValueError("When attempting to re-use a scope by suppling a dictionary, kwargs "
-                             "must be empty.")  # fmt: skip
+            raise ValueError(
+                "When attempting to re-use a scope by suppling a dictionary, kwargs must be empty."
+            )
         scope = dict(list_ops_or_scope)
     elif isinstance(list_ops_or_scope, list | tuple):
         scope = dict(_scopes.get())

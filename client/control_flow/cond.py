@@ -204,10 +204,15 @@ def call_branches(
     """An ``If`` op (stateless if both functions are) and its outputs, their shapes set."""
     stateful = of_true.is_stateful or of_false.is_stateful
     op = make_op(
-        "If" if stateful else "StatelessIf", pred, of_true.captures,
-        Tin=[t.dtype for t in of_true.captures], Tout=of_true.output_types, then_branch=of_true,
-        else_branch=of_false, name=name,
-    )  # fmt: skip
+        "If" if stateful else "StatelessIf",
+        pred,
+        of_true.captures,
+        Tin=[t.dtype for t in of_true.captures],
+        Tout=of_true.output_types,
+        then_branch=of_true,
+        else_branch=of_false,
+        name=name,
+    )
     for output, a, b in zip(op._outputs, of_true.outputs, of_false.outputs, strict=True):
         output.set_shape(most_specific_compatible(a.shape_tuple, b.shape_tuple))
     return op.outputs

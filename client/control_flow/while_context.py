@@ -49,9 +49,12 @@ class WhileContext(ControlFlowContext):
     """
 
     def __init__(
-        self, parallel_iterations: int = 10, back_prop: bool = True, swap_memory: bool = False,
+        self,
+        parallel_iterations: int = 10,
+        back_prop: bool = True,
+        swap_memory: bool = False,
         name: str = "while_context",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.name = get_default_graph().unique_name(name)
         self.parallel_iterations = parallel_iterations
@@ -82,9 +85,13 @@ class WhileContext(ControlFlowContext):
     def _enter(self, tensor: Tensor, constant: bool) -> Tensor:
         op_type = "RefEnter" if tensor.dtype._is_ref_dtype else "Enter"
         return output_of(
-            op_type, tensor, frame_name=self.name, is_constant=constant,
-            parallel_iterations=self.parallel_iterations, name=op_type,
-        )  # fmt: skip
+            op_type,
+            tensor,
+            frame_name=self.name,
+            is_constant=constant,
+            parallel_iterations=self.parallel_iterations,
+            name=op_type,
+        )
 
     def _free(self, op: Operation) -> Tensor | None:
         """An op that has only constants as its inputs would run before the loop decides to."""

@@ -78,9 +78,13 @@ def while_loop(
         counted = maximum_iterations is not None
         if counted:
             cond, body, loop_vars, shape_invariants = _counted(
-                cond, body, loop_vars, shape_invariants, maximum_iterations,
+                cond,
+                body,
+                loop_vars,
+                shape_invariants,
+                maximum_iterations,
                 len(loop_vars) == 1 and not return_same_structure,
-            )  # fmt: skip
+            )
         layout = _Layout(loop_vars)
         shapes = layout.shapes(shape_invariants)
         if isinstance(get_default_graph(), FuncGraph):
@@ -264,9 +268,13 @@ def _in_function(
         check_invariant(tensor, shape, made)
     inputs = [*layout.tensors, *stepping.captures]
     op = make_op(
-        "While" if condition.is_stateful or stepping.is_stateful else "StatelessWhile", inputs,
-        T=[t.dtype.base_dtype for t in inputs], cond=condition, body=stepping,
+        "While" if condition.is_stateful or stepping.is_stateful else "StatelessWhile",
+        inputs,
+        T=[t.dtype.base_dtype for t in inputs],
+        cond=condition,
+        body=stepping,
         output_shapes=[*shapes, *(t._shape for t in stepping.captures)],
-        parallel_iterations=parallel_iterations, name=scope,
-    )  # fmt: skip
+        parallel_iterations=parallel_iterations,
+        name=scope,
+    )
     return results[0].packed(op._outputs[: len(shapes)])

@@ -117,9 +117,10 @@ class Dataset:
         value = structure.normalized(tensors)
         element = structure.structure_of(value)
         variant = apply_op(
-            "TensorDataset", structure.to_tensors(value),
+            "TensorDataset",
+            structure.to_tensors(value),
             output_shapes=structure.flat_attrs(element)["output_shapes"],
-        )  # fmt: skip
+        )
         return Dataset(variant, element)
 
     @staticmethod
@@ -136,9 +137,10 @@ class Dataset:
             rows = rows.merge_with(leaf.shape.with_rank_at_least(1)[:1])
         element = nest.map_structure(lambda leaf: leaf.unbatched(), batched)
         variant = apply_op(
-            "TensorSliceDataset", structure.to_rows(value),
+            "TensorSliceDataset",
+            structure.to_rows(value),
             output_shapes=structure.flat_attrs(element)["output_shapes"],
-        )  # fmt: skip
+        )
         return Dataset(variant, element)
 
     @staticmethod
@@ -180,8 +182,10 @@ class Dataset:
                         "The argument to `Dataset.zip()` must be a nested structure of datasets. "
                         "Nested structures do not support Python lists; please use a tuple instead."
                     )
-                raise TypeError("The argument to `Dataset.zip()` must be a nested structure of "
-                                f"datasets, got {type(part)}.")  # fmt: skip
+                raise TypeError(
+                    "The argument to `Dataset.zip()` must be a nested structure of "
+                    f"datasets, got {type(part)}."
+                )
         element = nest.pack_sequence_as(datasets, [part._structure for part in parts])
         variant = apply_op(
             "ZipDataset", [part._variant_tensor for part in parts], **structure.flat_attrs(element)
@@ -252,8 +256,9 @@ class Dataset:
 
     def shard(self, num_shards: Any, index: Any) -> Dataset:
         """Every ``num_shards``-th element, beginning with the one at ``index``."""
-        return self._derived("ShardDataset", _int64(num_shards, "num_shards"),
-                             _int64(index, "index"))  # fmt: skip
+        return self._derived(
+            "ShardDataset", _int64(num_shards, "num_shards"), _int64(index, "index")
+        )
 
     def enumerate(self, start: Any = 0) -> Dataset:
         """Each element with its number: ``(number, element)``."""
@@ -271,9 +276,11 @@ class Dataset:
             reshuffle_each_iteration: whether every repetition has another order; True if None.
         """
         return self._derived(
-            "ShuffleDataset", _int64(buffer_size, "buffer_size"), *seeds(seed),
+            "ShuffleDataset",
+            _int64(buffer_size, "buffer_size"),
+            *seeds(seed),
             reshuffle_each_iteration=reshuffle_each_iteration is None or reshuffle_each_iteration,
-        )  # fmt: skip
+        )
 
     def cache(self, filename: Any = "") -> Dataset:
         """These elements, kept from when they have been gone through for the first time.
@@ -342,9 +349,14 @@ class Dataset:
         ]
         element = nest.pack_sequence_as(self._structure, batched)
         variant = apply_op(
-            "PaddedBatchDatasetV2", self._variant_tensor, size, tensors, padding, drop,
+            "PaddedBatchDatasetV2",
+            self._variant_tensor,
+            size,
+            tensors,
+            padding,
+            drop,
             output_shapes=structure.flat_attrs(element)["output_shapes"],
-        )  # fmt: skip
+        )
         return Dataset(variant, element, self._options)
 
     def unbatch(self) -> Dataset:
@@ -395,9 +407,11 @@ class Dataset:
         """The elements of the datasets that ``map_func`` makes of these, one after the other."""
         function = self._function(map_func, "Dataset.flat_map()")
         return self._derived(
-            "FlatMapDataset", function.captures, f=function.traced,
+            "FlatMapDataset",
+            function.captures,
+            f=function.traced,
             element=inner_structure(function, "Dataset.flat_map()"),
-        )  # fmt: skip
+        )
 
     def interleave(
         self,
@@ -415,8 +429,9 @@ class Dataset:
         """
         function = self._function(map_func, "Dataset.interleave()")
         attrs: dict[str, Any] = {
-            "f": function.traced, "element": inner_structure(function, "Dataset.interleave()")
-        }  # fmt: skip
+            "f": function.traced,
+            "element": inner_structure(function, "Dataset.interleave()"),
+        }
         lengths = _int64(cycle_length, "cycle_length"), _int64(block_length, "block_length")
         if num_parallel_calls is None:
             return self._derived("InterleaveDataset", function.captures, *lengths, **attrs)
@@ -473,9 +488,13 @@ class Dataset:
                 break
             element = general  # the state's shape changes: try again without what changes
         results = apply_op(
-            "ReduceDataset", self._variant_tensor, structure.to_tensors(state), function.captures,
-            f=function.traced, **structure.flat_attrs(element),
-        )  # fmt: skip
+            "ReduceDataset",
+            self._variant_tensor,
+            structure.to_tensors(state),
+            function.captures,
+            f=function.traced,
+            **structure.flat_attrs(element),
+        )
         return structure.from_tensors(element, results)
 
     # Options --------------------------------------------------------------------------------
@@ -530,8 +549,9 @@ def _padded_shape(shape: Any, leaf: TensorStructure) -> Tensor:
                 f"type was {result.dtype.name}."
             )
         return result
-    dims = as_shape([None if d == -1 else d for d in shape] if isinstance(shape, list | tuple)
-                    else shape)  # fmt: skip
+    dims = as_shape(
+        [None if d == -1 else d for d in shape] if isinstance(shape, list | tuple) else shape
+    )
     if dims.rank is None:
         raise ValueError("A padded shape needs a known rank.")
     if leaf.shape.rank is not None and leaf.shape.rank != dims.rank:

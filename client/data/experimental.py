@@ -52,9 +52,11 @@ def shuffle_and_repeat(buffer_size: Any, count: Any = None, seed: Any = None) ->
 
     def apply(dataset: Dataset) -> Dataset:
         return dataset._derived(
-            "ShuffleAndRepeatDataset", _int64(buffer_size, "buffer_size"), *seeds(seed),
+            "ShuffleAndRepeatDataset",
+            _int64(buffer_size, "buffer_size"),
+            *seeds(seed),
             _int64(-1 if count is None else count, "count"),
-        )  # fmt: skip
+        )
 
     return apply
 
@@ -95,9 +97,15 @@ def map_and_batch(
         rows = _known_rows(size, drop)
         element = nest.map_structure(lambda leaf: leaf.batched(rows), function.result)
         return dataset._derived(
-            "MapAndBatchDataset", function.captures, size, _int64(calls, "num_parallel_calls"),
-            drop, f=function.traced, element=element, preserve_cardinality=True,
-        )  # fmt: skip
+            "MapAndBatchDataset",
+            function.captures,
+            size,
+            _int64(calls, "num_parallel_calls"),
+            drop,
+            f=function.traced,
+            element=element,
+            preserve_cardinality=True,
+        )
 
     return apply
 
@@ -128,13 +136,16 @@ def parallel_interleave(
         buffered = 2 * block_length if buffer_output_elements is None else buffer_output_elements
         ahead = 2 * cycle_length if prefetch_input_elements is None else prefetch_input_elements
         return dataset._derived(
-            "ParallelInterleaveDataset", function.captures, _int64(cycle_length, "cycle_length"),
+            "ParallelInterleaveDataset",
+            function.captures,
+            _int64(cycle_length, "cycle_length"),
             _int64(block_length, "block_length"),
             convert_to_tensor(sloppy, dtypes.bool, name="sloppy"),
-            _int64(buffered, "buffer_output_elements"), _int64(ahead, "prefetch_input_elements"),
+            _int64(buffered, "buffer_output_elements"),
+            _int64(ahead, "prefetch_input_elements"),
             f=function.traced,
             element=inner_structure(function, "tf.data.experimental.parallel_interleave()"),
-        )  # fmt: skip
+        )
 
     return apply
 
@@ -177,9 +188,10 @@ def scan(initial_state: Any, scan_func: Callable[..., Any]) -> Transformation:
         states = structure.structure_of(state)
         while True:
             function = StructuredFunction(
-                lambda s, e: scan_func(s, e), (states, dataset._structure),
+                lambda s, e: scan_func(s, e),
+                (states, dataset._structure),
                 "tf.data.experimental.scan()",
-            )  # fmt: skip
+            )
             result = function.result
             if not isinstance(result, tuple) or len(result) != 2:
                 raise TypeError(
@@ -196,9 +208,13 @@ def scan(initial_state: Any, scan_func: Callable[..., Any]) -> Transformation:
                 break
             states = general
         return dataset._derived(
-            "ScanDataset", structure.to_tensors(state), function.captures, f=function.traced,
-            element=result[1], preserve_cardinality=True,
-        )  # fmt: skip
+            "ScanDataset",
+            structure.to_tensors(state),
+            function.captures,
+            f=function.traced,
+            element=result[1],
+            preserve_cardinality=True,
+        )
 
     return apply
 
@@ -246,10 +262,15 @@ def group_by_window(
         if not isinstance(reduced.result, DatasetStructure):
             raise TypeError("`reduce_func` must return a `Dataset` object.")
         return dataset._derived(
-            "GroupByWindowDataset", keys.captures, reduced.captures, sizes.captures,
-            key_func=keys.traced, reduce_func=reduced.traced, window_size_func=sizes.traced,
+            "GroupByWindowDataset",
+            keys.captures,
+            reduced.captures,
+            sizes.captures,
+            key_func=keys.traced,
+            reduce_func=reduced.traced,
+            window_size_func=sizes.traced,
             element=reduced.result.inner,
-        )  # fmt: skip
+        )
 
     return apply
 
@@ -304,8 +325,13 @@ def bucket_by_sequence_length(
         if pad_to_bucket_boundary:
             last = len(bucket_boundaries)
             fits = less(key, _int64(last, "last"))
-            check = Assert(fits, ["When pad_to_bucket_boundary=True, elements must have length < "
-                                  "max(bucket_boundaries)."])  # fmt: skip
+            check = Assert(
+                fits,
+                [
+                    "When pad_to_bucket_boundary=True, elements must have length < "
+                    "max(bucket_boundaries)."
+                ],
+            )
             with control_dependencies([check]):
                 boundary = gather(_int64(list(bucket_boundaries), "boundaries"), key) - _int64(
                     1, "one"
@@ -426,9 +452,11 @@ def _directed(choices: Dataset, datasets: Sequence[Dataset]) -> Dataset:
         structure.most_specific_compatible, [dataset._structure for dataset in datasets]
     )
     variant = apply_op(
-        "DirectedInterleaveDataset", choices._variant_tensor,
-        [dataset._variant_tensor for dataset in datasets], **structure.flat_attrs(element),
-    )  # fmt: skip
+        "DirectedInterleaveDataset",
+        choices._variant_tensor,
+        [dataset._variant_tensor for dataset in datasets],
+        **structure.flat_attrs(element),
+    )
     options = functools.reduce(Options.merge, [dataset._options for dataset in datasets])
     return Dataset(variant, element, options)
 
@@ -442,9 +470,10 @@ def get_single_element(dataset: Dataset) -> Any:
     if not isinstance(dataset, Dataset):
         raise TypeError("`dataset` must be a `tf.data.Dataset` object.")
     tensors = apply_op(
-        "DatasetToSingleElement", dataset._variant_tensor,
+        "DatasetToSingleElement",
+        dataset._variant_tensor,
         **structure.flat_attrs(dataset._structure),
-    )  # fmt: skip
+    )
     return structure.from_tensors(dataset._structure, tensors)
 
 

@@ -67,10 +67,13 @@ def generator_dataset(
         trace(finish, [(dtypes.int64, [])], "generator_finalize"),
     ]
     variant = apply_op(
-        "GeneratorDataset", *[function.captures for function in functions],
-        init_func=functions[0], next_func=functions[1], finalize_func=functions[2],
+        "GeneratorDataset",
+        *[function.captures for function in functions],
+        init_func=functions[0],
+        next_func=functions[1],
+        finalize_func=functions[2],
         **structure.flat_attrs(element),
-    )  # fmt: skip
+    )
     return variant, element
 
 

@@ -121,9 +121,11 @@ class Iterator:
             )
         with colocate_with(self._iterator_resource):
             tensors = apply_op(
-                "IteratorGetNext", self._iterator_resource, name=name,
+                "IteratorGetNext",
+                self._iterator_resource,
+                name=name,
                 **structure.flat_attrs(self._structure),
-            )  # fmt: skip
+            )
         return structure.from_tensors(self._structure, tensors)
 
     def string_handle(self, name: str | None = None) -> Tensor:
@@ -177,9 +179,12 @@ def make_one_shot_iterator(dataset: Dataset) -> Iterator:
     factory = _factory(dataset)
     with colocate_with(dataset._variant_tensor):
         resource = apply_op(
-            "OneShotIterator", dataset_factory=factory, container="", shared_name="",
+            "OneShotIterator",
+            dataset_factory=factory,
+            container="",
+            shared_name="",
             **structure.flat_attrs(dataset._structure),
-        )  # fmt: skip
+        )
         return Iterator(resource, None, dataset._structure)
 
 
@@ -187,8 +192,10 @@ def _factory(dataset: Dataset) -> TracedFunction:
     """The function without arguments that makes ``dataset``: its ops once more."""
     try:
         return trace(
-            lambda: _Copier().tensor(dataset._variant_tensor), [], "_make_dataset",
-        )  # fmt: skip
+            lambda: _Copier().tensor(dataset._variant_tensor),
+            [],
+            "_make_dataset",
+        )
     except _NotCopiableError as error:
         raise ValueError(
             "Failed to create a one-shot iterator for a dataset. "

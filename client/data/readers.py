@@ -40,9 +40,11 @@ class TextLineDataset(Dataset):
         compression = _optional(compression_type, "", dtypes.string, "compression_type")
         size = _optional(buffer_size, 256 << 10, dtypes.int64, "buffer_size")
         _init_from_files(
-            self, filenames, num_parallel_reads,
+            self,
+            filenames,
+            num_parallel_reads,
             lambda names: apply_op("TextLineDataset", names, compression, size),
-        )  # fmt: skip
+        )
 
 
 @tf_export("data.TFRecordDataset")
@@ -59,9 +61,11 @@ class TFRecordDataset(Dataset):
         compression = _optional(compression_type, "", dtypes.string, "compression_type")
         size = _optional(buffer_size, 256 << 10, dtypes.int64, "buffer_size")
         _init_from_files(
-            self, filenames, num_parallel_reads,
+            self,
+            filenames,
+            num_parallel_reads,
             lambda names: apply_op("TFRecordDataset", names, compression, size),
-        )  # fmt: skip
+        )
 
 
 @tf_export("data.FixedLengthRecordDataset")
@@ -87,11 +91,13 @@ class FixedLengthRecordDataset(Dataset):
         size = _optional(buffer_size, 256 << 10, dtypes.int64, "buffer_size")
         compression = _optional(compression_type, "", dtypes.string, "compression_type")
         _init_from_files(
-            self, filenames, num_parallel_reads,
+            self,
+            filenames,
+            num_parallel_reads,
             lambda names: apply_op(
                 "FixedLengthRecordDatasetV2", names, header, record, footer, size, compression
             ),
-        )  # fmt: skip
+        )
 
 
 def _init_from_files(dataset: Dataset, filenames: Any, parallel: Any, read: Any) -> None:

@@ -371,8 +371,9 @@ class Estimator:
         writer = FileWriterCache.get(directory)
         writer.add_summary(proto, step)
         if checkpoint_path:
-            logging.info("Saving 'checkpoint_path' summary for global step %d: %s", step,
-                         checkpoint_path)  # fmt: skip
+            logging.info(
+                "Saving 'checkpoint_path' summary for global step %d: %s", step, checkpoint_path
+            )
             text = event_pb2.Summary()
             value = text.value.add(tag="checkpoint_path/" + GraphKeys.GLOBAL_STEP)
             value.metadata.plugin_data.plugin_name = "text"

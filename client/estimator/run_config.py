@@ -207,8 +207,11 @@ class RunConfig:
 
 def _check(name: str, value: Any) -> None:
     at_least = {"save_summary_steps": 0, "save_checkpoints_steps": 0, "save_checkpoints_secs": 0}
-    positive = ("log_step_count_steps", "keep_checkpoint_every_n_hours",
-                "session_creation_timeout_secs")  # fmt: skip
+    positive = (
+        "log_step_count_steps",
+        "keep_checkpoint_every_n_hours",
+        "session_creation_timeout_secs",
+    )
     if value is None:
         return
     if name in at_least and value < at_least[name]:

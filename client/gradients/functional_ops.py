@@ -209,9 +209,13 @@ def _called(kind: str, chooser: Tensor, backward: _Backward, **branches: Any) ->
     stateful = any(function.is_stateful for function in backward.functions)
     types = backward.functions[0].output_types
     made = make_op(
-        kind if stateful else f"Stateless{kind}", chooser, backward.arguments,
-        Tin=[t.dtype.base_dtype for t in backward.arguments], Tout=types, **branches,
-    )  # fmt: skip
+        kind if stateful else f"Stateless{kind}",
+        chooser,
+        backward.arguments,
+        Tin=[t.dtype.base_dtype for t in backward.arguments],
+        Tout=types,
+        **branches,
+    )
     return backward.spread(made.outputs)
 
 

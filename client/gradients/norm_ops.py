@@ -18,10 +18,16 @@ def fused_batch_norm(op: Any, grad: Any, *_: Any) -> Any:
     # In training the statistics are the batch's; else they are constants, given from outside.
     statistics = op.outputs[3:5] if is_training else [mean, variance]
     result = apply_op(
-        f"FusedBatchNormGrad{_VERSION[op.type]}", grad, x, scale, *statistics, *op.outputs[5:],
-        epsilon=op.get_attr("epsilon"), data_format=op.get_attr("data_format"),
+        f"FusedBatchNormGrad{_VERSION[op.type]}",
+        grad,
+        x,
+        scale,
+        *statistics,
+        *op.outputs[5:],
+        epsilon=op.get_attr("epsilon"),
+        data_format=op.get_attr("data_format"),
         is_training=is_training,
-    )  # fmt: skip
+    )
     return *result[:3], None, None
 
 

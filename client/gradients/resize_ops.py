@@ -45,9 +45,14 @@ def crop_and_resize(op: Any, grad: Any) -> Any:
     by_image = None
     if image.dtype in _FLOATS:
         by_image = apply_op(
-            "CropAndResizeGradImage", grad, boxes, box_ind, array_ops.shape(image),
-            T=image.dtype, method=op.get_attr("method"),
-        )  # fmt: skip
+            "CropAndResizeGradImage",
+            grad,
+            boxes,
+            box_ind,
+            array_ops.shape(image),
+            T=image.dtype,
+            method=op.get_attr("method"),
+        )
     by_boxes = apply_op("CropAndResizeGradBoxes", grad, image, boxes, box_ind)
     return by_image, by_boxes, None, None
 

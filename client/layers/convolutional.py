@@ -107,16 +107,22 @@ class _Conv(Layer):
     def _add_bias(self) -> None:
         if self.use_bias:
             self.bias = self.add_weight(
-                "bias", (self.filters,), initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer, constraint=self.bias_constraint,
-            )  # fmt: skip
+                "bias",
+                (self.filters,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
 
     def build(self, input_shape: Any) -> None:
         shape = (*self.kernel_size, self._input_channels(input_shape), self.filters)
         self.kernel = self.add_weight(
-            "kernel", shape, initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
+            "kernel",
+            shape,
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
         self._add_bias()
         # A node of TensorFlow 1.15 that nobody reads; but the seeds of random ops after it go by
         # the number of nodes.
@@ -132,9 +138,13 @@ class _Conv(Layer):
         function: Any = {1: conv_ops.conv1d, 2: conv_ops.conv2d, 3: conv_ops.conv3d}[self.rank]
         strides, dilations = list(self.strides), list(self.dilation_rate)
         outputs = function(
-            inputs, self.kernel, strides, padding,
-            data_format=layout(self.data_format, self.rank + 2), dilations=dilations,
-        )  # fmt: skip
+            inputs,
+            self.kernel,
+            strides,
+            padding,
+            data_format=layout(self.data_format, self.rank + 2),
+            dilations=dilations,
+        )
         return self._finished(outputs)
 
     def _causal_padding(self) -> list[list[int]]:
@@ -242,11 +252,22 @@ class _SeparableConv(_Conv):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            filters, kernel_size, strides, padding, data_format, dilation_rate, activation,
-            use_bias, bias_initializer=bias_initializer, bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer, bias_constraint=bias_constraint,
-            trainable=trainable, name=name, **kwargs,
-        )  # fmt: skip
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer=bias_initializer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            bias_constraint=bias_constraint,
+            trainable=trainable,
+            name=name,
+            **kwargs,
+        )
         self.depth_multiplier = depth_multiplier
         self.depthwise_initializer = as_initializer(depthwise_initializer)
         self.pointwise_initializer = as_initializer(pointwise_initializer)
@@ -258,16 +279,19 @@ class _SeparableConv(_Conv):
     def build(self, input_shape: Any) -> None:
         channels = self._input_channels(input_shape)
         self.depthwise_kernel = self.add_weight(
-            "depthwise_kernel", (*self.kernel_size, channels, self.depth_multiplier),
-            initializer=self.depthwise_initializer, regularizer=self.depthwise_regularizer,
+            "depthwise_kernel",
+            (*self.kernel_size, channels, self.depth_multiplier),
+            initializer=self.depthwise_initializer,
+            regularizer=self.depthwise_regularizer,
             constraint=self.depthwise_constraint,
-        )  # fmt: skip
+        )
         self.pointwise_kernel = self.add_weight(
             "pointwise_kernel",
             (*[1] * self.rank, self.depth_multiplier * channels, self.filters),
-            initializer=self.pointwise_initializer, regularizer=self.pointwise_regularizer,
+            initializer=self.pointwise_initializer,
+            regularizer=self.pointwise_regularizer,
             constraint=self.pointwise_constraint,
-        )  # fmt: skip
+        )
         self._add_bias()
         self.built = True
 
@@ -316,9 +340,13 @@ class SeparableConv2D(_SeparableConv):
 
     def call(self, inputs: Any) -> Any:
         outputs = self._convolved(
-            inputs, self.depthwise_kernel, self.pointwise_kernel, self.strides, self.dilation_rate,
+            inputs,
+            self.depthwise_kernel,
+            self.pointwise_kernel,
+            self.strides,
+            self.dilation_rate,
             self.padding,
-        )  # fmt: skip
+        )
         return outputs if self.activation is None else self.activation(outputs)
 
 
@@ -352,17 +380,35 @@ class _ConvTranspose(_Conv):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            filters, kernel_size, strides, padding, data_format, 1, activation, use_bias,
-            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-            activity_regularizer, kernel_constraint, bias_constraint, trainable, name, **kwargs,
-        )  # fmt: skip
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            1,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            trainable,
+            name,
+            **kwargs,
+        )
 
     def build(self, input_shape: Any) -> None:
         shape = (*self.kernel_size, self.filters, self._input_channels(input_shape))
         self.kernel = self.add_weight(
-            "kernel", shape, initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint,
-        )  # fmt: skip
+            "kernel",
+            shape,
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
         self._add_bias()
         self.built = True
 
@@ -379,9 +425,13 @@ class _ConvTranspose(_Conv):
             output_shape[0]  # nobody reads this node, either; see _Conv.build
         function = {2: conv_ops.conv2d_transpose, 3: conv_ops.conv3d_transpose}[self.rank]
         outputs = function(
-            inputs, self.kernel, output_shape, list(self.strides), padding=self.padding.upper(),
+            inputs,
+            self.kernel,
+            output_shape,
+            list(self.strides),
+            padding=self.padding.upper(),
             data_format=layout(self.data_format, self.rank + 2),
-        )  # fmt: skip
+        )
         outputs.set_shape(self.compute_output_shape(inputs.shape))
         return self._finished(outputs)
 

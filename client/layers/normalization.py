@@ -165,11 +165,13 @@ class BatchNormalization(Layer):
 
     def _parameter(self, name: str, shape: list[int]) -> Any:
         return self.add_weight(
-            name, shape, self._parameter_dtype,
+            name,
+            shape,
+            self._parameter_dtype,
             initializer=getattr(self, f"{name}_initializer"),
             regularizer=getattr(self, f"{name}_regularizer"),
             constraint=getattr(self, f"{name}_constraint"),
-        )  # fmt: skip
+        )
 
     def _add_averages(self, shape: list[int]) -> None:
         assert self._scope is not None
@@ -196,9 +198,14 @@ class BatchNormalization(Layer):
 
     def _average(self, name: str, shape: list[int], initializer: Any) -> Any:
         return self.add_weight(
-            name, shape, self._parameter_dtype, initializer=initializer, trainable=False,
-            synchronization=VariableSynchronization.ON_READ, aggregation=VariableAggregation.MEAN,
-        )  # fmt: skip
+            name,
+            shape,
+            self._parameter_dtype,
+            initializer=initializer,
+            trainable=False,
+            synchronization=VariableSynchronization.ON_READ,
+            aggregation=VariableAggregation.MEAN,
+        )
 
     # Calling --------------------------------------------------------------------------------
 
@@ -223,10 +230,16 @@ class BatchNormalization(Layer):
                 inputs, gamma, beta, epsilon=self.epsilon, data_format=data_format
             ),
             lambda: norm_ops.fused_batch_norm(
-                inputs, gamma, beta, self.moving_mean, self.moving_variance, self.epsilon,
-                data_format, is_training=False,
+                inputs,
+                gamma,
+                beta,
+                self.moving_mean,
+                self.moving_variance,
+                self.epsilon,
+                data_format,
+                is_training=False,
             ),
-        )  # fmt: skip
+        )
         value = known(training)
         if value is None:
             momentum = smart_cond(training, lambda: self.momentum, lambda: 1.0)
@@ -415,9 +428,28 @@ def batch_normalization(
 ) -> Any:
     """``BatchNormalization`` as a function. ``training`` is a bool or a bool tensor."""
     layer = BatchNormalization(
-        axis, momentum, epsilon, center, scale, beta_initializer, gamma_initializer,
-        moving_mean_initializer, moving_variance_initializer, beta_regularizer, gamma_regularizer,
-        beta_constraint, gamma_constraint, renorm, renorm_clipping, renorm_momentum, fused,
-        trainable, virtual_batch_size, adjustment, name, _reuse=reuse, _scope=name,
-    )  # fmt: skip
+        axis,
+        momentum,
+        epsilon,
+        center,
+        scale,
+        beta_initializer,
+        gamma_initializer,
+        moving_mean_initializer,
+        moving_variance_initializer,
+        beta_regularizer,
+        gamma_regularizer,
+        beta_constraint,
+        gamma_constraint,
+        renorm,
+        renorm_clipping,
+        renorm_momentum,
+        fused,
+        trainable,
+        virtual_batch_size,
+        adjustment,
+        name,
+        _reuse=reuse,
+        _scope=name,
+    )
     return layer(inputs, training=training)

@@ -50,9 +50,12 @@ class _Pooling(Layer):
             axis = 2 if self.data_format == "channels_last" else 3
             inputs = array_ops.expand_dims(inputs, axis)
         outputs = type(self).pool(
-            inputs, size, strides, padding=self.padding.upper(),
+            inputs,
+            size,
+            strides,
+            padding=self.padding.upper(),
             data_format=layout(self.data_format, max(self.rank, 2) + 2),
-        )  # fmt: skip
+        )
         return outputs if axis is None else array_ops.squeeze(outputs, axis)
 
     def compute_output_shape(self, input_shape: Any) -> TensorShape:

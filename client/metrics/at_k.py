@@ -79,9 +79,16 @@ def recall_at_top_k(
 ) -> Metric:
     """``recall_at_k`` of predicted classes ``[D1, ..., DN, k]``; ``k`` is for names only."""
     return _share(
-        "recall", labels, predictions_idx, k, class_id, weights, metrics_collections,
-        updates_collections, name,
-    )  # fmt: skip
+        "recall",
+        labels,
+        predictions_idx,
+        k,
+        class_id,
+        weights,
+        metrics_collections,
+        updates_collections,
+        name,
+    )
 
 
 @tf_export("metrics.precision_at_k")
@@ -133,9 +140,16 @@ def precision_at_top_k(
 ) -> Metric:
     """``precision_at_k`` of predicted classes ``[D1, ..., DN, k]``; ``k`` is for names only."""
     return _share(
-        "precision", labels, predictions_idx, k, class_id, weights, metrics_collections,
-        updates_collections, name,
-    )  # fmt: skip
+        "precision",
+        labels,
+        predictions_idx,
+        k,
+        class_id,
+        weights,
+        metrics_collections,
+        updates_collections,
+        name,
+    )
 
 
 @tf_export("metrics.average_precision_at_k")
@@ -262,9 +276,16 @@ def _average_precisions(labels: _Labels, highest: Tensor, k: int) -> Tensor:
 
 
 def _share(
-    kind: str, labels: Any, predictions_idx: Any, k: int | None, class_id: int | None,
-    weights: Any, metrics: Any, updates: Any, name: str | None,
-) -> Metric:  # fmt: skip
+    kind: str,
+    labels: Any,
+    predictions_idx: Any,
+    k: int | None,
+    class_id: int | None,
+    weights: Any,
+    metrics: Any,
+    updates: Any,
+    name: str | None,
+) -> Metric:
     inputs = [predictions_idx, labels, weights]
     with name_scope(name, _name(kind, k, class_id), inputs) as scope:
         ids = cast(predictions_idx, dtypes.int64)

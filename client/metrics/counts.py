@@ -38,9 +38,15 @@ def _count_condition(values: Any, weights: Any, metrics: Any, updates: Any) -> M
 
 
 def _counter(
-    kind: str, holds: Any, labels: Any, predictions: Any, weights: Any, metrics: Any,
-    updates: Any, name: str | None,
-) -> Metric:  # fmt: skip
+    kind: str,
+    holds: Any,
+    labels: Any,
+    predictions: Any,
+    weights: Any,
+    metrics: Any,
+    updates: Any,
+    name: str | None,
+) -> Metric:
     with variable_scope(name, kind, (predictions, labels, weights)):
         predictions, labels, weights = compatible(
             cast(predictions, dtypes.bool), cast(labels, dtypes.bool), weights
@@ -59,9 +65,15 @@ def true_positives(
 ) -> Metric:
     """How many are true and predicted true."""
     return _counter(
-        "true_positives", logical_and, labels, predictions, weights, metrics_collections,
-        updates_collections, name,
-    )  # fmt: skip
+        "true_positives",
+        logical_and,
+        labels,
+        predictions,
+        weights,
+        metrics_collections,
+        updates_collections,
+        name,
+    )
 
 
 @tf_export("metrics.true_negatives")
@@ -75,9 +87,15 @@ def true_negatives(
 ) -> Metric:
     """How many are false and predicted false."""
     return _counter(
-        "true_negatives", lambda y, p: logical_and(logical_not(y), logical_not(p)), labels,
-        predictions, weights, metrics_collections, updates_collections, name,
-    )  # fmt: skip
+        "true_negatives",
+        lambda y, p: logical_and(logical_not(y), logical_not(p)),
+        labels,
+        predictions,
+        weights,
+        metrics_collections,
+        updates_collections,
+        name,
+    )
 
 
 @tf_export("metrics.false_positives")
@@ -91,9 +109,15 @@ def false_positives(
 ) -> Metric:
     """How many are false and predicted true."""
     return _counter(
-        "false_positives", lambda y, p: logical_and(logical_not(y), p), labels, predictions,
-        weights, metrics_collections, updates_collections, name,
-    )  # fmt: skip
+        "false_positives",
+        lambda y, p: logical_and(logical_not(y), p),
+        labels,
+        predictions,
+        weights,
+        metrics_collections,
+        updates_collections,
+        name,
+    )
 
 
 @tf_export("metrics.false_negatives")
@@ -107,9 +131,15 @@ def false_negatives(
 ) -> Metric:
     """How many are true and predicted false."""
     return _counter(
-        "false_negatives", lambda y, p: logical_and(y, logical_not(p)), labels, predictions,
-        weights, metrics_collections, updates_collections, name,
-    )  # fmt: skip
+        "false_negatives",
+        lambda y, p: logical_and(y, logical_not(p)),
+        labels,
+        predictions,
+        weights,
+        metrics_collections,
+        updates_collections,
+        name,
+    )
 
 
 @tf_export("metrics.precision")
@@ -125,8 +155,9 @@ def precision(
     with variable_scope(name, "precision", (predictions, labels, weights)):
         right, update_right = true_positives(labels, predictions, weights)
         wrong, update_wrong = false_positives(labels, predictions, weights)
-        return _share(right, wrong, update_right, update_wrong, metrics_collections,
-                      updates_collections)  # fmt: skip
+        return _share(
+            right, wrong, update_right, update_wrong, metrics_collections, updates_collections
+        )
 
 
 @tf_export("metrics.recall")
@@ -142,8 +173,9 @@ def recall(
     with variable_scope(name, "recall", (predictions, labels, weights)):
         right, update_right = true_positives(labels, predictions, weights)
         missed, update_missed = false_negatives(labels, predictions, weights)
-        return _share(right, missed, update_right, update_missed, metrics_collections,
-                      updates_collections)  # fmt: skip
+        return _share(
+            right, missed, update_right, update_missed, metrics_collections, updates_collections
+        )
 
 
 def _share(

@@ -59,9 +59,12 @@ _VARIABLES = {
 
 
 def _at_thresholds(
-    labels: Any, predictions: Any, thresholds: Sequence[float], weights: Any,
+    labels: Any,
+    predictions: Any,
+    thresholds: Sequence[float],
+    weights: Any,
     wanted: Sequence[str] = _KINDS,
-) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The counts of each kind at each threshold: values, and update ops."""
     predictions, labels, weights = compatible(
         cast(predictions, dtypes.float32), cast(labels, dtypes.bool), weights
@@ -97,9 +100,15 @@ def _at_thresholds(
 
 
 def _threshold_counter(
-    kind: str, labels: Any, predictions: Any, thresholds: Sequence[float], weights: Any,
-    metrics: Any, updates: Any, name: str | None,
-) -> Metric:  # fmt: skip
+    kind: str,
+    labels: Any,
+    predictions: Any,
+    thresholds: Sequence[float],
+    weights: Any,
+    metrics: Any,
+    updates: Any,
+    name: str | None,
+) -> Metric:
     with variable_scope(name, _VARIABLES[kind], (predictions, labels, weights)):
         values, changes = _at_thresholds(labels, predictions, thresholds, weights, (kind,))
         return collected(values[kind], changes[kind], metrics, updates)
@@ -117,9 +126,15 @@ def true_positives_at_thresholds(
 ) -> Metric:
     """``true_positives`` of ``predictions > threshold``, for each threshold."""
     return _threshold_counter(
-        "tp", labels, predictions, thresholds, weights, metrics_collections, updates_collections,
+        "tp",
+        labels,
+        predictions,
+        thresholds,
+        weights,
+        metrics_collections,
+        updates_collections,
         name,
-    )  # fmt: skip
+    )
 
 
 @tf_export("metrics.true_negatives_at_thresholds")
@@ -134,9 +149,15 @@ def true_negatives_at_thresholds(
 ) -> Metric:
     """``true_negatives`` of ``predictions > threshold``, for each threshold."""
     return _threshold_counter(
-        "tn", labels, predictions, thresholds, weights, metrics_collections, updates_collections,
+        "tn",
+        labels,
+        predictions,
+        thresholds,
+        weights,
+        metrics_collections,
+        updates_collections,
         name,
-    )  # fmt: skip
+    )
 
 
 @tf_export("metrics.false_positives_at_thresholds")
@@ -151,9 +172,15 @@ def false_positives_at_thresholds(
 ) -> Metric:
     """``false_positives`` of ``predictions > threshold``, for each threshold."""
     return _threshold_counter(
-        "fp", labels, predictions, thresholds, weights, metrics_collections, updates_collections,
+        "fp",
+        labels,
+        predictions,
+        thresholds,
+        weights,
+        metrics_collections,
+        updates_collections,
         name,
-    )  # fmt: skip
+    )
 
 
 @tf_export("metrics.false_negatives_at_thresholds")
@@ -168,15 +195,27 @@ def false_negatives_at_thresholds(
 ) -> Metric:
     """``false_negatives`` of ``predictions > threshold``, for each threshold."""
     return _threshold_counter(
-        "fn", labels, predictions, thresholds, weights, metrics_collections, updates_collections,
+        "fn",
+        labels,
+        predictions,
+        thresholds,
+        weights,
+        metrics_collections,
+        updates_collections,
         name,
-    )  # fmt: skip
+    )
 
 
 def _threshold_share(
-    kind: str, other: str, labels: Any, predictions: Any, thresholds: Sequence[float],
-    weights: Any, metrics: Any, updates: Any,
-) -> Metric:  # fmt: skip
+    kind: str,
+    other: str,
+    labels: Any,
+    predictions: Any,
+    thresholds: Sequence[float],
+    weights: Any,
+    metrics: Any,
+    updates: Any,
+) -> Metric:
     values, changes = _at_thresholds(labels, predictions, thresholds, weights, (kind, other))
     value = div_no_nan(values[kind], _EPSILON + values[kind] + values[other])
     update = div_no_nan(changes[kind], _EPSILON + changes[kind] + changes[other])
@@ -196,9 +235,15 @@ def precision_at_thresholds(
     """``precision`` of ``predictions > threshold``, for each threshold."""
     with variable_scope(name, "precision_at_thresholds", (predictions, labels, weights)):
         return _threshold_share(
-            "tp", "fp", labels, predictions, thresholds, weights, metrics_collections,
+            "tp",
+            "fp",
+            labels,
+            predictions,
+            thresholds,
+            weights,
+            metrics_collections,
             updates_collections,
-        )  # fmt: skip
+        )
 
 
 @tf_export("metrics.recall_at_thresholds")
@@ -214,9 +259,15 @@ def recall_at_thresholds(
     """``recall`` of ``predictions > threshold``, for each threshold."""
     with variable_scope(name, "recall_at_thresholds", (predictions, labels, weights)):
         return _threshold_share(
-            "tp", "fn", labels, predictions, thresholds, weights, metrics_collections,
+            "tp",
+            "fn",
+            labels,
+            predictions,
+            thresholds,
+            weights,
+            metrics_collections,
             updates_collections,
-        )  # fmt: skip
+        )
 
 
 def _spread(num_thresholds: int) -> list[float]:
@@ -252,8 +303,11 @@ def auc(
         if curve not in ("ROC", "PR"):
             raise ValueError(f"curve must be either ROC or PR, {curve} unknown")
         if summation_method not in (
-            "trapezoidal", "minoring", "majoring", "careful_interpolation",
-        ):  # fmt: skip
+            "trapezoidal",
+            "minoring",
+            "majoring",
+            "careful_interpolation",
+        ):
             raise ValueError(f"Invalid summation_method: {summation_method}")
         if thresholds is None:
             limits = _spread(num_thresholds)
@@ -323,9 +377,17 @@ def sensitivity_at_specificity(
         raise ValueError("`specificity` must be in the range [0, 1].")
     with variable_scope(name, "sensitivity_at_specificity", (predictions, labels, weights)):
         return _at_operating_point(
-            labels, predictions, weights, num_thresholds, specificity, ("tn", "fp"), ("tp", "fn"),
-            False, metrics_collections, updates_collections,
-        )  # fmt: skip
+            labels,
+            predictions,
+            weights,
+            num_thresholds,
+            specificity,
+            ("tn", "fp"),
+            ("tp", "fn"),
+            False,
+            metrics_collections,
+            updates_collections,
+        )
 
 
 @tf_export("metrics.specificity_at_sensitivity")
@@ -344,15 +406,31 @@ def specificity_at_sensitivity(
         raise ValueError("`sensitivity` must be in the range [0, 1].")
     with variable_scope(name, "specificity_at_sensitivity", (predictions, labels, weights)):
         return _at_operating_point(
-            labels, predictions, weights, num_thresholds, sensitivity, ("tp", "fn"), ("tn", "fp"),
-            True, metrics_collections, updates_collections,
-        )  # fmt: skip
+            labels,
+            predictions,
+            weights,
+            num_thresholds,
+            sensitivity,
+            ("tp", "fn"),
+            ("tn", "fp"),
+            True,
+            metrics_collections,
+            updates_collections,
+        )
 
 
 def _at_operating_point(
-    labels: Any, predictions: Any, weights: Any, num_thresholds: int, target: float,
-    fixed: tuple[str, str], asked: tuple[str, str], last: bool, metrics: Any, updates: Any,
-) -> Metric:  # fmt: skip
+    labels: Any,
+    predictions: Any,
+    weights: Any,
+    num_thresholds: int,
+    target: float,
+    fixed: tuple[str, str],
+    asked: tuple[str, str],
+    last: bool,
+    metrics: Any,
+    updates: Any,
+) -> Metric:
     values, changes = _at_thresholds(labels, predictions, _spread(num_thresholds), weights)
 
     def point(counts: dict[str, Any], name: str) -> Tensor:

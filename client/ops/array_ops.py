@@ -235,9 +235,14 @@ def one_hot(
             if key not in values:
                 values[key] = convert_to_tensor(number, wanted, name=key)
         return apply_op(
-            "OneHot", indices, depth, values["on_value"], values["off_value"],
-            axis=-1 if axis is None else axis, name=scope,
-        )  # fmt: skip
+            "OneHot",
+            indices,
+            depth,
+            values["on_value"],
+            values["off_value"],
+            axis=-1 if axis is None else axis,
+            name=scope,
+        )
 
 
 @tf_export("meshgrid")

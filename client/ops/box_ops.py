@@ -53,10 +53,13 @@ def non_max_suppression(
     """
     with name_scope(name, "non_max_suppression"):
         return apply_op(
-            "NonMaxSuppressionV3", boxes, scores, max_output_size,
+            "NonMaxSuppressionV3",
+            boxes,
+            scores,
+            max_output_size,
             convert_to_tensor(iou_threshold, dtypes.float32, name="iou_threshold"),
             convert_to_tensor(score_threshold, dtypes.float32, name="score_threshold"),
-        )  # fmt: skip
+        )
 
 
 @tf_export("image.non_max_suppression_padded")
@@ -76,11 +79,14 @@ def non_max_suppression_padded(
     """
     with name_scope(name, "non_max_suppression_padded"):
         selected, count = apply_op(
-            "NonMaxSuppressionV4", boxes, scores, max_output_size,
+            "NonMaxSuppressionV4",
+            boxes,
+            scores,
+            max_output_size,
             convert_to_tensor(iou_threshold, dtypes.float32, name="iou_threshold"),
             convert_to_tensor(score_threshold, dtypes.float32, name="score_threshold"),
             pad_to_max_output_size=pad_to_max_output_size,
-        )  # fmt: skip
+        )
         return selected, count
 
 
@@ -114,8 +120,14 @@ def sample_distorted_bounding_box(
     """
     with name_scope(name, "sample_distorted_bounding_box"):
         return apply_op(
-            "SampleDistortedBoundingBoxV2", image_size, bounding_boxes, min_object_covered,
-            seed=seed, seed2=seed2, aspect_ratio_range=aspect_ratio_range, area_range=area_range,
+            "SampleDistortedBoundingBoxV2",
+            image_size,
+            bounding_boxes,
+            min_object_covered,
+            seed=seed,
+            seed2=seed2,
+            aspect_ratio_range=aspect_ratio_range,
+            area_range=area_range,
             max_attempts=max_attempts,
             use_image_if_no_bounding_boxes=use_image_if_no_bounding_boxes,
-        )  # fmt: skip
+        )

@@ -38,9 +38,15 @@ def uniform_candidate_sampler(
 ) -> Any:
     """Draws from ``range(range_max)``, all with the same probability."""
     return _sample(
-        "UniformCandidateSampler", true_classes, num_true, num_sampled, unique, seed, name,
+        "UniformCandidateSampler",
+        true_classes,
+        num_true,
+        num_sampled,
+        unique,
+        seed,
+        name,
         range_max=range_max,
-    )  # fmt: skip
+    )
 
 
 @tf_export("nn.log_uniform_candidate_sampler")
@@ -58,9 +64,15 @@ def log_uniform_candidate_sampler(
     That fits classes by descending frequency, as of words.
     """
     return _sample(
-        "LogUniformCandidateSampler", true_classes, num_true, num_sampled, unique, seed, name,
+        "LogUniformCandidateSampler",
+        true_classes,
+        num_true,
+        num_sampled,
+        unique,
+        seed,
+        name,
         range_max=range_max,
-    )  # fmt: skip
+    )
 
 
 @tf_export("nn.learned_unigram_candidate_sampler")
@@ -75,9 +87,15 @@ def learned_unigram_candidate_sampler(
 ) -> Any:
     """Draws classes by how often they have been true classes before."""
     return _sample(
-        "LearnedUnigramCandidateSampler", true_classes, num_true, num_sampled, unique, seed, name,
+        "LearnedUnigramCandidateSampler",
+        true_classes,
+        num_true,
+        num_sampled,
+        unique,
+        seed,
+        name,
         range_max=range_max,
-    )  # fmt: skip
+    )
 
 
 @tf_export("nn.fixed_unigram_candidate_sampler")
@@ -106,11 +124,21 @@ def fixed_unigram_candidate_sampler(
         unigrams: the frequencies, if there is no file.
     """
     return _sample(
-        "FixedUnigramCandidateSampler", true_classes, num_true, num_sampled, unique, seed, name,
-        range_max=range_max, vocab_file=vocab_file, distortion=distortion,
-        num_reserved_ids=num_reserved_ids, num_shards=num_shards, shard=shard,
+        "FixedUnigramCandidateSampler",
+        true_classes,
+        num_true,
+        num_sampled,
+        unique,
+        seed,
+        name,
+        range_max=range_max,
+        vocab_file=vocab_file,
+        distortion=distortion,
+        num_reserved_ids=num_reserved_ids,
+        num_shards=num_shards,
+        shard=shard,
         unigrams=list(unigrams),
-    )  # fmt: skip
+    )
 
 
 @tf_export("nn.all_candidate_sampler")
@@ -127,14 +155,27 @@ def all_candidate_sampler(
 
 
 def _sample(
-    op_type: str, true_classes: Any, num_true: int, num_sampled: int, unique: bool,
-    seed: int | None, name: str | None, **attrs: Any,
-) -> Any:  # fmt: skip
+    op_type: str,
+    true_classes: Any,
+    num_true: int,
+    num_sampled: int,
+    unique: bool,
+    seed: int | None,
+    name: str | None,
+    **attrs: Any,
+) -> Any:
     seed, seed2 = get_seed(seed)
     return apply_op(
-        op_type, true_classes, num_true=num_true, num_sampled=num_sampled, unique=unique,
-        seed=seed, seed2=seed2, name=name, **attrs,
-    )  # fmt: skip
+        op_type,
+        true_classes,
+        num_true=num_true,
+        num_sampled=num_sampled,
+        unique=unique,
+        seed=seed,
+        seed2=seed2,
+        name=name,
+        **attrs,
+    )
 
 
 @tf_export("nn.compute_accidental_hits")
@@ -148,9 +189,14 @@ def compute_accidental_hits(
     """Finds sampled classes that are true ones: ``(row, index in the sample, -float32 max)``."""
     seed, seed2 = get_seed(seed)
     return apply_op(
-        "ComputeAccidentalHits", true_classes, sampled_candidates, num_true=num_true, seed=seed,
-        seed2=seed2, name=name,
-    )  # fmt: skip
+        "ComputeAccidentalHits",
+        true_classes,
+        sampled_candidates,
+        num_true=num_true,
+        seed=seed,
+        seed2=seed2,
+        name=name,
+    )
 
 
 # Losses -------------------------------------------------------------------------------------------
@@ -185,9 +231,19 @@ def nce_loss(
         partition_strategy: see ``tf.nn.embedding_lookup``.
     """
     logits, targets = _sampled_logits(
-        weights, biases, labels, inputs, num_sampled, num_classes, num_true, sampled_values,
-        remove_accidental_hits, partition_strategy, name, None,
-    )  # fmt: skip
+        weights,
+        biases,
+        labels,
+        inputs,
+        num_sampled,
+        num_classes,
+        num_true,
+        sampled_values,
+        remove_accidental_hits,
+        partition_strategy,
+        name,
+        None,
+    )
     losses = sigmoid_cross_entropy_with_logits(labels=targets, logits=logits, name="sampled_losses")
     return _sum_rows(losses)
 
@@ -215,18 +271,37 @@ def sampled_softmax_loss(
     It is for training only, and too small. Arguments are as of ``nce_loss``.
     """
     logits, targets = _sampled_logits(
-        weights, biases, labels, inputs, num_sampled, num_classes, num_true, sampled_values,
-        remove_accidental_hits, partition_strategy, name, seed,
-    )  # fmt: skip
+        weights,
+        biases,
+        labels,
+        inputs,
+        num_sampled,
+        num_classes,
+        num_true,
+        sampled_values,
+        remove_accidental_hits,
+        partition_strategy,
+        name,
+        seed,
+    )
     targets = array_ops.stop_gradient(targets, name="labels_stop_gradient")
     return softmax_cross_entropy_with_logits_v2(labels=targets, logits=logits)
 
 
 def _sampled_logits(
-    weights: Any, biases: Any, labels: Any, inputs: Any, num_sampled: int, num_classes: int,
-    num_true: int, sampled_values: Any, remove_accidental_hits: bool, partition_strategy: str,
-    name: str, seed: int | None,
-) -> tuple[Any, Any]:  # fmt: skip
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    num_sampled: int,
+    num_classes: int,
+    num_true: int,
+    sampled_values: Any,
+    remove_accidental_hits: bool,
+    partition_strategy: str,
+    name: str,
+    seed: int | None,
+) -> tuple[Any, Any]:
     """Returns ``[batch, num_true + num_sampled]`` logits and labels.
 
     The logits are less the logarithms of the expected counts; the labels of a row add up to 1.

@@ -136,9 +136,12 @@ def Assert(
     with name_scope(name, "Assert", [condition, data]):
         condition = convert_to_tensor(condition, name="Condition")
         return apply_op(
-            "Assert", condition, convert_n_to_tensor(data),
-            summarize=3 if summarize is None else summarize, name="Assert",
-        )  # fmt: skip
+            "Assert",
+            condition,
+            convert_n_to_tensor(data),
+            summarize=3 if summarize is None else summarize,
+            name="Assert",
+        )
 
 
 def switch(data: Any, pred: Tensor, name: str | None = None) -> list[Any]:

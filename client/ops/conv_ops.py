@@ -70,10 +70,16 @@ def conv2d(
     filter = deprecated_argument("filters", filters, "filter", filter)
     data_format = data_format or "NHWC"
     return apply_op(
-        "Conv2D", input, filter, strides=expanded(strides, 2, data_format, "strides"),
-        **padding_attrs(padding), use_cudnn_on_gpu=use_cudnn_on_gpu, data_format=data_format,
-        dilations=expanded(dilations, 2, data_format, "dilations"), name=name,
-    )  # fmt: skip
+        "Conv2D",
+        input,
+        filter,
+        strides=expanded(strides, 2, data_format, "strides"),
+        **padding_attrs(padding),
+        use_cudnn_on_gpu=use_cudnn_on_gpu,
+        data_format=data_format,
+        dilations=expanded(dilations, 2, data_format, "dilations"),
+        name=name,
+    )
 
 
 @tf_export("nn.conv2d_backprop_input")
@@ -92,11 +98,17 @@ def conv2d_backprop_input(
     """Computes the gradient of ``conv2d`` for an input of shape ``input_sizes``."""
     filter = deprecated_argument("filter", filter, "filters", filters)
     return apply_op(
-        "Conv2DBackpropInput", input_sizes, filter, out_backprop,
-        strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
-        use_cudnn_on_gpu=use_cudnn_on_gpu, data_format=data_format,
-        dilations=expanded(dilations, 2, data_format, "dilations"), name=name,
-    )  # fmt: skip
+        "Conv2DBackpropInput",
+        input_sizes,
+        filter,
+        out_backprop,
+        strides=expanded(strides, 2, data_format, "strides"),
+        **padding_attrs(padding),
+        use_cudnn_on_gpu=use_cudnn_on_gpu,
+        data_format=data_format,
+        dilations=expanded(dilations, 2, data_format, "dilations"),
+        name=name,
+    )
 
 
 @tf_export("nn.conv2d_backprop_filter")
@@ -113,11 +125,17 @@ def conv2d_backprop_filter(
 ) -> Any:
     """Computes the gradient of ``conv2d`` for a filter of shape ``filter_sizes``."""
     return apply_op(
-        "Conv2DBackpropFilter", input, filter_sizes, out_backprop,
-        strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
-        use_cudnn_on_gpu=use_cudnn_on_gpu, data_format=data_format,
-        dilations=expanded(dilations, 2, data_format, "dilations"), name=name,
-    )  # fmt: skip
+        "Conv2DBackpropFilter",
+        input,
+        filter_sizes,
+        out_backprop,
+        strides=expanded(strides, 2, data_format, "strides"),
+        **padding_attrs(padding),
+        use_cudnn_on_gpu=use_cudnn_on_gpu,
+        data_format=data_format,
+        dilations=expanded(dilations, 2, data_format, "dilations"),
+        name=name,
+    )
 
 
 @tf_export("nn.conv2d_transpose")
@@ -155,11 +173,16 @@ def conv2d_transpose(
                 f"{value.shape[1 if data_format == 'NCHW' else 3]} != {filter.shape[3]}"
             )
         return apply_op(
-            "Conv2DBackpropInput", convert_to_tensor(output_shape, name="output_shape"), filter,
-            value, strides=expanded(strides, 2, data_format, "strides"),
-            **padding_attrs(padding), data_format=data_format,
-            dilations=expanded(dilations, 2, data_format, "dilations"), name=scope,
-        )  # fmt: skip
+            "Conv2DBackpropInput",
+            convert_to_tensor(output_shape, name="output_shape"),
+            filter,
+            value,
+            strides=expanded(strides, 2, data_format, "strides"),
+            **padding_attrs(padding),
+            data_format=data_format,
+            dilations=expanded(dilations, 2, data_format, "dilations"),
+            name=scope,
+        )
 
 
 @tf_export("nn.depthwise_conv2d")
@@ -211,11 +234,15 @@ def _depthwise(
     name: str | None,
 ) -> Any:
     return apply_op(
-        "DepthwiseConv2dNative", convert_to_tensor(input, name="tensor_in"),
+        "DepthwiseConv2dNative",
+        convert_to_tensor(input, name="tensor_in"),
         convert_to_tensor(filter, name="filter_in"),
-        strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
-        data_format=data_format, dilations=expanded(rate, 2, data_format, "rate"), name=name,
-    )  # fmt: skip
+        strides=expanded(strides, 2, data_format, "strides"),
+        **padding_attrs(padding),
+        data_format=data_format,
+        dilations=expanded(rate, 2, data_format, "rate"),
+        name=name,
+    )
 
 
 @tf_export("nn.depthwise_conv2d_native")
@@ -262,21 +289,34 @@ def depthwise_conv2d_native_backprop_filter(
 ) -> Any:
     """Computes the gradient of ``depthwise_conv2d_native`` for its filter."""
     return _depthwise_backprop(
-        "Filter", (input, filter_sizes, out_backprop), strides, padding, data_format, dilations,
+        "Filter",
+        (input, filter_sizes, out_backprop),
+        strides,
+        padding,
+        data_format,
+        dilations,
         name,
-    )  # fmt: skip
+    )
 
 
 def _depthwise_backprop(
-    what: str, inputs: tuple[Any, Any, Any], strides: Any, padding: Any, data_format: str,
-    dilations: Any, name: str | None,
-) -> Any:  # fmt: skip
+    what: str,
+    inputs: tuple[Any, Any, Any],
+    strides: Any,
+    padding: Any,
+    data_format: str,
+    dilations: Any,
+    name: str | None,
+) -> Any:
     return apply_op(
-        f"DepthwiseConv2dNativeBackprop{what}", *inputs,
-        strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
-        data_format=data_format, dilations=expanded(dilations, 2, data_format, "dilations"),
+        f"DepthwiseConv2dNativeBackprop{what}",
+        *inputs,
+        strides=expanded(strides, 2, data_format, "strides"),
+        **padding_attrs(padding),
+        data_format=data_format,
+        dilations=expanded(dilations, 2, data_format, "dilations"),
         name=name,
-    )  # fmt: skip
+    )
 
 
 @tf_export("nn.separable_conv2d")
@@ -389,11 +429,15 @@ def conv3d(
         filter: ``[depth, height, width, in_channels, out_channels]``.
     """
     return apply_op(
-        "Conv3D", input, deprecated_argument("filters", filters, "filter", filter),
-        strides=expanded(strides, 3, data_format, "strides"), padding=padding,
-        data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
+        "Conv3D",
+        input,
+        deprecated_argument("filters", filters, "filter", filter),
+        strides=expanded(strides, 3, data_format, "strides"),
+        padding=padding,
+        data_format=data_format,
+        dilations=expanded(dilations, 3, data_format, "dilations"),
         name=name,
-    )  # fmt: skip
+    )
 
 
 @tf_export("nn.conv1d_transpose")
@@ -420,9 +464,15 @@ def conv1d_transpose(
         sizes = convert_to_tensor(output_shape, name="output_shape")
         sizes = array_ops.concat([sizes[:axis], [1], sizes[axis:]], 0)
         wide = conv2d_transpose(
-            array_ops.expand_dims(input, axis), array_ops.expand_dims(filters, 0), sizes,
-            [1, step], padding, "NCHW" if axis == 2 else "NHWC", scope, dilations=[1, apart],
-        )  # fmt: skip
+            array_ops.expand_dims(input, axis),
+            array_ops.expand_dims(filters, 0),
+            sizes,
+            [1, step],
+            padding,
+            "NCHW" if axis == 2 else "NHWC",
+            scope,
+            dilations=[1, apart],
+        )
         return array_ops.squeeze(wide, [axis])
 
 
@@ -459,11 +509,16 @@ def conv3d_transpose(
                 f"{channels} != {filter.shape[4]}"
             )
         return apply_op(
-            "Conv3DBackpropInputV2", convert_to_tensor(output_shape, name="output_shape"), filter,
-            value, strides=expanded(strides, 3, data_format, "strides"), padding=padding,
-            data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
+            "Conv3DBackpropInputV2",
+            convert_to_tensor(output_shape, name="output_shape"),
+            filter,
+            value,
+            strides=expanded(strides, 3, data_format, "strides"),
+            padding=padding,
+            data_format=data_format,
+            dilations=expanded(dilations, 3, data_format, "dilations"),
             name=scope,
-        )  # fmt: skip
+        )
 
 
 @tf_export("nn.conv_transpose")
@@ -488,9 +543,15 @@ def conv_transpose(
             raise ValueError(f"output_shape must have 3, 4 or 5 elements, got {rank}")
         layout = data_format or ("N" + "DHW"[5 - rank :] + "C")
         return functions[rank](
-            input, filters, output_shape, strides, padding, data_format=layout,
-            dilations=dilations, name=scope,
-        )  # fmt: skip
+            input,
+            filters,
+            output_shape,
+            strides,
+            padding,
+            data_format=layout,
+            dilations=dilations,
+            name=scope,
+        )
 
 
 @tf_export("nn.atrous_conv2d_transpose")
@@ -499,9 +560,14 @@ def atrous_conv2d_transpose(
 ) -> Any:
     """Computes the transpose of ``atrous_conv2d``."""
     return conv2d_transpose(
-        value, filters, output_shape, 1, padding, name=name or "atrous_conv2d_transpose",
+        value,
+        filters,
+        output_shape,
+        1,
+        padding,
+        name=name or "atrous_conv2d_transpose",
         dilations=rate,
-    )  # fmt: skip
+    )
 
 
 @tf_export("nn.conv3d_backprop_filter", "nn.conv3d_backprop_filter_v2")
@@ -517,11 +583,16 @@ def conv3d_backprop_filter_v2(
 ) -> Any:
     """Computes the gradient of ``conv3d`` for a filter of shape ``filter_sizes``."""
     return apply_op(
-        "Conv3DBackpropFilterV2", input, filter_sizes, out_backprop,
-        strides=expanded(strides, 3, data_format, "strides"), padding=padding,
-        data_format=data_format, dilations=expanded(dilations, 3, data_format, "dilations"),
+        "Conv3DBackpropFilterV2",
+        input,
+        filter_sizes,
+        out_backprop,
+        strides=expanded(strides, 3, data_format, "strides"),
+        padding=padding,
+        data_format=data_format,
+        dilations=expanded(dilations, 3, data_format, "dilations"),
         name=name,
-    )  # fmt: skip
+    )
 
 
 @tf_export("nn.convolution")

@@ -105,8 +105,9 @@ def embedding_lookup_sparse(
         A tensor ``[batch] + params.shape[1:]``.
     """
     if combiner is None:
-        logging.warning('The default value of combiner will change from "mean" to "sqrtn" after '
-                        "2016/11/01.")  # fmt: skip
+        logging.warning(
+            'The default value of combiner will change from "mean" to "sqrtn" after 2016/11/01.'
+        )
         combiner = "mean"
     if combiner not in ("mean", "sqrtn", "sum"):
         raise ValueError("combiner must be one of 'mean', 'sqrtn' or 'sum'")

@@ -16,9 +16,12 @@ def call(
     """Calls ``function`` with ``arguments`` and its captures, and returns its results."""
     op = make_op(
         "StatefulPartitionedCall" if function.is_stateful else "PartitionedCall",
-        [*arguments, *function.captures], Tin=function.input_types, Tout=function.output_types,
-        f=function, name=name,
-    )  # fmt: skip
+        [*arguments, *function.captures],
+        Tin=function.input_types,
+        Tout=function.output_types,
+        f=function,
+        name=name,
+    )
     for result, inner in zip(op._outputs, function.outputs, strict=True):
         result.set_shape(inner.get_shape())
     return op.outputs

@@ -38,10 +38,16 @@ def decode_jpeg(
         dct_method: ``INTEGER_FAST`` (the default) or ``INTEGER_ACCURATE``.
     """
     return apply_op(
-        "DecodeJpeg", contents, channels=channels, ratio=ratio, fancy_upscaling=fancy_upscaling,
-        try_recover_truncated=try_recover_truncated, acceptable_fraction=acceptable_fraction,
-        dct_method=dct_method, name=name,
-    )  # fmt: skip
+        "DecodeJpeg",
+        contents,
+        channels=channels,
+        ratio=ratio,
+        fancy_upscaling=fancy_upscaling,
+        try_recover_truncated=try_recover_truncated,
+        acceptable_fraction=acceptable_fraction,
+        dct_method=dct_method,
+        name=name,
+    )
 
 
 @tf_export("image.decode_and_crop_jpeg", "io.decode_and_crop_jpeg")
@@ -61,10 +67,17 @@ def decode_and_crop_jpeg(
     The other arguments are those of ``decode_jpeg``.
     """
     return apply_op(
-        "DecodeAndCropJpeg", contents, crop_window, channels=channels, ratio=ratio,
-        fancy_upscaling=fancy_upscaling, try_recover_truncated=try_recover_truncated,
-        acceptable_fraction=acceptable_fraction, dct_method=dct_method, name=name,
-    )  # fmt: skip
+        "DecodeAndCropJpeg",
+        contents,
+        crop_window,
+        channels=channels,
+        ratio=ratio,
+        fancy_upscaling=fancy_upscaling,
+        try_recover_truncated=try_recover_truncated,
+        acceptable_fraction=acceptable_fraction,
+        dct_method=dct_method,
+        name=name,
+    )
 
 
 @tf_export("image.decode_png", "io.decode_png")
@@ -111,9 +124,13 @@ def decode_image(
     wanted = dtypes.as_dtype(dtype)
     native = wanted in (dtypes.uint8, dtypes.uint16, dtypes.float32)
     image = apply_op(
-        "DecodeImage", contents, channels=channels or 0, name=name,
-        dtype=wanted if native else dtypes.uint16, expand_animations=expand_animations,
-    )  # fmt: skip
+        "DecodeImage",
+        contents,
+        channels=channels or 0,
+        name=name,
+        dtype=wanted if native else dtypes.uint16,
+        expand_animations=expand_animations,
+    )
     return image if native else convert_image_dtype(image, wanted)
 
 
@@ -160,11 +177,19 @@ def encode_jpeg(
         xmp_metadata: an XMP document to put into the file.
     """
     return apply_op(
-        "EncodeJpeg", image, format=format, quality=quality, progressive=progressive,
-        optimize_size=optimize_size, chroma_downsampling=chroma_downsampling,
-        density_unit=density_unit, x_density=x_density, y_density=y_density,
-        xmp_metadata=xmp_metadata, name=name,
-    )  # fmt: skip
+        "EncodeJpeg",
+        image,
+        format=format,
+        quality=quality,
+        progressive=progressive,
+        optimize_size=optimize_size,
+        chroma_downsampling=chroma_downsampling,
+        density_unit=density_unit,
+        x_density=x_density,
+        y_density=y_density,
+        xmp_metadata=xmp_metadata,
+        name=name,
+    )
 
 
 @tf_export("image.encode_png", "io.encode_png")

@@ -80,9 +80,13 @@ def reverse_sequence(
     if seq_axis is None:
         raise ValueError("seq_axis must be given")
     return apply_op(
-        "ReverseSequence", input, seq_lengths, seq_dim=seq_axis, batch_dim=batch_axis or 0,
+        "ReverseSequence",
+        input,
+        seq_lengths,
+        seq_dim=seq_axis,
+        batch_dim=batch_axis or 0,
         name=name,
-    )  # fmt: skip
+    )
 
 
 @tf_export("roll")

@@ -34,9 +34,14 @@ def Print(
         name: of the op.
     """
     result: Tensor = apply_op(
-        "Print", input_, list(data), message=message, first_n=first_n, summarize=summarize,
+        "Print",
+        input_,
+        list(data),
+        message=message,
+        first_n=first_n,
+        summarize=summarize,
         name=name,
-    )  # fmt: skip
+    )
     return result
 
 
@@ -85,9 +90,13 @@ def print(
         raise ValueError(f"tf.print cannot print the character {_GAP!r}")
     placeholder = _unused_in(pieces)
     text = apply_op(
-        "StringFormat", tensors, template=placeholder.join(pieces), placeholder=placeholder,
-        summarize=summarize, name=None if name is None else f"{name}_format",
-    )  # fmt: skip
+        "StringFormat",
+        tensors,
+        template=placeholder.join(pieces),
+        placeholder=placeholder,
+        summarize=summarize,
+        name=None if name is None else f"{name}_format",
+    )
     operation: Operation = apply_op("PrintV2", text, output_stream=stream, end=end, name=name)
     return operation
 

@@ -203,10 +203,14 @@ truncatemod = tf_export("truncatemod")(
 div_no_nan = tf_export("div_no_nan")(
     _binary("DivNoNan", "div_no_nan", "x / y, 0 where y is 0.", "div_no_nan")
 )
-multiply_no_nan = tf_export("math.multiply_no_nan")(_binary(
-    "MulNoNan", "multiply_no_nan", "x * y, 0 where y is 0 even if x is infinite or NaN.",
-    "multiply_no_nan",
-))  # fmt: skip
+multiply_no_nan = tf_export("math.multiply_no_nan")(
+    _binary(
+        "MulNoNan",
+        "multiply_no_nan",
+        "x * y, 0 where y is 0 even if x is infinite or NaN.",
+        "multiply_no_nan",
+    )
+)
 pow = tf_export("pow", "math.pow")(_binary("Pow", "pow", "x to the power of y, elementwise."))
 maximum = tf_export("maximum", "math.maximum")(
     _binary("Maximum", "maximum", "The greater of x and y, elementwise.")

@@ -221,10 +221,18 @@ def fused_batch_norm(
         constant([], dtype=dtypes.float32) if given is None else given for given in (mean, variance)
     )
     result = apply_op(
-        "FusedBatchNormV3", x, scale, offset, mean, variance,
-        epsilon=max(epsilon, _SMALLEST_EPSILON), exponential_avg_factor=exponential_avg_factor,
-        data_format=data_format, is_training=is_training, name=name,
-    )  # fmt: skip
+        "FusedBatchNormV3",
+        x,
+        scale,
+        offset,
+        mean,
+        variance,
+        epsilon=max(epsilon, _SMALLEST_EPSILON),
+        exponential_avg_factor=exponential_avg_factor,
+        data_format=data_format,
+        is_training=is_training,
+        name=name,
+    )
     return result.y, result.batch_mean, result.batch_variance
 
 

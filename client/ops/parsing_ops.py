@@ -75,9 +75,15 @@ def decode_csv(
         if len(select_cols) != len(record_defaults):
             raise ValueError("Length of select_cols and record_defaults do not match.")
     columns: list[Tensor] = apply_op(
-        "DecodeCSV", records, record_defaults, field_delim=field_delim, name=name,
-        use_quote_delim=use_quote_delim, na_value=na_value, select_cols=select_cols,
-    )  # fmt: skip
+        "DecodeCSV",
+        records,
+        record_defaults,
+        field_delim=field_delim,
+        name=name,
+        use_quote_delim=use_quote_delim,
+        na_value=na_value,
+        select_cols=select_cols,
+    )
     return columns
 
 
@@ -223,10 +229,15 @@ def parse_example(
         serialized = convert_to_tensor(serialized, dtypes.string, name="serialized")
         names = constant([], dtypes.string) if example_names is None else example_names
         outputs = apply_op(
-            "ParseExample", serialized, names, parsed.sparse_keys, parsed.dense_keys,
-            parsed.dense_defaults, sparse_types=parsed.sparse_types,
+            "ParseExample",
+            serialized,
+            names,
+            parsed.sparse_keys,
+            parsed.dense_keys,
+            parsed.dense_defaults,
+            sparse_types=parsed.sparse_types,
             dense_shapes=parsed.dense_shapes,
-        )  # fmt: skip
+        )
         return parsed.result(outputs)
 
 
@@ -247,11 +258,15 @@ def parse_single_example(
         parsed = _Parsed(features)
         serialized = convert_to_tensor(serialized, dtypes.string, name="serialized")
         outputs = apply_op(
-            "ParseSingleExample", serialized, parsed.dense_defaults,
-            num_sparse=len(parsed.sparse_keys), sparse_keys=parsed.sparse_keys,
-            dense_keys=parsed.dense_keys, sparse_types=parsed.sparse_types,
+            "ParseSingleExample",
+            serialized,
+            parsed.dense_defaults,
+            num_sparse=len(parsed.sparse_keys),
+            sparse_keys=parsed.sparse_keys,
+            dense_keys=parsed.dense_keys,
+            sparse_types=parsed.sparse_types,
             dense_shapes=parsed.dense_shapes,
-        )  # fmt: skip
+        )
         return parsed.result(outputs)
 
 
@@ -280,17 +295,21 @@ def parse_single_sequence_example(
         lists = _SequenceFeatures(sequence_features or {})
         empty: list[Any] = []
         outputs = apply_op(
-            "ParseSingleSequenceExample", serialized,
+            "ParseSingleSequenceExample",
+            serialized,
             convert_to_tensor(lists.may_lack or np.zeros(0, object), dtypes.string),
-            context.sparse_keys if context else empty, context.dense_keys if context else empty,
-            lists.sparse_keys, lists.dense_keys, context.dense_defaults if context else empty,
+            context.sparse_keys if context else empty,
+            context.dense_keys if context else empty,
+            lists.sparse_keys,
+            lists.dense_keys,
+            context.dense_defaults if context else empty,
             "" if example_name is None else example_name,
             context_sparse_types=context.sparse_types if context else empty,
             context_dense_shapes=context.dense_shapes if context else empty,
             feature_list_sparse_types=lists.sparse_types,
             feature_list_dense_types=lists.dense_types,
             feature_list_dense_shapes=lists.dense_shapes,
-        )  # fmt: skip
+        )
         sparse = (SparseTensor(*parts) for parts in zip(*outputs[4:7], strict=True))
         return (
             context.result(outputs[:4]) if context else {},

@@ -34,11 +34,14 @@ def max_pool(
     with name_scope(name, "MaxPool", [value]) as scope:
         data_format = data_format or "NHWC"
         return apply_op(
-            "MaxPool", convert_to_tensor(value, name="input"),
+            "MaxPool",
+            convert_to_tensor(value, name="input"),
             ksize=expanded(ksize, 2, data_format, "ksize"),
-            strides=expanded(strides, 2, data_format, "strides"), **padding_attrs(padding),
-            data_format=data_format, name=scope,
-        )  # fmt: skip
+            strides=expanded(strides, 2, data_format, "strides"),
+            **padding_attrs(padding),
+            data_format=data_format,
+            name=scope,
+        )
 
 
 @tf_export("nn.max_pool2d")
@@ -70,11 +73,14 @@ def avg_pool(
     with name_scope(name, "AvgPool", [value]) as scope:
         data_format = data_format or "NHWC"
         return apply_op(
-            "AvgPool", convert_to_tensor(value, name="value"),
+            "AvgPool",
+            convert_to_tensor(value, name="value"),
             ksize=expanded(ksize, 2, data_format, "ksize"),
-            strides=expanded(strides, 2, data_format, "strides"), padding=padding,
-            data_format=data_format, name=scope,
-        )  # fmt: skip
+            strides=expanded(strides, 2, data_format, "strides"),
+            padding=padding,
+            data_format=data_format,
+            name=scope,
+        )
 
 
 avg_pool2d = avg_pool
@@ -107,15 +113,24 @@ def avg_pool3d(
 
 
 def _pool3d(
-    op_type: str, input: Any, ksize: Any, strides: Any, padding: str, data_format: str | None,
+    op_type: str,
+    input: Any,
+    ksize: Any,
+    strides: Any,
+    padding: str,
+    data_format: str | None,
     name: str | None,
-) -> Any:  # fmt: skip
+) -> Any:
     data_format = data_format or "NDHWC"
     return apply_op(
-        op_type, input, ksize=expanded(ksize, 3, data_format, "ksize"),
-        strides=expanded(strides, 3, data_format, "strides"), padding=padding,
-        data_format=data_format, name=name,
-    )  # fmt: skip
+        op_type,
+        input,
+        ksize=expanded(ksize, 3, data_format, "ksize"),
+        strides=expanded(strides, 3, data_format, "strides"),
+        padding=padding,
+        data_format=data_format,
+        name=name,
+    )
 
 
 @tf_export("nn.pool")
@@ -178,9 +193,15 @@ def avg_pool1d(
 
 
 def _pool1d(
-    function: Any, default_name: str, input: Any, ksize: Any, strides: Any, padding: str,
-    data_format: str | None, name: str | None,
-) -> Any:  # fmt: skip
+    function: Any,
+    default_name: str,
+    input: Any,
+    ksize: Any,
+    strides: Any,
+    padding: str,
+    data_format: str | None,
+    name: str | None,
+) -> Any:
     """Computes a pool over two dimensions, the first of which has size 1."""
     with name_scope(name, default_name, [input]) as scope:
         data_format = data_format or "NWC"
@@ -224,9 +245,14 @@ def avg_pool_v2(
 
 
 def _pool_of_rank(
-    functions: dict[int, Any], input: Any, ksize: Any, strides: Any, padding: Any,
-    data_format: str | None, name: str | None,
-) -> Any:  # fmt: skip
+    functions: dict[int, Any],
+    input: Any,
+    ksize: Any,
+    strides: Any,
+    padding: Any,
+    data_format: str | None,
+    name: str | None,
+) -> Any:
     input = convert_to_tensor(input, name="input")
     rank = input.shape.rank or (None if data_format is None else len(data_format))
     if rank not in functions:

@@ -505,9 +505,13 @@ def histogram_fixed_width(
 ) -> Tensor:
     """Counts ``values`` in ``nbins`` equal bins of ``value_range``; the end bins take the rest."""
     return output_of(
-        "HistogramFixedWidth", values, value_range, nbins, dtype=dtype,
+        "HistogramFixedWidth",
+        values,
+        value_range,
+        nbins,
+        dtype=dtype,
         name=name or "histogram_fixed_width",
-    )  # fmt: skip
+    )
 
 
 # Contractions ------------------------------------------------------------------------------------

@@ -40,9 +40,13 @@ def resize_bilinear(
         half_pixel_centers: whether a pixel's place is its center and not its upper left corner.
     """
     return apply_op(
-        "ResizeBilinear", images, size, align_corners=align_corners,
-        half_pixel_centers=half_pixel_centers, name=name,
-    )  # fmt: skip
+        "ResizeBilinear",
+        images,
+        size,
+        align_corners=align_corners,
+        half_pixel_centers=half_pixel_centers,
+        name=name,
+    )
 
 
 @tf_export("image.resize_nearest_neighbor")
@@ -55,9 +59,13 @@ def resize_nearest_neighbor(
 ) -> Any:
     """Resizes as ``resize_bilinear`` to the nearest old pixels; the dtype stays."""
     return apply_op(
-        "ResizeNearestNeighbor", images, size, align_corners=align_corners,
-        half_pixel_centers=half_pixel_centers, name=name,
-    )  # fmt: skip
+        "ResizeNearestNeighbor",
+        images,
+        size,
+        align_corners=align_corners,
+        half_pixel_centers=half_pixel_centers,
+        name=name,
+    )
 
 
 @tf_export("image.resize_bicubic")
@@ -70,9 +78,13 @@ def resize_bicubic(
 ) -> Any:
     """Resizes as ``resize_bilinear`` by cubic splines of four neighbors an axis."""
     return apply_op(
-        "ResizeBicubic", images, size, align_corners=align_corners,
-        half_pixel_centers=half_pixel_centers, name=name,
-    )  # fmt: skip
+        "ResizeBicubic",
+        images,
+        size,
+        align_corners=align_corners,
+        half_pixel_centers=half_pixel_centers,
+        name=name,
+    )
 
 
 @tf_export("image.resize_area")
@@ -194,6 +206,12 @@ def crop_and_resize(
     """
     box_ind = _one_of("box_indices", box_indices, "box_ind", box_ind)
     return apply_op(
-        "CropAndResize", image, boxes, box_ind, crop_size, method=method,
-        extrapolation_value=extrapolation_value, name=name,
-    )  # fmt: skip
+        "CropAndResize",
+        image,
+        boxes,
+        box_ind,
+        crop_size,
+        method=method,
+        extrapolation_value=extrapolation_value,
+        name=name,
+    )

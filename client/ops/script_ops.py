@@ -15,9 +15,12 @@ from flowray.proto.types.dtypes import as_dtype
 
 @tf_export("py_func")
 def py_func(
-    func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True,
+    func: Callable[..., Any],
+    inp: Sequence[Any],
+    Tout: Any,
+    stateful: bool = True,
     name: str | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Calls ``func`` on numpy arrays, in this very process, when the op runs.
 
     It works in a ``Session`` without a target only. There is no gradient.
@@ -38,9 +41,12 @@ def py_func(
     is_list = isinstance(Tout, list | tuple)
     types = [as_dtype(t) for t in (Tout if is_list else [Tout])]
     result = apply_op(
-        "PyFunc" if stateful else "PyFuncStateless", list(inp), token=registered.token,
-        Tout=types, name=name,
-    )  # fmt: skip
+        "PyFunc" if stateful else "PyFuncStateless",
+        list(inp),
+        token=registered.token,
+        Tout=types,
+        name=name,
+    )
     if not is_list:
         return result[0]
     return result

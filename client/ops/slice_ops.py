@@ -69,10 +69,18 @@ def strided_slice(
     if strides is None:
         strides = ones_like(begin)
     result = apply_op(
-        "StridedSlice", input_, begin, end, strides, begin_mask=begin_mask, end_mask=end_mask,
-        ellipsis_mask=ellipsis_mask, new_axis_mask=new_axis_mask,
-        shrink_axis_mask=shrink_axis_mask, name=name,
-    )  # fmt: skip
+        "StridedSlice",
+        input_,
+        begin,
+        end,
+        strides,
+        begin_mask=begin_mask,
+        end_mask=end_mask,
+        ellipsis_mask=ellipsis_mask,
+        new_axis_mask=new_axis_mask,
+        shrink_axis_mask=shrink_axis_mask,
+        name=name,
+    )
     if var is not None:
         result.assign = functools.partial(var._assign_slice, result.op)
     return result
@@ -91,9 +99,19 @@ def _checked_index(index: Any) -> Any:
     if isinstance(index, Dimension):
         return int(index)
     tensor = getattr(index, "_as_graph_element", lambda: index)()
-    if isinstance(tensor, Tensor) and tensor.dtype.base_dtype in (
-        dtypes.uint8, dtypes.int8, dtypes.uint16, dtypes.int16, dtypes.int32, dtypes.int64,
-    ) and not tensor.shape_tuple:  # fmt: skip
+    if (
+        isinstance(tensor, Tensor)
+        and tensor.dtype.base_dtype
+        in (
+            dtypes.uint8,
+            dtypes.int8,
+            dtypes.uint16,
+            dtypes.int16,
+            dtypes.int32,
+            dtypes.int64,
+        )
+        and not tensor.shape_tuple
+    ):
         return index
     raise TypeError(f"{_INDEX_ERROR}, got {index!r}")
 

@@ -86,9 +86,14 @@ def sparse_to_dense(
         validate_indices: whether the indices must be in lexicographic order without repeats.
     """
     return apply_op(
-        "SparseToDense", sparse_indices, output_shape, sparse_values, default_value,
-        validate_indices=validate_indices, name=name,
-    )  # fmt: skip
+        "SparseToDense",
+        sparse_indices,
+        output_shape,
+        sparse_values,
+        default_value,
+        validate_indices=validate_indices,
+        name=name,
+    )
 
 
 @tf_export("sparse_tensor_to_dense")
@@ -104,6 +109,10 @@ def sparse_tensor_to_dense(
     if default_value is None:
         default_value = zeros([], sp_input.dtype)
     return sparse_to_dense(
-        sp_input.indices, sp_input.dense_shape, sp_input.values, default_value, validate_indices,
+        sp_input.indices,
+        sp_input.dense_shape,
+        sp_input.values,
+        default_value,
+        validate_indices,
         name,
-    )  # fmt: skip
+    )

@@ -158,9 +158,15 @@ def as_string(
         fill: how: ``" "``, ``"0"``, ``"-"`` (spaces to the right), or ``"+"`` (with a sign).
     """
     return apply_op(
-        "AsString", input, precision=precision, scientific=scientific, shortest=shortest,
-        width=width, fill=fill, name=name,
-    )  # fmt: skip
+        "AsString",
+        input,
+        precision=precision,
+        scientific=scientific,
+        shortest=shortest,
+        width=width,
+        fill=fill,
+        name=name,
+    )
 
 
 @tf_export("string_to_number", "strings.to_number")
@@ -191,9 +197,13 @@ def string_format(
     """
     values = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     return apply_op(
-        "StringFormat", values, template=template, placeholder=placeholder, summarize=summarize,
+        "StringFormat",
+        values,
+        template=template,
+        placeholder=placeholder,
+        summarize=summarize,
         name=name,
-    )  # fmt: skip
+    )
 
 
 # Strings one by one -------------------------------------------------------------------------------
@@ -261,9 +271,13 @@ def regex_replace(
     """
     if isinstance(pattern, str | bytes) and isinstance(rewrite, str | bytes):
         return apply_op(
-            "StaticRegexReplace", input, pattern=pattern, rewrite=rewrite,
-            replace_global=replace_global, name=name,
-        )  # fmt: skip
+            "StaticRegexReplace",
+            input,
+            pattern=pattern,
+            rewrite=rewrite,
+            replace_global=replace_global,
+            name=name,
+        )
     return apply_op(
         "RegexReplace", input, pattern, rewrite, replace_global=replace_global, name=name
     )

@@ -49,11 +49,16 @@ class Timeline:
                 arguments.update({f"input{i}": name for i, name in enumerate(names)})
                 events.append(
                     {
-                        "name": op, "cat": "Op", "ph": "X", "pid": process, "tid": 0,
-                        "ts": stats.all_start_micros, "dur": stats.all_end_rel_micros,
+                        "name": op,
+                        "cat": "Op",
+                        "ph": "X",
+                        "pid": process,
+                        "tid": 0,
+                        "ts": stats.all_start_micros,
+                        "dur": stats.all_end_rel_micros,
                         "args": arguments,
                     }
-                )  # fmt: skip
+                )
                 if not show_dataflow:
                     continue
                 for name in names:

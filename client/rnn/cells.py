@@ -30,8 +30,9 @@ from flowray.proto.types.shapes import as_shape
 def check_cell(name: str, cell: Any) -> None:
     """Raises TypeError unless ``cell`` has sizes and a zero state and is callable."""
     wanted = ("output_size", "state_size")
-    missing = [f"'{attribute}' property is missing" for attribute in wanted
-               if not hasattr(cell, attribute)]  # fmt: skip
+    missing = [
+        f"'{attribute}' property is missing" for attribute in wanted if not hasattr(cell, attribute)
+    ]
     if not (hasattr(cell, "zero_state") or hasattr(cell, "get_initial_state")):
         missing.append("either 'zero_state' or 'get_initial_state' method is required")
     if not callable(cell):
@@ -171,9 +172,14 @@ class BasicRNNCell(_LayerCell):
     """
 
     def __init__(
-        self, num_units: int, activation: Any = None, reuse: Any = None, name: Any = None,
-        dtype: Any = None, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        num_units: int,
+        activation: Any = None,
+        reuse: Any = None,
+        name: Any = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(activation, reuse, name, dtype, **kwargs)
         self._num_units = num_units
 
@@ -209,10 +215,16 @@ class GRUCell(_LayerCell):
     """
 
     def __init__(
-        self, num_units: int, activation: Any = None, reuse: Any = None,
-        kernel_initializer: Any = None, bias_initializer: Any = None, name: Any = None,
-        dtype: Any = None, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        num_units: int,
+        activation: Any = None,
+        reuse: Any = None,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = None,
+        name: Any = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(activation, reuse, name, dtype, **kwargs)
         self._num_units = num_units
         self._kernel_initializer = as_initializer(kernel_initializer)
@@ -299,10 +311,16 @@ class BasicLSTMCell(_LSTM):
     """
 
     def __init__(
-        self, num_units: int, forget_bias: float = 1.0, state_is_tuple: bool = True,
-        activation: Any = None, reuse: Any = None, name: Any = None, dtype: Any = None,
+        self,
+        num_units: int,
+        forget_bias: float = 1.0,
+        state_is_tuple: bool = True,
+        activation: Any = None,
+        reuse: Any = None,
+        name: Any = None,
+        dtype: Any = None,
         **kwargs: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(state_is_tuple, activation, reuse, name, dtype, **kwargs)
         self._num_units = num_units
         self._forget_bias = forget_bias
@@ -352,12 +370,23 @@ class LSTMCell(_LSTM):
     """
 
     def __init__(
-        self, num_units: int, use_peepholes: bool = False, cell_clip: float | None = None,
-        initializer: Any = None, num_proj: int | None = None, proj_clip: float | None = None,
-        num_unit_shards: int | None = None, num_proj_shards: int | None = None,
-        forget_bias: float = 1.0, state_is_tuple: bool = True, activation: Any = None,
-        reuse: Any = None, name: Any = None, dtype: Any = None, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        num_units: int,
+        use_peepholes: bool = False,
+        cell_clip: float | None = None,
+        initializer: Any = None,
+        num_proj: int | None = None,
+        proj_clip: float | None = None,
+        num_unit_shards: int | None = None,
+        num_proj_shards: int | None = None,
+        forget_bias: float = 1.0,
+        state_is_tuple: bool = True,
+        activation: Any = None,
+        reuse: Any = None,
+        name: Any = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(state_is_tuple, activation, reuse, name, dtype, **kwargs)
         self._num_units = num_units
         self._use_peepholes = use_peepholes
@@ -383,9 +412,11 @@ class LSTMCell(_LSTM):
         units = self._num_units
         depth = self._depth(input_shape) + self._output_size
         self._kernel = self.add_variable(
-            "kernel", [depth, 4 * units], initializer=self._initializer,
+            "kernel",
+            [depth, 4 * units],
+            initializer=self._initializer,
             partitioner=_shards(self._num_unit_shards),
-        )  # fmt: skip
+        )
         self._bias = self.add_variable("bias", [4 * units], initializer=initializers.zeros())
         if self._use_peepholes:
             self._w_f, self._w_i, self._w_o = (
@@ -394,9 +425,11 @@ class LSTMCell(_LSTM):
             )
         if self._num_proj is not None:
             self._projection = self.add_variable(
-                "projection/kernel", [units, self._num_proj], initializer=self._initializer,
+                "projection/kernel",
+                [units, self._num_proj],
+                initializer=self._initializer,
                 partitioner=_shards(self._num_proj_shards),
-            )  # fmt: skip
+            )
         self.built = True
 
     def call(self, inputs: Any, state: Any) -> Any:

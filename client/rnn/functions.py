@@ -151,9 +151,14 @@ class _Loop:
     """The loop of ``dynamic_rnn``, over inputs [time, batch, ...]."""
 
     def __init__(
-        self, cell: Any, inputs: Any, flat: Sequence[Tensor], state: Any, batch_size: Any,
+        self,
+        cell: Any,
+        inputs: Any,
+        flat: Sequence[Tensor],
+        state: Any,
+        batch_size: Any,
         dtype: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._cell = cell
         self._inputs = inputs
         self._flat = flat
@@ -193,18 +198,22 @@ class _Loop:
             pass
         outputs = [
             TensorArray(
-                self._dtype, steps, element_shape=with_batch(self._known_batch, size)[1],
+                self._dtype,
+                steps,
+                element_shape=with_batch(self._known_batch, size)[1],
                 tensor_array_name=f"{base}output_{i}",
             )
             for i, size in enumerate(self._sizes)
-        ]  # fmt: skip
+        ]
         inputs = [
             TensorArray(
-                tensor.dtype, steps, element_shape=tensor.shape[1:],
+                tensor.dtype,
+                steps,
+                element_shape=tensor.shape[1:],
                 tensor_array_name=f"{base}input_{i}",
             ).unstack(tensor)
             for i, tensor in enumerate(self._flat)
-        ]  # fmt: skip
+        ]
 
         def step(time: Any, outputs: Any, state: Any) -> Any:
             rows = [array.read(time) for array in inputs]
@@ -435,9 +444,13 @@ def static_bidirectional_rnn(
             )
         with variable_scope("bw") as opened:
             output_bw, state_bw = static_rnn(
-                cell_bw, _reversed(inputs, sequence_length), initial_state_bw, dtype,
-                sequence_length, scope=opened,
-            )  # fmt: skip
+                cell_bw,
+                _reversed(inputs, sequence_length),
+                initial_state_bw,
+                dtype,
+                sequence_length,
+                scope=opened,
+            )
     joined = [
         nest.map_structure(lambda a, b: array_ops.concat([a, b], 1), fw, bw)
         for fw, bw in zip(output_fw, _reversed(output_bw, sequence_length), strict=True)

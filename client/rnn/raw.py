@@ -63,11 +63,14 @@ def raw_rnn(
         ]
         arrays = [
             TensorArray(
-                zero.dtype, 0, dynamic_size=True, name=f"rnn_output_{i}",
+                zero.dtype,
+                0,
+                dynamic_size=True,
+                name=f"rnn_output_{i}",
                 element_shape=[known_batch, *zero.shape.as_list()[1:]],
             )
             for i, zero in enumerate(zeros)
-        ]  # fmt: skip
+        ]
         zero = nest.pack_sequence_as(form, zeros)
 
         def step(time: Any, over: Any, given: Any, arrays: Any, state: Any, loop_state: Any) -> Any:

@@ -112,9 +112,13 @@ class SessionEventWriter:
         with session.graph.as_default(), name_scope("filewriter"):
             writer = apply_op("SummaryWriter", shared_name=f"logdir:{logdir}")
             self._open = apply_op(
-                "CreateSummaryFileWriter", writer, logdir, max_queue, int(flush_secs * 1000),
+                "CreateSummaryFileWriter",
+                writer,
+                logdir,
+                max_queue,
+                int(flush_secs * 1000),
                 filename_suffix,
-            )  # fmt: skip
+            )
             unused = constant("unused", dtypes.string)
             self._event = placeholder_with_default(unused, shape=[])
             self._add = apply_op("ImportEvent", writer, self._event)

@@ -40,13 +40,18 @@ class RefVariable(Variable):
             raise ValueError(f"initial_value must have a shape specified: {initial_value}")
         with variable_place:
             self._variable = apply_op(
-                "VariableV2", shape=shape, dtype=initial_value.dtype.base_dtype,
-                container=self._graph._container, name=scope,
-            )  # fmt: skip
+                "VariableV2",
+                shape=shape,
+                dtype=initial_value.dtype.base_dtype,
+                container=self._graph._container,
+                name=scope,
+            )
         self._initializer_op = apply_op(
-            "Assign", self._variable, guarded(scope, initial_value),
+            "Assign",
+            self._variable,
+            guarded(scope, initial_value),
             validate_shape=validate_shape,
-        ).op  # fmt: skip
+        ).op
         where = self._caching_device
         with device(where) if where is not None else colocate_with(self._variable.op):
             self._snapshot = apply_op("Identity", self._variable, name="read")
@@ -150,9 +155,13 @@ class RefVariable(Variable):
 
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
         return apply_op(
-            "StridedSliceAssign", self._variable, *slice_op.inputs[1:], value,
-            name=name or f"{slice_op.name}/_assign", **slice_masks(slice_op),
-        )  # fmt: skip
+            "StridedSliceAssign",
+            self._variable,
+            *slice_op.inputs[1:],
+            value,
+            name=name or f"{slice_op.name}/_assign",
+            **slice_masks(slice_op),
+        )
 
     def _scatter(
         self, kind: str, indices: Any, updates: Any, name: str | None, **attrs: Any

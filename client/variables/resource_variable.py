@@ -56,9 +56,13 @@ class ResourceVariable(Variable):
             )
         with located_at(scope):
             self._handle = apply_op(
-                "VarHandleOp", dtype=self._dtype, shape=self._shape, shared_name=handle_name,
-                container=self._graph._container, name=scope,
-            )  # fmt: skip
+                "VarHandleOp",
+                dtype=self._dtype,
+                shape=self._shape,
+                shared_name=handle_name,
+                container=self._graph._container,
+                name=scope,
+            )
         with name_scope("IsInitialized"):
             # Nobody uses this one; it is TensorFlow's, and seeds go by the number of ops.
             apply_op("VarIsInitializedOp", self._handle)
@@ -226,10 +230,13 @@ class ResourceVariable(Variable):
 
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
         op = apply_op(
-            "ResourceStridedSliceAssign", self._handle, *slice_op.inputs[1:],
-            convert_to_tensor(value, self._dtype), name=name or f"{slice_op.name}/_assign",
+            "ResourceStridedSliceAssign",
+            self._handle,
+            *slice_op.inputs[1:],
+            convert_to_tensor(value, self._dtype),
+            name=name or f"{slice_op.name}/_assign",
             **slice_masks(slice_op),
-        )  # fmt: skip
+        )
         return self._after(op)
 
     def _scatter(

@@ -59,6 +59,8 @@ class SaveSliceInfo:
             return None
         name = self.full_name.removeprefix(export_scope + "/") if export_scope else self.full_name
         return meta_graph_pb2.SaveSliceInfoDef(
-            full_name=name, full_shape=self.full_shape, var_offset=self.var_offset,
+            full_name=name,
+            full_shape=self.full_shape,
+            var_offset=self.var_offset,
             var_shape=self.var_shape,
-        )  # fmt: skip
+        )

@@ -406,9 +406,19 @@ def variable_op_scope(
 ) -> variable_scope:
     """The older form of ``tf.variable_scope``, with its first arguments in another order."""
     return variable_scope(
-        name_or_scope, default_name, values, initializer, regularizer, caching_device, partitioner,
-        custom_getter, reuse, dtype, use_resource, constraint,
-    )  # fmt: skip
+        name_or_scope,
+        default_name,
+        values,
+        initializer,
+        regularizer,
+        caching_device,
+        partitioner,
+        custom_getter,
+        reuse,
+        dtype,
+        use_resource,
+        constraint,
+    )
 
 
 @tf_export("get_variable_scope")
@@ -511,10 +521,22 @@ def get_local_variable(
 ) -> Any:
     """``tf.get_variable`` for the collection ``LOCAL_VARIABLES``; it is never trainable."""
     return get_variable(
-        name, shape, dtype, initializer, regularizer, False,
-        [*(collections or ()), GraphKeys.LOCAL_VARIABLES], caching_device, partitioner,
-        validate_shape, use_resource, custom_getter, constraint, synchronization, aggregation,
-    )  # fmt: skip
+        name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        False,
+        [*(collections or ()), GraphKeys.LOCAL_VARIABLES],
+        caching_device,
+        partitioner,
+        validate_shape,
+        use_resource,
+        custom_getter,
+        constraint,
+        synchronization,
+        aggregation,
+    )
 
 
 @tf_export("create_partitioned_variables")
@@ -545,9 +567,14 @@ def create_partitioned_variables(
     with variable_scope(name, "PartitionedVariable", reuse=reuse):
         # The variable has the scope's own name.
         whole = get_variable(
-            None, shape=shape, dtype=dtype, initializer=initializer, trainable=trainable,
-            partitioner=lambda **_: slicing, collections=collections,
-        )  # fmt: skip
+            None,
+            shape=shape,
+            dtype=dtype,
+            initializer=initializer,
+            trainable=trainable,
+            partitioner=lambda **_: slicing,
+            collections=collections,
+        )
         return list(whole)
 
 

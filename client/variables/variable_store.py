@@ -52,9 +52,16 @@ class VariableStore:
         self._partitioned: dict[str, PartitionedVariable] = {}
 
     def get_variable(
-        self, name: str, *, custom_getter: Any, synchronization: Any, aggregation: Any,
-        trainable: bool | None, dtype: Any, **arguments: Any,
-    ) -> Any:  # fmt: skip
+        self,
+        name: str,
+        *,
+        custom_getter: Any,
+        synchronization: Any,
+        aggregation: Any,
+        trainable: bool | None,
+        dtype: Any,
+        **arguments: Any,
+    ) -> Any:
         """The variable, by the custom getter if there is one."""
         if custom_getter is not None and not callable(custom_getter):
             raise ValueError(f"Passed a custom_getter which is not callable: {custom_getter}")
@@ -117,9 +124,17 @@ class VariableStore:
     # One variable ---------------------------------------------------------------------------
 
     def _get_single(
-        self, name: str, shape: Any, dtype: DType, partition_info: PartitionInfo | None, *,
-        initializer: Any, regularizer: Any, reuse: Any, **arguments: Any,
-    ) -> Variable:  # fmt: skip
+        self,
+        name: str,
+        shape: Any,
+        dtype: DType,
+        partition_info: PartitionInfo | None,
+        *,
+        initializer: Any,
+        regularizer: Any,
+        reuse: Any,
+        **arguments: Any,
+    ) -> Variable:
         if shape is not None and initializer is not None and not callable(initializer):
             raise ValueError("If initializer is a constant, do not specify shape.")
         wanted = as_shape(shape)
@@ -173,9 +188,16 @@ class VariableStore:
     # A variable in parts --------------------------------------------------------------------
 
     def _get_partitioned(
-        self, name: str, shape: TensorShape, dtype: DType, partitioner: Any, *,
-        initializer: Any, reuse: Any, **arguments: Any,
-    ) -> PartitionedVariable:  # fmt: skip
+        self,
+        name: str,
+        shape: TensorShape,
+        dtype: DType,
+        partitioner: Any,
+        *,
+        initializer: Any,
+        reuse: Any,
+        **arguments: Any,
+    ) -> PartitionedVariable:
         if name in self._variables:
             raise ValueError(
                 "A partitioner was provided, but an unpartitioned version of the variable was "
@@ -205,9 +227,14 @@ class VariableStore:
             info = PartitionInfo(sizes, offset)
             if initializer is None or callable(initializer):
                 part = self._get_single(
-                    part_name, part_shape, dtype, info, initializer=initializer, reuse=reuse,
+                    part_name,
+                    part_shape,
+                    dtype,
+                    info,
+                    initializer=initializer,
+                    reuse=reuse,
                     **arguments,
-                )  # fmt: skip
+                )
             else:
                 with name_scope(f"{part_name}/PartitionedInitializer"):
                     # Tensors keep their dtype; other values take the one that is asked for.
@@ -215,9 +242,14 @@ class VariableStore:
                     whole_value = convert_to_tensor(initializer, wanted)
                     value = apply_op("Slice", whole_value, offset, part_shape)
                 part = self._get_single(
-                    part_name, None, value.dtype.base_dtype, info, initializer=value, reuse=reuse,
+                    part_name,
+                    None,
+                    value.dtype.base_dtype,
+                    info,
+                    initializer=value,
+                    reuse=reuse,
                     **arguments,
-                )  # fmt: skip
+                )
             part._set_save_slice_info(SaveSliceInfo(name, sizes, offset, part_shape))
             parts.append(part)
         whole = PartitionedVariable(name, shape, parts[0].dtype.base_dtype, parts, partitions)

@@ -69,9 +69,13 @@ def _collect(variable: Any, collections: Any, name: str) -> None:
 
 
 def _finished(
-    outputs: Any, scope: str, normalizer_fn: Any, normalizer_params: Any, activation_fn: Any,
+    outputs: Any,
+    scope: str,
+    normalizer_fn: Any,
+    normalizer_params: Any,
+    activation_fn: Any,
     outputs_collections: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     if normalizer_fn is not None:
         outputs = normalizer_fn(outputs, **(normalizer_params or {}))
     if activation_fn is not None:
@@ -120,18 +124,27 @@ def fully_connected(
     ) as options:
         inputs = convert_to_tensor(inputs)
         layer = core.Dense(
-            num_outputs, use_bias=normalizer_fn is None and biases_initializer is not None,
-            kernel_initializer=weights_initializer, bias_initializer=biases_initializer,
-            kernel_regularizer=weights_regularizer, bias_regularizer=biases_regularizer,
-            trainable=trainable, dtype=inputs.dtype.base_dtype, **options,
-        )  # fmt: skip
+            num_outputs,
+            use_bias=normalizer_fn is None and biases_initializer is not None,
+            kernel_initializer=weights_initializer,
+            bias_initializer=biases_initializer,
+            kernel_regularizer=weights_regularizer,
+            bias_regularizer=biases_regularizer,
+            trainable=trainable,
+            dtype=inputs.dtype.base_dtype,
+            **options,
+        )
         outputs = layer(inputs)
         _collect(layer.kernel, variables_collections, "weights")
         _collect(layer.bias, variables_collections, "biases")
         return _finished(
-            outputs, options["name"], normalizer_fn, normalizer_params, activation_fn,
+            outputs,
+            options["name"],
+            normalizer_fn,
+            normalizer_params,
+            activation_fn,
             outputs_collections,
-        )  # fmt: skip
+        )
 
 
 linear = tf_export("contrib.layers.linear")(functools.partial(fully_connected, activation_fn=None))
@@ -185,19 +198,32 @@ def convolution(
         if rank not in _CONVOLUTIONS:
             raise ValueError("Convolution not supported for input with rank", rank)
         layer = _CONVOLUTIONS[rank](
-            num_outputs, kernel_size, stride, padding, _order(data_format), rate,
+            num_outputs,
+            kernel_size,
+            stride,
+            padding,
+            _order(data_format),
+            rate,
             use_bias=normalizer_fn is None and biases_initializer is not None,
-            kernel_initializer=weights_initializer, bias_initializer=biases_initializer,
-            kernel_regularizer=weights_regularizer, bias_regularizer=biases_regularizer,
-            trainable=trainable, dtype=inputs.dtype.base_dtype, **options,
-        )  # fmt: skip
+            kernel_initializer=weights_initializer,
+            bias_initializer=biases_initializer,
+            kernel_regularizer=weights_regularizer,
+            bias_regularizer=biases_regularizer,
+            trainable=trainable,
+            dtype=inputs.dtype.base_dtype,
+            **options,
+        )
         outputs = layer(inputs)
         _collect(layer.kernel, variables_collections, "weights")
         _collect(layer.bias, variables_collections, "biases")
         return _finished(
-            outputs, options["name"], normalizer_fn, normalizer_params, activation_fn,
+            outputs,
+            options["name"],
+            normalizer_fn,
+            normalizer_params,
+            activation_fn,
             outputs_collections,
-        )  # fmt: skip
+        )
 
 
 def _convolution_over(dims: int) -> Any:
@@ -258,19 +284,31 @@ def convolution2d_transpose(
     ) as options:
         inputs = convert_to_tensor(inputs)
         layer = convolutional.Conv2DTranspose(
-            num_outputs, kernel_size, stride, padding, _order(data_format),
+            num_outputs,
+            kernel_size,
+            stride,
+            padding,
+            _order(data_format),
             use_bias=normalizer_fn is None and biases_initializer is not None,
-            kernel_initializer=weights_initializer, bias_initializer=biases_initializer,
-            kernel_regularizer=weights_regularizer, bias_regularizer=biases_regularizer,
-            trainable=trainable, dtype=inputs.dtype.base_dtype, **options,
-        )  # fmt: skip
+            kernel_initializer=weights_initializer,
+            bias_initializer=biases_initializer,
+            kernel_regularizer=weights_regularizer,
+            bias_regularizer=biases_regularizer,
+            trainable=trainable,
+            dtype=inputs.dtype.base_dtype,
+            **options,
+        )
         outputs = layer(inputs)
         _collect(layer.kernel, variables_collections, "weights")
         _collect(layer.bias, variables_collections, "biases")
         return _finished(
-            outputs, options["name"], normalizer_fn, normalizer_params, activation_fn,
+            outputs,
+            options["name"],
+            normalizer_fn,
+            normalizer_params,
+            activation_fn,
             outputs_collections,
-        )  # fmt: skip
+        )
 
 
 conv2d_transpose = convolution2d_transpose
@@ -322,22 +360,36 @@ def separable_convolution2d(
     with _opened(scope, "SeparableConv2d", inputs, reuse, **rename) as options:
         inputs = convert_to_tensor(inputs)
         layer = convolutional.SeparableConv2D(
-            num_outputs, kernel_size, stride, padding, _order(data_format), rate,
-            depth_multiplier, use_bias=normalizer_fn is None and biases_initializer is not None,
+            num_outputs,
+            kernel_size,
+            stride,
+            padding,
+            _order(data_format),
+            rate,
+            depth_multiplier,
+            use_bias=normalizer_fn is None and biases_initializer is not None,
             depthwise_initializer=weights_initializer,
             pointwise_initializer=pointwise_initializer or weights_initializer,
-            bias_initializer=biases_initializer, depthwise_regularizer=weights_regularizer,
-            pointwise_regularizer=weights_regularizer, bias_regularizer=biases_regularizer,
-            trainable=trainable, dtype=inputs.dtype.base_dtype, **options,
-        )  # fmt: skip
+            bias_initializer=biases_initializer,
+            depthwise_regularizer=weights_regularizer,
+            pointwise_regularizer=weights_regularizer,
+            bias_regularizer=biases_regularizer,
+            trainable=trainable,
+            dtype=inputs.dtype.base_dtype,
+            **options,
+        )
         outputs = layer(inputs)
         _collect(layer.depthwise_kernel, variables_collections, "weights")
         _collect(layer.pointwise_kernel, variables_collections, "weights")
         _collect(layer.bias, variables_collections, "biases")
         return _finished(
-            outputs, options["name"], normalizer_fn, normalizer_params, activation_fn,
+            outputs,
+            options["name"],
+            normalizer_fn,
+            normalizer_params,
+            activation_fn,
             outputs_collections,
-        )  # fmt: skip
+        )
 
 
 separable_conv2d = separable_convolution2d
@@ -397,13 +449,25 @@ def batch_norm(
         # Of two dimensions, too, TensorFlow takes the fused op.
         flat = shape.rank == 2 and fused in (None, True) and not renorm and adjustment is None
         layer = normalization.BatchNormalization(
-            1 if data_format == "NCHW" else -1, decay, epsilon, center, scale,
-            start.get("beta", _ZEROS), start.get("gamma", initializers.ones()),
-            start.get("moving_mean", _ZEROS), start.get("moving_variance", initializers.ones()),
-            penalties.get("beta"), penalties.get("gamma"), renorm=renorm,
-            renorm_clipping=renorm_clipping, renorm_momentum=renorm_decay, fused=fused,
-            trainable=trainable, adjustment=adjustment, **options,
-        )  # fmt: skip
+            1 if data_format == "NCHW" else -1,
+            decay,
+            epsilon,
+            center,
+            scale,
+            start.get("beta", _ZEROS),
+            start.get("gamma", initializers.ones()),
+            start.get("moving_mean", _ZEROS),
+            start.get("moving_variance", initializers.ones()),
+            penalties.get("beta"),
+            penalties.get("gamma"),
+            renorm=renorm,
+            renorm_clipping=renorm_clipping,
+            renorm_momentum=renorm_decay,
+            fused=fused,
+            trainable=trainable,
+            adjustment=adjustment,
+            **options,
+        )
         layer.updates_collections = updates_collections
         if flat:
             channels = shape[1].value
@@ -464,9 +528,12 @@ def layer_norm(
 
         def parameter(name: str, initializer: Any) -> Any:
             variable = get_variable(
-                name, shape=shape, dtype=inputs.dtype.base_dtype, initializer=initializer,
+                name,
+                shape=shape,
+                dtype=inputs.dtype.base_dtype,
+                initializer=initializer,
                 trainable=trainable,
-            )  # fmt: skip
+            )
             _collect(variable, variables_collections, name)
             return variable
 

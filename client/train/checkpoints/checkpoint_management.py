@@ -86,9 +86,13 @@ def update_checkpoint_state(
         RuntimeError: the checkpoint has the name of that file.
     """
     write_checkpoint_state(
-        save_dir, model_checkpoint_path, all_model_checkpoint_paths, latest_filename,
-        timestamps=all_model_checkpoint_timestamps, preserved=last_preserved_timestamp,
-    )  # fmt: skip
+        save_dir,
+        model_checkpoint_path,
+        all_model_checkpoint_paths,
+        latest_filename,
+        timestamps=all_model_checkpoint_timestamps,
+        preserved=last_preserved_timestamp,
+    )
 
 
 def write_checkpoint_state(

@@ -105,9 +105,13 @@ class _Source:
         # Not colocated with the variable: the op can run on the CPU only.
         with device(variable.device), device("/device:CPU:0"):
             (value,) = apply_op(
-                "RestoreV2", self.prefix, [key], [spec], dtypes=[variable.dtype.base_dtype],
+                "RestoreV2",
+                self.prefix,
+                [key],
+                [spec],
+                dtypes=[variable.dtype.base_dtype],
                 name="checkpoint_initializer",
-            )  # fmt: skip
+            )
         value.set_shape(variable.shape)
         (saveable,) = saveables_of(variable, variable.op.name)
         restored = saveable.restore([value], None)

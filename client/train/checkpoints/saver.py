@@ -119,12 +119,15 @@ class Saver:
                 return
             builder = self._builder or BulkSaverBuilder(self._write_version)
             self.saver_def = builder.build(
-                self._var_list, reshape=self._reshape, sharded=self._sharded,
+                self._var_list,
+                reshape=self._reshape,
+                sharded=self._sharded,
                 max_to_keep=self._max_to_keep,
                 keep_checkpoint_every_n_hours=self._keep_checkpoint_every_n_hours,
-                name=self._name, restore_sequentially=self._restore_sequentially,
+                name=self._name,
+                restore_sequentially=self._restore_sequentially,
                 filename=self._filename,
-            )  # fmt: skip
+            )
         elif self._name:
             self.saver_def = _renamed(
                 self.saver_def, lambda name: meta_graph.prepend_name_scope(name, self._name)
@@ -204,8 +207,9 @@ class Saver:
             with sess.graph.as_default():
                 self.export_meta_graph(
                     checkpoint_management.meta_graph_filename(prefix, meta_graph_suffix),
-                    strip_default_attrs=strip_default_attrs, save_debug_info=save_debug_info,
-                )  # fmt: skip
+                    strip_default_attrs=strip_default_attrs,
+                    save_debug_info=save_debug_info,
+                )
         if saved is not None and write_state:
             # Last of all, so that what is listed is complete even if the process ends here.
             self._write_state(saved, save_path, latest_filename, meta_graph_suffix)
@@ -229,9 +233,12 @@ class Saver:
         """Lists the new checkpoint, and then removes what is not listed any more."""
         superseded = self._record(saved)
         checkpoint_management.write_checkpoint_state(
-            os.path.dirname(save_path), saved, self.last_checkpoints, latest_filename,
+            os.path.dirname(save_path),
+            saved,
+            self.last_checkpoints,
+            latest_filename,
             relative=self._save_relative_paths,
-        )  # fmt: skip
+        )
         if superseded is None:
             return
         path, written = superseded
@@ -351,12 +358,17 @@ class Saver:
     ) -> MetaGraphDef:
         """``tf.train.export_meta_graph`` of the default graph with this Saver."""
         return export_meta_graph(
-            filename, graph_def=get_default_graph().as_graph_def(add_shapes=True),
-            saver_def=self.saver_def, collection_list=collection_list, as_text=as_text,
-            export_scope=export_scope, clear_devices=clear_devices,
+            filename,
+            graph_def=get_default_graph().as_graph_def(add_shapes=True),
+            saver_def=self.saver_def,
+            collection_list=collection_list,
+            as_text=as_text,
+            export_scope=export_scope,
+            clear_devices=clear_devices,
             clear_extraneous_savers=clear_extraneous_savers,
-            strip_default_attrs=strip_default_attrs, save_debug_info=save_debug_info,
-        )  # fmt: skip
+            strip_default_attrs=strip_default_attrs,
+            save_debug_info=save_debug_info,
+        )
 
 
 def _renamed(definition: SaverDef, rename: Any) -> SaverDef:
@@ -424,11 +436,18 @@ def export_meta_graph(
     if save_debug_info:
         raise errors.unimplemented("flowray does not write stack traces (save_debug_info)")
     exported, _ = meta_graph.export_scoped_meta_graph(
-        filename=filename, meta_info_def=meta_info_def, graph_def=graph_def, saver_def=saver_def,
-        collection_list=collection_list, as_text=as_text, graph=graph, export_scope=export_scope,
-        clear_devices=clear_devices, clear_extraneous_savers=clear_extraneous_savers,
+        filename=filename,
+        meta_info_def=meta_info_def,
+        graph_def=graph_def,
+        saver_def=saver_def,
+        collection_list=collection_list,
+        as_text=as_text,
+        graph=graph,
+        export_scope=export_scope,
+        clear_devices=clear_devices,
+        clear_extraneous_savers=clear_extraneous_savers,
         strip_default_attrs=strip_default_attrs,
-    )  # fmt: skip
+    )
     return exported
 
 

@@ -46,9 +46,12 @@ class BulkSaverBuilder:
         """The op that writes ``saveables`` to one file."""
         specs = [spec for saveable in saveables for spec in saveable.specs]
         operation: Operation = apply_op(
-            "SaveV2", filename_tensor, [s.name for s in specs], [s.slice_spec for s in specs],
+            "SaveV2",
+            filename_tensor,
+            [s.name for s in specs],
+            [s.slice_spec for s in specs],
             [s.tensor for s in specs],
-        )  # fmt: skip
+        )
         return operation
 
     def bulk_restore(
@@ -62,9 +65,12 @@ class BulkSaverBuilder:
         specs = [spec for saveable in saveables for spec in saveable.specs]
         with device("/device:CPU:0"):
             restored: list[Tensor] = apply_op(
-                "RestoreV2", filename_tensor, [s.name for s in specs],
-                [s.slice_spec for s in specs], dtypes=[s.dtype.base_dtype for s in specs],
-            )  # fmt: skip
+                "RestoreV2",
+                filename_tensor,
+                [s.name for s in specs],
+                [s.slice_spec for s in specs],
+                dtypes=[s.dtype.base_dtype for s in specs],
+            )
         return restored
 
     def build(

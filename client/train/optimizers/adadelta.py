@@ -25,9 +25,13 @@ class AdadeltaOptimizer(SingleOpOptimizer):
     _op_slots = ("accum", "accum_update")
 
     def __init__(
-        self, learning_rate: Any = 0.001, rho: Any = 0.95, epsilon: Any = 1e-8,
-        use_locking: bool = False, name: str = "Adadelta",
-    ) -> None:  # fmt: skip
+        self,
+        learning_rate: Any = 0.001,
+        rho: Any = 0.95,
+        epsilon: Any = 1e-8,
+        use_locking: bool = False,
+        name: str = "Adadelta",
+    ) -> None:
         hyper = {"lr": (learning_rate, "lr"), "rho": (rho, "rho"), "epsilon": (epsilon, "epsilon")}
         super().__init__(use_locking, name, hyper)
 

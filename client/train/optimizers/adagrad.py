@@ -31,9 +31,12 @@ class AdagradOptimizer(SingleOpOptimizer):
     _op_slots = ("accumulator",)
 
     def __init__(
-        self, learning_rate: Any, initial_accumulator_value: float = 0.1,
-        use_locking: bool = False, name: str = "Adagrad",
-    ) -> None:  # fmt: skip
+        self,
+        learning_rate: Any,
+        initial_accumulator_value: float = 0.1,
+        use_locking: bool = False,
+        name: str = "Adagrad",
+    ) -> None:
         if initial_accumulator_value <= 0:
             raise ValueError(
                 f"initial_accumulator_value must be positive: {initial_accumulator_value}"

@@ -36,11 +36,15 @@ class AdagradDAOptimizer(SingleOpOptimizer):
     _op_slots = ("gradient_accumulator", "gradient_squared_accumulator")
 
     def __init__(
-        self, learning_rate: Any, global_step: Any,
+        self,
+        learning_rate: Any,
+        global_step: Any,
         initial_gradient_squared_accumulator_value: float = 0.1,
-        l1_regularization_strength: float = 0.0, l2_regularization_strength: float = 0.0,
-        use_locking: bool = False, name: str = "AdagradDA",
-    ) -> None:  # fmt: skip
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        use_locking: bool = False,
+        name: str = "AdagradDA",
+    ) -> None:
         if initial_gradient_squared_accumulator_value <= 0:
             raise ValueError(
                 "initial_gradient_squared_accumulator_value must be positive: "

@@ -32,9 +32,14 @@ class AdamOptimizer(SingleOpOptimizer):
     _op_slots = ("m", "v")
 
     def __init__(
-        self, learning_rate: Any = 0.001, beta1: Any = 0.9, beta2: Any = 0.999,
-        epsilon: Any = 1e-8, use_locking: bool = False, name: str = "Adam",
-    ) -> None:  # fmt: skip
+        self,
+        learning_rate: Any = 0.001,
+        beta1: Any = 0.9,
+        beta2: Any = 0.999,
+        epsilon: Any = 1e-8,
+        use_locking: bool = False,
+        name: str = "Adam",
+    ) -> None:
         hyper = {
             "lr": (learning_rate, "learning_rate"),
             "beta1": (beta1, "beta1"),

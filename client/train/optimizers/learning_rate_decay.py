@@ -40,9 +40,13 @@ def _rate(learning_rate: Any) -> Any:
 
 @tf_export("train.exponential_decay")
 def exponential_decay(
-    learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any,
-    staircase: bool = False, name: str | None = None,
-) -> Tensor:  # fmt: skip
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    decay_rate: Any,
+    staircase: bool = False,
+    name: str | None = None,
+) -> Tensor:
     """``learning_rate * decay_rate ** (global_step / decay_steps)``.
 
     Args:
@@ -63,9 +67,13 @@ def exponential_decay(
 
 @tf_export("train.natural_exp_decay")
 def natural_exp_decay(
-    learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any,
-    staircase: bool = False, name: str | None = None,
-) -> Tensor:  # fmt: skip
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    decay_rate: Any,
+    staircase: bool = False,
+    name: str | None = None,
+) -> Tensor:
     """``learning_rate * exp(-decay_rate * step / decay_steps)``; see ``exponential_decay``."""
     rate_of_step = exp(negative(decay_rate))
     return exponential_decay(learning_rate, global_step, decay_steps, rate_of_step, staircase, name)
@@ -73,9 +81,13 @@ def natural_exp_decay(
 
 @tf_export("train.inverse_time_decay")
 def inverse_time_decay(
-    learning_rate: Any, global_step: Any, decay_steps: Any, decay_rate: Any,
-    staircase: bool = False, name: str | None = None,
-) -> Tensor:  # fmt: skip
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    decay_rate: Any,
+    staircase: bool = False,
+    name: str | None = None,
+) -> Tensor:
     """``learning_rate / (1 + decay_rate * step / decay_steps)``; see ``exponential_decay``."""
     with name_scope(name or "InverseTimeDecay") as scope:
         rate = _rate(learning_rate)
@@ -132,9 +144,14 @@ def piecewise_constant(
 
 @tf_export("train.polynomial_decay")
 def polynomial_decay(
-    learning_rate: Any, global_step: Any, decay_steps: Any, end_learning_rate: Any = 0.0001,
-    power: Any = 1.0, cycle: bool = False, name: str | None = None,
-) -> Tensor:  # fmt: skip
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    end_learning_rate: Any = 0.0001,
+    power: Any = 1.0,
+    cycle: bool = False,
+    name: str | None = None,
+) -> Tensor:
     """From ``learning_rate`` to ``end_learning_rate`` in ``decay_steps`` steps.
 
     Args:
@@ -170,9 +187,12 @@ def _half_cosine(fraction: Any) -> Any:
 
 @tf_export("train.cosine_decay")
 def cosine_decay(
-    learning_rate: Any, global_step: Any, decay_steps: Any, alpha: Any = 0.0,
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    alpha: Any = 0.0,
     name: str | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """From ``learning_rate`` to ``alpha * learning_rate`` along half a period of a cosine.
 
     Loshchilov and Hutter, 2016.
@@ -193,9 +213,14 @@ def cosine_decay(
 
 @tf_export("train.cosine_decay_restarts")
 def cosine_decay_restarts(
-    learning_rate: Any, global_step: Any, first_decay_steps: Any, t_mul: Any = 2.0,
-    m_mul: Any = 1.0, alpha: Any = 0.0, name: str | None = None,
-) -> Tensor:  # fmt: skip
+    learning_rate: Any,
+    global_step: Any,
+    first_decay_steps: Any,
+    t_mul: Any = 2.0,
+    m_mul: Any = 1.0,
+    alpha: Any = 0.0,
+    name: str | None = None,
+) -> Tensor:
     """``cosine_decay`` over and over again ("warm restarts").
 
     Args:
@@ -227,9 +252,14 @@ def cosine_decay_restarts(
 
 @tf_export("train.linear_cosine_decay")
 def linear_cosine_decay(
-    learning_rate: Any, global_step: Any, decay_steps: Any, num_periods: Any = 0.5,
-    alpha: Any = 0.0, beta: Any = 0.001, name: str | None = None,
-) -> Tensor:  # fmt: skip
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    num_periods: Any = 0.5,
+    alpha: Any = 0.0,
+    beta: Any = 0.001,
+    name: str | None = None,
+) -> Tensor:
     """A linear decay times a cosine (Bello et al., 2017).
 
     ``learning_rate * ((alpha + linear) * cosine + beta)``, where ``linear`` goes from 1 to 0.
@@ -251,10 +281,16 @@ def linear_cosine_decay(
 
 @tf_export("train.noisy_linear_cosine_decay")
 def noisy_linear_cosine_decay(
-    learning_rate: Any, global_step: Any, decay_steps: Any, initial_variance: Any = 1.0,
-    variance_decay: Any = 0.55, num_periods: Any = 0.5, alpha: Any = 0.0, beta: Any = 0.001,
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    initial_variance: Any = 1.0,
+    variance_decay: Any = 0.55,
+    num_periods: Any = 0.5,
+    alpha: Any = 0.0,
+    beta: Any = 0.001,
     name: str | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """``linear_cosine_decay`` with Gaussian noise added to the linear part.
 
     Args:

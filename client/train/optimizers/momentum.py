@@ -25,9 +25,13 @@ class MomentumOptimizer(SingleOpOptimizer):
     _op_slots = ("momentum",)
 
     def __init__(
-        self, learning_rate: Any, momentum: Any, use_locking: bool = False,
-        name: str = "Momentum", use_nesterov: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        learning_rate: Any,
+        momentum: Any,
+        use_locking: bool = False,
+        name: str = "Momentum",
+        use_nesterov: bool = False,
+    ) -> None:
         hyper = {"lr": (learning_rate, "learning_rate"), "momentum": (momentum, "momentum")}
         super().__init__(use_locking, name, hyper, use_nesterov=use_nesterov)
 

@@ -112,9 +112,12 @@ class ExponentialMovingAverage:
     """
 
     def __init__(
-        self, decay: Any, num_updates: Any = None, zero_debias: bool = False,
+        self,
+        decay: Any,
+        num_updates: Any = None,
+        zero_debias: bool = False,
         name: str = "ExponentialMovingAverage",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._decay = decay
         self._num_updates = num_updates
         self._zero_debias = zero_debias

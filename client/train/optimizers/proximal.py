@@ -29,10 +29,13 @@ class ProximalGradientDescentOptimizer(SingleOpOptimizer):
     _step = "ProximalGradientDescent"
 
     def __init__(
-        self, learning_rate: Any, l1_regularization_strength: Any = 0.0,
-        l2_regularization_strength: Any = 0.0, use_locking: bool = False,
+        self,
+        learning_rate: Any,
+        l1_regularization_strength: Any = 0.0,
+        l2_regularization_strength: Any = 0.0,
+        use_locking: bool = False,
         name: str = "ProximalGradientDescent",
-    ) -> None:  # fmt: skip
+    ) -> None:
         hyper = {
             "alpha": (learning_rate, "learning_rate"),
             "l1": (l1_regularization_strength, "l1_regularization_strength"),
@@ -60,10 +63,14 @@ class ProximalAdagradOptimizer(SingleOpOptimizer):
     _op_slots = ("accumulator",)
 
     def __init__(
-        self, learning_rate: Any, initial_accumulator_value: float = 0.1,
-        l1_regularization_strength: Any = 0.0, l2_regularization_strength: Any = 0.0,
-        use_locking: bool = False, name: str = "ProximalAdagrad",
-    ) -> None:  # fmt: skip
+        self,
+        learning_rate: Any,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: Any = 0.0,
+        l2_regularization_strength: Any = 0.0,
+        use_locking: bool = False,
+        name: str = "ProximalAdagrad",
+    ) -> None:
         if initial_accumulator_value <= 0:
             raise ValueError(
                 f"initial_accumulator_value must be positive: {initial_accumulator_value}"

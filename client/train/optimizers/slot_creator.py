@@ -38,9 +38,13 @@ def create_slot(primary: Any, val: Tensor, name: str, colocate_with_primary: boo
 
 
 def create_slot_with_initializer(
-    primary: Any, initializer: Any, shape: Any, dtype: Any, name: str,
+    primary: Any,
+    initializer: Any,
+    shape: Any,
+    dtype: Any,
+    name: str,
     colocate_with_primary: bool = True,
-) -> Any:  # fmt: skip
+) -> Any:
     """A slot of the given shape and dtype; see ``create_slot`` and ``tf.get_variable``."""
     validate_shape = shape.is_fully_defined()
     return _create(primary, initializer, name, shape, dtype, validate_shape, colocate_with_primary)
@@ -62,9 +66,14 @@ def create_zeros_slot(
 
 
 def _create(
-    primary: Any, initializer: Any, name: str, shape: Any, dtype: Any, validate_shape: bool,
+    primary: Any,
+    initializer: Any,
+    name: str,
+    shape: Any,
+    dtype: Any,
+    validate_shape: bool,
     colocate: bool,
-) -> Any:  # fmt: skip
+) -> Any:
     prefix = primary._shared_name if isinstance(primary, Variable) else primary.op.name
     # As a default name it is made unique, if another optimizer has made a slot of that name.
     with (
@@ -88,9 +97,14 @@ def _create_variable(
     scope.set_partitioner(None)  # the slot of a piece is one piece
     try:
         slot = get_variable(
-            "", initializer=initializer, trainable=False, use_resource=use_resource, dtype=dtype,
-            shape=shape if callable(initializer) else None, validate_shape=validate_shape,
-        )  # fmt: skip
+            "",
+            initializer=initializer,
+            trainable=False,
+            use_resource=use_resource,
+            dtype=dtype,
+            shape=shape if callable(initializer) else None,
+            validate_shape=validate_shape,
+        )
     finally:
         scope.set_partitioner(partitioner)
     piece = primary._get_save_slice_info() if isinstance(primary, Variable) else None

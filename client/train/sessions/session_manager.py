@@ -80,9 +80,14 @@ class SessionManager:
             ValueError: both kinds of checkpoint location are given.
         """
         session, is_loaded = self._restored(
-            master, saver, checkpoint_dir, checkpoint_filename_with_path, wait_for_checkpoint,
-            max_wait_secs, config,
-        )  # fmt: skip
+            master,
+            saver,
+            checkpoint_dir,
+            checkpoint_filename_with_path,
+            wait_for_checkpoint,
+            max_wait_secs,
+            config,
+        )
         try:
             if not is_loaded:
                 if init_op is None and init_fn is None and self._local_init_op is None:
@@ -124,9 +129,14 @@ class SessionManager:
     ) -> tuple[Session, bool]:
         """A session, restored if there is a checkpoint, and whether its model is ready."""
         session, is_loaded = self._restored(
-            master, saver, checkpoint_dir, checkpoint_filename_with_path, wait_for_checkpoint,
-            max_wait_secs, config,
-        )  # fmt: skip
+            master,
+            saver,
+            checkpoint_dir,
+            checkpoint_filename_with_path,
+            wait_for_checkpoint,
+            max_wait_secs,
+            config,
+        )
         problem = self._run_local_init(session, check_first=True)
         if problem is not None:
             logging.info("Restoring model did not make it ready for local initialization.")
