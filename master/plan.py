@@ -17,6 +17,7 @@ from flowray.master.passes.stages import StageGraph, cut, value_of
 from flowray.proto import errors
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import graph_pb2
+from flowray.proto.ops.array_ops import SCALAR_PLACEHOLDERS_VERSION
 from flowray.proto.ops.op_registry import OpKind
 from flowray.proto.types import dtypes, shapes
 from flowray.proto.types.dtypes import DType, type_name
@@ -152,7 +153,7 @@ def _feed_check(graph: Graph, tensor: TensorId) -> FeedCheck:
     shape: Shape = None
     if node.op.kind is OpKind.PLACEHOLDER:
         shape = node.attrs["shape"]
-        # Before version 24 a placeholder of unknown shape was written as a scalar.
-        if shape == () and node.op.name == "Placeholder" and graph.versions.producer < 24:
+        is_old = graph.versions.producer < SCALAR_PLACEHOLDERS_VERSION
+        if shape == () and is_old and node.op.name == "Placeholder":
             shape = None
     return FeedCheck(tensor, dtype, dtype.np_dtype or np.dtype(object), shape)

@@ -14,6 +14,7 @@ from flowray.proto.graph.device_names import merge as merge_devices
 from flowray.proto.graph.tensor_id import TensorId, control_inputs, is_control, node_of
 from flowray.proto.messages import graph_pb2
 from flowray.proto.ops import op_registry
+from flowray.proto.ops.array_ops import SCALAR_PLACEHOLDERS_VERSION
 from flowray.proto.ops.op_registry import OpKind
 
 
@@ -73,7 +74,11 @@ class _Importer:
         mapped: dict[TensorId, Tensor],
     ) -> None:
         self._graph = graph
-        self._nodes = {node.name: node for node in graph_def.node}
+        has_old_placeholders = graph_def.versions.producer < SCALAR_PLACEHOLDERS_VERSION
+        self._nodes = {
+            node.name: _without_scalar_shape(node) if has_old_placeholders else node
+            for node in graph_def.node
+        }
         if len(self._nodes) != len(graph_def.node):
             names = [node.name for node in graph_def.node]
             twice = next(n for n in names if names.count(n) > 1)
@@ -248,6 +253,19 @@ class _Importer:
         self._graph._apply_device_functions(operation)
         if own:
             operation._set_device(merge_devices(operation.device, own))
+
+
+def _without_scalar_shape(node: graph_pb2.NodeDef) -> graph_pb2.NodeDef:
+    """Returns a node as a graph of today says it, if ``node`` is a placeholder of an old graph.
+
+    Old graphs write an unknown shape as the shape of a scalar.
+    """
+    if node.op != "Placeholder" or node.attr["shape"].shape.dim:
+        return node
+    result = graph_pb2.NodeDef()
+    result.CopyFrom(node)
+    result.attr["shape"].shape.unknown_rank = True
+    return result
 
 
 def _kind(node: graph_pb2.NodeDef) -> OpKind:

@@ -50,16 +50,21 @@ def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -
 
     Args:
         dtype: of the values that must be fed.
-        shape: the dense shape: if it is fully known a run may, but need not, feed it; None for any.
+        shape: the dense shape: if it is fully known, or a tensor of int64, a run may, but need not,
+            feed it; None for any.
         name: ``name/values``, ``name/indices`` and ``name/shape`` are the names of the three.
     """
 
     def part(suffix: str) -> str | None:
         return None if name is None else f"{name}/{suffix}"
 
-    wanted = as_shape(shape)
+    wanted = as_shape(None if isinstance(shape, Tensor) else shape)
     rank = wanted.ndims
-    if wanted.is_fully_defined():
+    if isinstance(shape, Tensor):
+        dense_shape = convert_to_tensor(shape, dtypes.int64)
+        shape.shape.assert_has_rank(1)
+        rank = shape.shape.as_list()[0]
+    elif wanted.is_fully_defined():
         dense_shape = convert_to_tensor(wanted.as_list(), dtypes.int64, name=part("shape"))
     else:
         dense_shape = placeholder(dtypes.int64, shape=[rank], name=part("shape"))

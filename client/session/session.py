@@ -22,7 +22,7 @@ from flowray.client.session.transport import Transport, connect, default_target
 from flowray.client.tf_export import tf_export
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2
-from flowray.proto.types import dtypes
+from flowray.proto.types import dtypes, tensors
 from flowray.proto.types.shapes import as_shape, is_compatible
 
 _NODE_IN_MESSAGE = re.compile(r"\[\[(Node: )?(\{\{node )?([^\} ]*)(\}\})?\s*=*")
@@ -125,7 +125,13 @@ class _PreparedRun:
         parsed = _Fetches(graph, fetches)
         self.feeds = [_feed_tensor(graph, key) for key in feed_keys]
         self.feed_names = tuple(t.name for t in self.feeds)
-        self._np_types = [t.dtype.base_dtype.as_numpy_dtype for t in self.feeds]
+        # Of these dtypes an array may be sent as it is; what an array of objects holds is checked.
+        self._np_types = [
+            None
+            if t.dtype.base_dtype == dtypes.string
+            else np.dtype(t.dtype.base_dtype.as_numpy_dtype)
+            for t in self.feeds
+        ]
         fed = {t: i for i, t in enumerate(self.feeds)}
         self.fetch_names: tuple[str, ...] = ()
         self.targets: tuple[str, ...] = ()
@@ -158,10 +164,10 @@ class _PreparedRun:
         """
         result = []
         for tensor, np_type, value in zip(self.feeds, self._np_types, values, strict=True):
-            if type(value) is np.ndarray and value.dtype == np_type:
+            if type(value) is np.ndarray and np_type is not None and value.dtype == np_type:
                 array = value
             else:
-                array = _feed_array(tensor, np_type, value)
+                array = _feed_array(tensor, value)
             if tensor._shape is not None and not is_compatible(tensor._shape, array.shape):
                 raise ValueError(
                     f"Cannot feed value of shape {array.shape} for Tensor {tensor.name!r}, which "
@@ -195,28 +201,51 @@ def _feed_tensor(graph: Graph, key: Any) -> Tensor:
     return tensor
 
 
-def _feed_array(tensor: Tensor, np_type: Any, value: Any) -> np.ndarray:
+def _feed_array(tensor: Tensor, value: Any) -> np.ndarray:
+    """The array to feed for ``value``, converted as TensorFlow's client converts it.
+
+    Raises:
+        TypeError: a Tensor, or a Python integer that the dtype cannot hold. (Those in a list, and
+            the numbers of an array, are cast as numpy casts arrays.)
+        ValueError: no number where there should be one.
+        InternalError: something else than text or bytes where there should be strings.
+    """
     if isinstance(value, Tensor):
         raise TypeError(
             "The value of a feed cannot be a tf.Tensor object. Acceptable feed values include "
             "Python scalars, strings, lists, numpy ndarrays, or TensorHandles. For reference, the "
             f"tensor object was {value!s} which was passed to the feed with key {tensor!s}."
         )
+    np_type = tensor.dtype.base_dtype.as_numpy_dtype
     if tensor.dtype.base_dtype == dtypes.string:
-        array = np.asarray(value, dtype=object)
-        if array.dtype == object:
-            flat = [v.encode() if isinstance(v, str) else v for v in array.reshape(-1)]
-            result = np.empty(array.size, object)
-            result[:] = flat
-            return result.reshape(array.shape)
-        return array
-    if isinstance(value, int) and int(np.asarray(value, dtype=np_type)) != value:
-        raise TypeError(
-            f"Type of feed value {value!s} with type {type(value)} is not compatible with Tensor "
-            f"type {np_type}. Try explicitly setting the type of the feed tensor to a larger type "
-            "(e.g. int64)."
-        )
-    return np.asarray(value, dtype=np_type)
+        if isinstance(value, int):
+            raise _misfit(value, object)
+        return _string_array(tensor, value)
+    if isinstance(value, int) and np.asarray(value).astype(np_type) != value:
+        raise _misfit(value, np_type)
+    if not np.issubdtype(np_type, np.number):
+        return np.asarray(value, np_type)
+    return np.asarray(value).astype(np_type)
+
+
+def _misfit(value: int, np_type: Any) -> TypeError:
+    return TypeError(
+        f"Type of feed value {value!s} with type {type(value)} is not compatible with Tensor "
+        f"type {np_type}. Try explicitly setting the type of the feed tensor to a larger type "
+        "(e.g. int64)."
+    )
+
+
+def _string_array(tensor: Tensor, value: Any) -> np.ndarray:
+    """An array of bytes; ``str`` is encoded as UTF-8."""
+    array = np.asarray(value, dtype=object)
+    result = np.empty(array.size, object)
+    try:
+        result[:] = [tensors.string_bytes(element) for element in array.reshape(-1)]
+    except errors.InternalError as error:
+        what = f"the value fed for {tensor.name}, which takes strings"
+        raise errors.internal(f"{error.message} (in {what})") from None
+    return result.reshape(array.shape)
 
 
 # Sessions -----------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def with_while_nodes(
     for frame in sorted(dict.fromkeys(frames.values()), key=lambda f: f.depth, reverse=True):
         if frame.parent is not None:
             # Its inner loops are nodes of this frame by now.
-            members = [name for name in work.nodes if work.frames[name] == frame]
+            members = work.used_members(frame)
             for connected in _connected(members, work.nodes):
                 _Loop(work, frame, connected).convert()
     return work.result(graph)
@@ -127,6 +127,21 @@ class _Work:
         self.nodes[node.name] = node
         self.frames[node.name] = frame
         self.devices[node.name] = device
+
+    def used_members(self, frame: Frame) -> list[str]:
+        """The nodes of ``frame``, having dropped constants that enter it for nobody.
+
+        A constant that an inner loop uses enters all loops around it. The inner loop's functions
+        have a copy of a small one.
+        """
+        members = [name for name in self.nodes if self.frames[name] == frame]
+        used = {name for node in self.nodes.values() for name in _before(node)}
+        unused = {
+            name for name in members if name not in used and _is_constant_enter(self.nodes[name])
+        }
+        for name in unused:
+            del self.nodes[name]
+        return [name for name in members if name not in unused]
 
     def add_function(self, function: graph_pb2.FunctionDef) -> None:
         self._functions.append(function)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from flowray.proto.ops.common_shapes import from_shape_attr, scalar, unchanged
@@ -86,6 +88,10 @@ op(
     differentiable=False,
     shape=const_shape,
 )
+SCALAR_PLACEHOLDERS_VERSION: Final = 22
+"""The version of graphs since which the shape of a Placeholder may be that of a scalar. In older
+ones (and those without a version) a scalar shape means an unknown one."""
+
 op(
     "Placeholder",
     "-> output: dtype",

@@ -166,6 +166,26 @@ def _decode_other(proto: TensorProto, enum: int, shape: tuple[int, ...], content
         ) from error
 
 
+def string_bytes(element: Any) -> bytes:
+    """Returns the bytes of an element of a string tensor, given as bytes or as text.
+
+    Raises:
+        InternalError: it is neither, or text that UTF-8 does not have.
+    """
+    if type(element) is bytes:
+        return element
+    if isinstance(element, bytes):
+        return bytes(element)
+    if isinstance(element, str):
+        try:
+            return element.encode()
+        except UnicodeEncodeError:
+            raise errors.internal("Unable to convert element to UTF-8") from None
+    kind = type(element)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    raise errors.internal(f"Unsupported object type {module}{kind.__name__}")
+
+
 def _prepare(array: Array, dtype: DType | None) -> tuple[Array, DataType]:
     """Returns the array to encode and the enum of its dtype, for arrays that need a conversion."""
     np_dtype = array.dtype

@@ -408,6 +408,39 @@ def mapped_in_map(tf: Any) -> Built:
 
 
 @program
+def constants_in_inner_loops(tf: Any) -> Built:
+    """Small and large constants of the outside, used two and three loops deep."""
+    x = placeholder(tf)
+    ten, large = tf.constant(10.0), tf.constant(np.linspace(0, 1, 3000, dtype=np.float32))
+    twice = tf.map_fn(lambda row: tf.map_fn(lambda e: e * ten + large[7], row), x)
+    deep = tf.map_fn(
+        lambda row: tf.map_fn(
+            lambda e: tf.while_loop(
+                lambda i, _: i < 3, lambda i, e: (i + 1, e * ten + large[5]), [0, e]
+            )[1],
+            row,
+        ),
+        x,
+    )
+    chosen = tf.map_fn(
+        lambda row: tf.map_fn(lambda e: tf.cond(e < 0.5, lambda: e * ten, lambda: ten), row), x
+    )
+    return Built([*with_gradients(tf, twice, [x]), *with_gradients(tf, deep, [x]), chosen], {x: X})
+
+
+@program
+def a_constant_in_the_condition_of_an_inner_loop(tf: Any) -> Built:
+    limit = tf.constant(5.0)
+    y = tf.map_fn(
+        lambda row: tf.map_fn(
+            lambda e: tf.while_loop(lambda e: e < limit, lambda e: e * 2, [e]), row
+        ),
+        placeholder(tf),
+    )
+    return Built([y], {tf.get_default_graph().get_tensor_by_name("Placeholder:0"): X})
+
+
+@program
 def scanned(tf: Any) -> Built:
     x = placeholder(tf)
     y = tf.scan(lambda a, row: a * row + 1.0, x)

@@ -156,6 +156,7 @@ for _op, _function in {
     "Equal": np.equal, "Pow": np.power,
 }.items():  # fmt: skip
     case(_op, [C, C.T + 1], expect=_function(C, C.T + 1), id="complex", rtol=1e-4)
+case("Add", [np.array(b"a"), np.array(b"b")], expect=np.array(b"ab"), xla=False)
 case("Add", [np.array([b"a"]), np.array([b"b", b""])], expect=np.array([b"ab", b"a"]), xla=False)
 case("Equal", [np.array([b"a", b"b"]), b"a"], expect=[True, False], xla=False)
 case("NotEqual", [np.array([b"a", b"b"]), b"a"], expect=[False, True], xla=False)

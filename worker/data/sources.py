@@ -11,6 +11,8 @@ from flowray.proto import errors
 from flowray.worker.data.batching import slice_row
 from flowray.worker.data.dataset import DatasetIterator, Element
 from flowray.worker.data.elementwise import ElementFunction, as_element
+from flowray.worker.execution.interpreter import Interpreter
+from flowray.worker.program.executor import current, running
 
 
 class SliceIterator(DatasetIterator):
@@ -92,7 +94,12 @@ class GeneratorIterator(DatasetIterator):
 
     def close(self) -> None:
         state, self._state = self._state, None
-        if state is not None:
+        if state is None:
+            return
+        if current() is not None:
+            self._finish(*state)
+            return
+        with running(Interpreter()):  # the session ends, or the garbage collector is at work
             self._finish(*state)
 
     def __del__(self) -> None:

@@ -151,11 +151,21 @@ def _bucketize(xp: Any, x: Any, *, boundaries: list[float]) -> Any:
 
 
 _BINARY = {
-    "Add": "add", "AddV2": "add", "Sub": "subtract", "Mul": "multiply", "Atan2": "arctan2",
+    "AddV2": "add", "Sub": "subtract", "Mul": "multiply", "Atan2": "arctan2",
     "Maximum": "maximum", "Minimum": "minimum", "Less": "less", "LessEqual": "less_equal",
     "Greater": "greater", "GreaterEqual": "greater_equal", "LogicalAnd": "logical_and",
     "LogicalOr": "logical_or",
 }  # fmt: skip
+
+
+_add_numbers = binary("add")
+
+
+@kernel("Add")
+def _add(xp: Any, x: Any, y: Any) -> Any:
+    result = _add_numbers(xp, x, y)
+    # The sum of two scalars of dtype object is their elements' sum and no array.
+    return np.array(result, object) if type(result) is bytes else result
 
 
 def _check_divisor(xp: Any, x: Any, y: Any) -> None:

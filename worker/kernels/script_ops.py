@@ -9,6 +9,7 @@ import numpy as np
 
 from flowray.proto import errors
 from flowray.proto.graph import py_functions
+from flowray.proto.types import tensors
 from flowray.proto.types.dtypes import DType, as_dtype, string
 from flowray.worker.data.dataset import type_name
 from flowray.worker.kernel_registry import kernel
@@ -65,11 +66,8 @@ def _as_array(value: Any) -> Array:
         # numpy's own strings drop zeros at their ends, so they are not used.
         array = np.array(value, dtype=object)
     if array.dtype == object:
-        flat = [v.encode() if isinstance(v, str) else v for v in array.reshape(-1)]
-        if not all(isinstance(v, bytes) for v in flat):
-            raise ValueError(f"Unsupported object type {type(value).__name__}")
-        result = np.empty(len(flat), object)
-        result[:] = flat
+        result = np.empty(array.size, object)
+        result[:] = [tensors.string_bytes(element) for element in array.reshape(-1)]
         array = result.reshape(array.shape)
     return array
 

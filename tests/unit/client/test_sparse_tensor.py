@@ -59,6 +59,22 @@ def test_the_static_shape_is_that_of_the_dense_tensor() -> None:
     assert tf.sparse_placeholder(tf.float32).get_shape().ndims is None
 
 
+def test_the_shape_of_a_sparse_placeholder_may_be_a_tensor() -> None:
+    fed = tf.SparseTensorValue([[0, 1], [2, 0]], [2.0, 3.0], [3, 5])
+    known = tf.sparse_placeholder(tf.float32, tf.constant([3, 5], tf.int64))
+    unknown = tf.sparse_placeholder(tf.float32, tf.placeholder(tf.int64, [2]))
+    assert known.indices.shape.as_list() == unknown.indices.shape.as_list() == [None, 2]
+    assert known.get_shape().as_list() == [3, 5]
+    with tf.Session() as session:
+        for x in (known, unknown):
+            dense = session.run(tf.sparse_tensor_to_dense(x), {x: fed})
+            np.testing.assert_array_equal(dense, [[0, 2, 0, 0, 0], [0] * 5, [3, 0, 0, 0, 0]])
+    with pytest.raises(ValueError, match="int64"):
+        tf.sparse_placeholder(tf.float32, tf.constant([3, 5]))
+    with pytest.raises(ValueError, match="rank 1"):
+        tf.sparse_placeholder(tf.float32, tf.constant(3, tf.int64))
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
