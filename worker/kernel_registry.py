@@ -1,4 +1,4 @@
-"""The registry of kernels: how each op is computed.
+"""The registry of kernels, the functions that compute the ops.
 
     @kernel("MatMul")
     def matmul(xp, a, b, *, transpose_a, transpose_b): ...
@@ -10,7 +10,7 @@ are the op's input arguments (a list for list arguments); keyword-only parameter
 but those that the inputs tell and those that the definition calls hints: a missing one fails here,
 at import.
 
-What the inputs are:
+The forms of the inputs:
 
 =====================  ==========================================================================
 a tensor               array of ``xp``; strings: numpy object arrays of bytes
@@ -18,10 +18,10 @@ a static input         always a numpy array (``static_inputs`` of the op definit
 ``Ref(T)``, resource   ``worker.state.store.Variable`` (or another resource of the state store)
 =====================  ==========================================================================
 
-A kernel returns one value for one output, a tuple for several, None for none; a ``Ref`` output is
-the Variable itself. Errors are raised with ``flowray.proto.errors`` without a node's name (the
-runtime adds it); checks on *values* go through ``flowray.worker.execution.checks``, since a traced
-program cannot raise.
+A kernel returns one value for one output, a tuple for several outputs, and None without outputs; a
+``Ref`` output is the Variable itself. Errors are raised with ``flowray.proto.errors`` without a
+node's name (the runtime adds it); checks on *values* go through
+``flowray.worker.execution.checks``, since a traced program cannot raise.
 
 ``@kernel(..., state=make)``: the op has private state per session and node. ``make(**attrs)`` gives
 the first value (a numpy array); the kernel takes it as keyword-only parameter ``state``, a
@@ -80,7 +80,7 @@ def kernel(*op_names: str, state: Callable[..., Any] | None = None) -> Callable[
 def add_kernel(
     op_name: str, function: Callable[..., Any], state: Callable[..., Any] | None = None
 ) -> None:
-    """Registers ``function`` for ``op_name``; what ``@kernel`` does, for tables of ops."""
+    """Registers ``function`` for ``op_name``, as ``@kernel`` does; for tables of ops."""
     if op_name in _registry:
         earlier = _registry[op_name].function.__code__
         raise ValueError(
@@ -112,7 +112,7 @@ def add_kernel(
 
 
 def lookup(op_name: str) -> Kernel:
-    """The kernel of ``op_name``; UnimplementedError if there is none."""
+    """Returns the kernel of ``op_name``; UnimplementedError if there is none."""
     try:
         return _registry[op_name]
     except KeyError:
@@ -122,4 +122,5 @@ def lookup(op_name: str) -> Kernel:
 
 
 def registered_kernels() -> Mapping[str, Kernel]:
+    """Returns all kernels by op, as a view that changes with the registry."""
     return MappingProxyType(_registry)
