@@ -27,6 +27,7 @@ FLOORS: Mapping[str, int] = {
     "worker/data": 98,
     "worker/formats": 98,
     "worker/kernels": 98,
+    "worker/program": 100,
     "worker/state": 98,
 }
 """The least share of public names with a docstring, in percent, by the longest prefix of a path."""

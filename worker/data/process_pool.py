@@ -170,7 +170,7 @@ class Helper:
 
 def _started(*descriptors: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "flowray.worker.data.worker_process", *map(str, descriptors)],
+        [sys.executable, "-m", "flowray.worker.worker_process", *map(str, descriptors)],
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is meant for who started it

@@ -1,4 +1,4 @@
-"""Functions of a stage's library, as kernels get them for attributes of kind "func"."""
+"""Functions: what a kernel gets for an attribute of kind "func"."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 
 
 class Function:
-    """A function, ready to be called.
+    """A function of a stage's library, ready to be called.
 
-    A call runs the body's instructions the way that the calling kernel is run: on numpy arrays, or
-    traced when a segment is compiled. Any number of threads may call it at the same time; threads
-    of a kernel's own interpret.
+    A call runs the body on the executor that runs the calling kernel: on numpy arrays, or on
+    tracers while a segment is compiled. Several threads may call it at the same time.
 
     Args:
-        name: the function's.
-        load: makes the program of its body.
+        name: the name of the function.
+        load: makes the program of the body.
         definitions: the library that it is in, with its own definition and those of what it calls;
             None for one that has no definition.
     """
@@ -45,7 +44,7 @@ class Function:
 
     @property
     def program(self) -> Program:
-        """The body; loaded at first use. OpError if something is wrong with it."""
+        """The body, which is loaded at first use; OpError if something is wrong with it."""
         if self._program is None:
             with self._lock:
                 if self._program is None:
@@ -53,7 +52,7 @@ class Function:
         return self._program
 
     def __call__(self, *arguments: Any) -> list[Any]:
-        """The results, for arrays (or resources) as arguments.
+        """Returns the results, for arrays (or resources) as arguments.
 
         Raises:
             InvalidArgumentError: there are too many arguments, or too few.
@@ -69,7 +68,7 @@ class Function:
         return [slots[slot] for slot in self.program.outputs]
 
     def slots(self, executor: Executor, arguments: Sequence[Any]) -> list[Any]:
-        """The slots before a call: the arguments in their places. Raises as a call does."""
+        """Returns the slots before a call, with the arguments in them. Raises as a call does."""
         program = self.program
         if len(arguments) != len(program.inputs):
             raise errors.invalid_argument(
@@ -82,14 +81,14 @@ class Function:
 
     @property
     def is_compilable(self) -> bool:
-        """Whether XLA can compile the body. (A recursive one it cannot.)"""
+        """Says whether XLA can compile the body. It cannot compile a recursive one."""
         if self._is_compilable is None:
-            self._is_compilable = False  # what a call of itself finds
+            self._is_compilable = False  # so a body that calls itself finds
             self._is_compilable = self.program.is_traceable
         return self._is_compilable
 
     def resources(self) -> Iterable[Resource]:
-        """The resources that the body and what it calls name themselves."""
+        """Yields the resources that the body, and the functions that it calls, name themselves."""
         program = self.program
         yield from (value for value in program.base if isinstance(value, Resource))
         for instruction in program.instructions:
@@ -114,7 +113,7 @@ class FunctionLibrary:
         self._functions: dict[bytes, Function] = {}
 
     def get(self, call: graph_pb2.NameAttrList) -> Function:
-        """The function that an attribute names; NotFoundError if there is none."""
+        """Returns the function that an attribute names; NotFoundError if there is no such one."""
         key = call.SerializeToString(deterministic=True)
         found = self._functions.get(key)
         if found is None:

@@ -103,12 +103,12 @@ class Instruction:
 
     @property
     def is_compilable(self) -> bool:
-        """Whether XLA can compile it, given that its resources are known by then."""
+        """Says whether XLA can compile it, if its resources are known by then."""
         return not self.op.dynamic_shape and self.is_traceable
 
     @property
     def is_traceable(self) -> bool:
-        """Whether a trace can run it, perhaps only for some values.
+        """Says whether a trace can run it, perhaps only for some values.
 
         Where the shape of its output depends on data, the trace finds out whether these are known:
         they often are shapes.

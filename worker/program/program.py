@@ -59,7 +59,7 @@ class Program:
 
     @property
     def is_traceable(self) -> bool:
-        """Whether a trace can run all instructions, in a function that an XLA program calls."""
+        """Says whether a trace can run all instructions, as one of a function has to."""
         return all(i.is_traceable and self.selection.covers(i) for i in self.instructions)
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""Changes to the body of a function that give the same results for less work.
+"""Rewrites of a function's body that give the same results for less work.
 
-The instructions of a function that a dataset calls are interpreted one by one, element for element,
-so what XLA would do to them is done here where it counts.
+The function of a dataset is interpreted for each element, so XLA has no say in it. The rewrites do
+by hand what matters most of what XLA would do.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _UINT8, _FLOAT32 = dtypes.uint8.as_datatype_enum, dtypes.float32.as_datatype_enu
 
 
 def scale_after_resizing(body: FunctionBody) -> FunctionBody:
-    """Resizes the bytes of an image, then makes them floats between 0 and 1; not the other way.
+    """Returns the body with images resized as bytes before they become floats between 0 and 1.
 
-    The other way is what ``convert_image_dtype`` and ``resize_images`` ask for: they convert all
-    pixels, most of which resizing throws away. Both are linear, so that they may change places; the
-    results differ in the last bit. All nodes stay but the cast, which resizing does by itself.
+    ``convert_image_dtype`` followed by ``resize_images`` converts all pixels, most of which
+    resizing then drops. Both are linear, so they can change places; the results differ in the last
+    bit. All nodes stay but the Cast, since resizing gives floats.
     """
     nodes = {node.name: node for node in body.graph.node}
     readers = Counter(name for node in nodes.values() for name in _inputs(node))
@@ -43,10 +43,10 @@ def _inputs(node: graph_pb2.NodeDef) -> Iterable[str]:
 def _chain_to_bytes(
     resize: graph_pb2.NodeDef, nodes: Mapping[str, graph_pb2.NodeDef], readers: Counter[str]
 ) -> list[graph_pb2.NodeDef] | None:
-    """What comes before ``resize``: ExpandDims (if any), Mul by a scalar constant, Cast of bytes.
+    """Returns the nodes before ``resize``: ExpandDims if any, Mul by a scalar constant, Cast of bytes.
 
-    None if it is not that, or somebody else reads what they give.
-    """
+    Returns None if the nodes are others, or if their outputs have other readers.
+    """  # noqa: E501
     chain = []
     node = nodes.get(node_of(resize.input[0]))
     if node is not None and node.op == "ExpandDims":
@@ -70,7 +70,7 @@ def _swapped(
     *expand, multiply, cast = chain
     resized, result = f"{resize.name}:0", f"{multiply.name}:0"
     for node in body.graph.node:
-        # Control inputs stay: who waits for the resizing need not wait for the scaling.
+        # Control inputs stay: a node that waits for the resizing need not wait for the scaling.
         for i, name in enumerate(node.input):
             if name in (resized, resize.name):
                 node.input[i] = result

@@ -45,7 +45,7 @@ class XlaSegment:
 
     @property
     def selects(self) -> bool:
-        """Whether the XLA program computes branches that may not be taken."""
+        """Says whether the XLA program computes branches that may not be taken."""
         return self.selection.touches(self.instructions)
 
     def __str__(self) -> str:

@@ -32,7 +32,7 @@ from flowray.worker.state.store import Resource
 
 
 class _Mode(NamedTuple):
-    """How an instruction runs."""
+    """The way in which an instruction runs."""
 
     compiled: bool
     device: str

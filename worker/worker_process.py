@@ -1,4 +1,4 @@
-"""What a helper runs: ``python -m flowray.worker.data.worker_process FD MEMORY``."""
+"""What a helper runs: ``python -m flowray.worker.worker_process FD MEMORY``."""
 
 from __future__ import annotations
 
