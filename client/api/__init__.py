@@ -150,6 +150,7 @@ from flowray.client.ops.math_ops import asinh as asinh
 from flowray.client.ops.math_ops import atan as atan
 from flowray.client.ops.math_ops import atan2 as atan2
 from flowray.client.ops.math_ops import atanh as atanh
+from flowray.client.ops.math_ops import betainc as betainc
 from flowray.client.ops.math_ops import cast as cast
 from flowray.client.ops.math_ops import ceil as ceil
 from flowray.client.ops.math_ops import complex as complex
@@ -574,6 +575,7 @@ __all__ = [
     "batch_scatter_update",
     "batch_to_space",
     "batch_to_space_nd",
+    "betainc",
     "bfloat16",
     "bincount",
     "bitcast",

@@ -20,6 +20,7 @@ from flowray.client.ops.math_ops import atan2 as atan2
 from flowray.client.ops.math_ops import atanh as atanh
 from flowray.client.ops.math_ops import bessel_i0e as bessel_i0e
 from flowray.client.ops.math_ops import bessel_i1e as bessel_i1e
+from flowray.client.ops.math_ops import betainc as betainc
 from flowray.client.ops.math_ops import ceil as ceil
 from flowray.client.ops.math_ops import conj as conj
 from flowray.client.ops.math_ops import cos as cos
@@ -130,6 +131,7 @@ __all__ = [
     "atanh",
     "bessel_i0e",
     "bessel_i1e",
+    "betainc",
     "bincount",
     "ceil",
     "conj",

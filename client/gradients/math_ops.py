@@ -217,6 +217,22 @@ def _polygamma(op: Operation, grad: Tensor) -> list[Tensor | None]:
     return reduce_to_inputs(op, None, tf.multiply(grad, slope))
 
 
+@gradient("Betainc")
+def _betainc(op: Operation, grad: Tensor) -> list[Tensor | None]:
+    """The derivatives by a and b have no closed form; TensorFlow gives none either.
+
+    The density is computed from logarithms, since its factors can be large.
+    """
+    a, b, x = op.inputs
+    log_beta = tf.subtract(tf.add(tf.lgamma(a), tf.lgamma(b)), tf.lgamma(tf.add(a, b)))
+    one = _number(1, x)
+    powers = tf.add(
+        tf.xlog1py(tf.subtract(b, one), tf.negative(x)), tf.xlogy(tf.subtract(a, one), x)
+    )
+    slope = tf.exp(tf.subtract(powers, log_beta))
+    return reduce_to_inputs(op, None, None, tf.multiply(grad, slope))
+
+
 # One operand -------------------------------------------------------------------------------------
 
 

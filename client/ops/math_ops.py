@@ -279,6 +279,23 @@ def zeta(x: Any, q: Any, name: str | None = None) -> Tensor:
     return output_of("Zeta", x, q, name=name)
 
 
+@tf_export("betainc", "math.betainc")
+def betainc(a: Any, b: Any, x: Any, name: str | None = None) -> Tensor:
+    """Computes the regularized incomplete beta function, elementwise.
+
+    It is the integral of ``t ** (a - 1) * (1 - t) ** (b - 1)`` from 0 to x, divided by the integral
+    from 0 to 1.
+
+    Args:
+        a, b: float32 or float64, positive.
+        x: between 0 and 1. Each of the three is a scalar or has the shape of the others.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    return output_of("Betainc", a, b, x, name=name)
+
+
 @tf_export("polygamma", "math.polygamma")
 def polygamma(a: Any, x: Any, name: str | None = None) -> Tensor:
     """Computes the a-th derivative of digamma at x, elementwise."""

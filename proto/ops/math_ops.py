@@ -173,6 +173,12 @@ def _add_n_shape(c: ShapeContext) -> Shape:
         raise ValueError(f"{error}\n\tFrom merging shape 0 with other shapes.") from None
 
 
+def _betainc_shape(c: ShapeContext) -> Shape:
+    """Returns the common shape of the inputs that are not scalars."""
+    shapes = [shape for shape in c.inputs if shape != ()]
+    return merge_all(shapes) if shapes else ()
+
+
 op("Select", "condition: bool, t: T, e: T -> output: T", shape=_select_shape)
 op(
     "SelectV2",
@@ -185,6 +191,7 @@ op(
     T=NUMERIC,
     shape=_clip_shape,
 )
+op("Betainc", "a: T, b: T, x: T -> z: T", T=_WIDE, shape=_betainc_shape)
 op("AddN", "inputs: N*T -> sum: T", T=NUMERIC, shape=_add_n_shape)
 op(
     "AccumulateNV2",

@@ -202,6 +202,21 @@ case("Pow", [i32(2), i32(-1)], raises=INVALID,
 case("Pow", [EMPTY, f32(2)[0]], expect=EMPTY)
 case("Zeta", [f32(2, 3), f32(1, 2)], expect=f32(1.6449341, 0.20205690))
 case("Polygamma", [f32(1, 2, 0), f32(1, 2, 2)], expect=f32(1.6449341, -0.40411381, 0.42278434))
+BETA = [f32(0.5, 1, 2, 40), f32(0.5, 3, 0.7, 60), f32(0.3, 0.9, 0.2, 0.4)]
+BETAINC = f32(0.36901013, 0.999, 0.02485805, 0.50543705)
+case("Betainc", BETA, expect=BETAINC, rtol=1e-4)
+case("Betainc", [v.astype(np.float64) for v in BETA], expect=BETAINC.astype(np.float64), rtol=1e-5)
+case("Betainc", [f32(2)[0], f32(3)[0], f32(0, 0.25, 0.5, 1)], expect=f32(0, 0.26171875, 0.6875, 1))
+case("Betainc", [f32(1, 2), f32(1)[0], f32(0.5)[0]], expect=f32(0.5, 0.25), id="scalars")
+case("Betainc", [f32(2)[0], f32(3)[0], f32(0.5)[0]], expect=f32(0.6875)[0], id="scalar")
+case("Betainc", [f32(-1, 1, 0, 1, 1, NAN, 1, 2), f32(1, 0, 1, INF, 1, 1, 1, 2),
+     f32(0.5, 0.5, 0.5, 0.5, 1.5, 0.5, NAN, 1)], id="domain",
+     expect=f32(*[NAN] * 7, 1))  # fmt: skip
+case("Betainc", [EMPTY, EMPTY, EMPTY], expect=EMPTY)
+case("Betainc", [f32(1, 2), f32(1), f32(0.5)[0]], raises=INVALID,
+     match=r"Shapes of a and b are inconsistent: \[2\] vs. \[1\]")  # fmt: skip
+case("Betainc", [f32(1, 2), f32(1)[0], f32(0.5, 0.5, 0.5)], raises=INVALID,
+     match=r"Shapes of a and x are inconsistent: \[2\] vs. \[3\]")  # fmt: skip
 case("ApproximateEqual", [f32(1, 2), f32(1.1, 2.05)], tolerance=0.1, expect=[False, True])
 case("ApproximateEqual", [f32(1, 2), f32(1)], raises=INVALID, match="must be of the same shape")
 case("LogicalAnd", [[True, True, False], [True, False, False]], expect=[True, False, False])
@@ -521,6 +536,15 @@ def test_gradient_of_two_complex_operands(op: str) -> None:
 def test_gradient_of_the_second_operand_only(op: str) -> None:
     assert_gradient(lambda x, y: apply_op(op, x, y), np.array([2.0, 3.0]), P[:, :1],
                     differentiable=[1])  # fmt: skip
+
+
+def test_gradient_of_the_incomplete_beta_function() -> None:
+    x = np.array([0.1, 0.4, 0.8])
+    for a, b in ((np.float64(2), np.float64(3)), (x + 1, x + 2)):
+        assert_gradient(lambda a, b, x: apply_op("Betainc", a, b, x), a, b, x, differentiable=[2])
+    a = np.array([0.5, 1, 2])
+    assert_gradient(lambda a, b, x: apply_op("Betainc", a, b, x), a, a, np.float64(0.3),
+                    differentiable=[2])  # fmt: skip
 
 
 @pytest.mark.parametrize(

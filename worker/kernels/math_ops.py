@@ -405,6 +405,24 @@ def _select_v2(xp: Any, condition: Any, t: Any, e: Any) -> Any:
         ) from None
 
 
+@kernel("Betainc")
+def _betainc(xp: Any, a: Any, b: Any, x: Any) -> Any:
+    """Computes the regularized incomplete beta function; NaN outside of its domain.
+
+    Operands that are not scalars must have one shape, as in TensorFlow: they do not broadcast.
+    scipy and JAX have limits for ``a`` and ``b`` of 0 and infinity, where TensorFlow has NaN.
+    """
+    operands = {"a": a, "b": b, "x": x}
+    for (name, first), (other, second) in itertools.combinations(operands.items(), 2):
+        if first.ndim and second.ndim and first.shape != second.shape:
+            raise errors.invalid_argument(
+                f"Shapes of {name} and {other} are inconsistent: {format_shape(first.shape)} vs. "
+                f"{format_shape(second.shape)}"
+            )
+    domain = (a > 0) & (b > 0) & xp.isfinite(a) & xp.isfinite(b)
+    return xp.where(domain, _special_module(xp).betainc(a, b, x), x.dtype.type(np.nan))
+
+
 @kernel("ClipByValue")
 def _clip_by_value(xp: Any, t: Any, low: Any, high: Any) -> Any:
     if not {low.shape, high.shape} <= {(), t.shape}:
