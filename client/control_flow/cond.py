@@ -57,7 +57,8 @@ class CondContext(ControlFlowContext):
         return None if self.outer_context is None else self.outer_context.loop
 
     def _bring(self, tensor: Tensor) -> Tensor:
-        return switch(tensor, self.pred)[self.branch]  # type: ignore[no-any-return]
+        brought: Tensor = switch(tensor, self.pred)[self.branch]
+        return brought
 
     def _free(self, op: Operation) -> Tensor | None:
         waits = bool(op._inputs) or any(self.holds(c) for c in op._control_inputs)

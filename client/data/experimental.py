@@ -315,7 +315,7 @@ def bucket_by_sequence_length(
         return reduce_sum(cast(reached, dtypes.int64))
 
     def window_size(key: Tensor) -> Tensor:
-        return gather(_int64(sizes, "batch_sizes"), key)  # type: ignore[no-any-return]
+        return gather(_int64(sizes, "batch_sizes"), key)
 
     def batch(key: Tensor, window: Dataset) -> Dataset:
         size = window_size(key)

@@ -50,16 +50,18 @@ def generator_dataset(
     flat_types = [leaf.dtype for leaf in nest.flatten(element)]
 
     def begin() -> Tensor:
-        return py_func(running.begin, inputs, dtypes.int64)  # type: ignore[no-any-return]
+        key: Tensor = py_func(running.begin, inputs, dtypes.int64)
+        return key
 
     def produce(key: Tensor) -> list[Tensor]:
-        values = py_func(running.produce, [key], flat_types)
+        values: list[Tensor] = py_func(running.produce, [key], flat_types)
         for tensor, leaf in zip(values, nest.flatten(element), strict=True):
             tensor.set_shape(leaf.shape)
-        return values  # type: ignore[no-any-return]
+        return values
 
     def finish(key: Tensor) -> Tensor:
-        return py_func(running.finish, [key], dtypes.int64)  # type: ignore[no-any-return]
+        done: Tensor = py_func(running.finish, [key], dtypes.int64)
+        return done
 
     functions = [
         trace(begin, [], "generator_init"),

@@ -195,10 +195,11 @@ def to_rows(value: Any) -> list[Tensor]:
     return [_carrier(leaf, serialize_many_sparse) for leaf in nest.flatten(value)]
 
 
-def _carrier(leaf: Any, serialize: Callable[..., Any]) -> Tensor:
+def _carrier(leaf: Any, serialize: Callable[..., Tensor]) -> Tensor:
     if isinstance(leaf, SparseTensor):
-        return serialize(leaf, out_type=dtypes.variant)  # type: ignore[no-any-return]
-    return getattr(leaf, "_variant_tensor", leaf)  # type: ignore[no-any-return]
+        return serialize(leaf, out_type=dtypes.variant)
+    carrier: Tensor = getattr(leaf, "_variant_tensor", leaf)
+    return carrier
 
 
 def from_tensors(structure: Any, tensors: Sequence[Tensor]) -> Any:

@@ -136,7 +136,8 @@ class Estimator:
 
     def get_variable_value(self, name: str) -> np.ndarray[Any, Any]:
         """The trained value of a variable. ValueError before training."""
-        return self._reader().get_tensor(name)  # type: ignore[no-any-return]
+        value: np.ndarray[Any, Any] = self._reader().get_tensor(name)
+        return value
 
     def _reader(self) -> Any:
         if self.latest_checkpoint() is None:

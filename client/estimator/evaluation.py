@@ -109,7 +109,8 @@ def evaluate_once(
             session.run(step_op)
     logging.info("Inference Time : %.5fs", time.monotonic() - start)
     logging.info("Finished evaluation at %s", time.strftime("%Y-%m-%d-%H:%M:%S", time.gmtime()))
-    return final.final_ops_values  # type: ignore[no-any-return]
+    values: dict[str, Any] = final.final_ops_values
+    return values
 
 
 def metric_ops(metrics: Mapping[str, tuple[Any, Any]]) -> tuple[Any, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowray.client.data.dataset import Dataset
-from flowray.client.framework.graph import GraphKeys, add_to_collection
+from flowray.client.framework.graph import GraphKeys, Tensor, add_to_collection
 from flowray.client.ops.array_ops import placeholder
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
@@ -157,4 +157,5 @@ def _batches(
         dataset = dataset.shuffle(max(capacity, batch_size))
     iterator = dataset.repeat(num_epochs).batch(batch_size).make_initializable_iterator()
     add_to_collection(GraphKeys.QUEUE_RUNNERS, _ArrayFeeder(iterator.initializer, feeds))
-    return iterator.get_next()  # type: ignore[no-any-return]
+    batch: dict[str, Tensor] = iterator.get_next()
+    return batch

@@ -17,7 +17,7 @@ from flowray.client.framework.conversion import (
 )
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.proto.types.dtypes import DType
 
 
@@ -56,14 +56,14 @@ def _packed_sequence(
 
 def _densified(
     value: IndexedSlices, dtype: Any = None, name: str | None = None, as_ref: bool = False
-) -> Any:
+) -> Tensor:
     """Adds up the slices in a tensor of their dense shape, with ``UnsortedSegmentSum``."""
     if value.dense_shape is None:
         raise ValueError(
             "Tensor conversion requested for IndexedSlices without dense_shape: " + str(value)
         )
     rows = apply_op("StridedSlice", value.dense_shape, [0], [1], [1], shrink_axis_mask=1)
-    return apply_op("UnsortedSegmentSum", value.values, value.indices, rows, name=name)
+    return output_of("UnsortedSegmentSum", value.values, value.indices, rows, name=name)
 
 
 # Before the conversion of other lists to constants.

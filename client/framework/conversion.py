@@ -66,7 +66,7 @@ def convert_to_tensor(
     for _, _, base_type, function in _conversions:
         if not isinstance(value, base_type):
             continue
-        result = NotImplemented
+        result: Any = NotImplemented
         if wanted is None and preferred is not None:
             try:
                 result = function(value, dtype=preferred, name=name, as_ref=as_ref)
@@ -83,7 +83,8 @@ def convert_to_tensor(
                 f"Conversion function for type {base_type} returned incompatible dtype: requested "
                 f"= {wanted.name}, actual = {result.dtype.name}"
             )
-        return result  # type: ignore[no-any-return]
+        tensor: Tensor = result
+        return tensor
     raise TypeError(
         f"Cannot convert {value!r} with type {type(value)} to Tensor: no conversion function "
         "registered."

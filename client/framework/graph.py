@@ -644,8 +644,9 @@ def _as_operation(item: Any) -> Operation:
 
     For a resource variable it is the one that made it or wrote to it: neither needs a read.
     """
-    if hasattr(item, "handle") and isinstance(getattr(item, "op", None), Operation):
-        return item.op  # type: ignore[no-any-return]
+    op = getattr(item, "op", None)
+    if hasattr(item, "handle") and isinstance(op, Operation):
+        return op
     convert = getattr(item, "_as_graph_element", None)
     if callable(convert):
         item = convert()

@@ -108,7 +108,8 @@ class SparseTensor:
     ) -> SparseTensorValue:
         """The value in ``session``, or in the default session."""
         run = session_for(self.graph, session, "evaluate sparse tensor", "eval").run
-        return run(self, feed_dict)  # type: ignore[no-any-return]
+        value: SparseTensorValue = run(self, feed_dict)
+        return value
 
     def __str__(self) -> str:
         return (

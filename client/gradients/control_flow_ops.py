@@ -62,7 +62,8 @@ def _switch_before(op: Operation) -> Tensor | None:
     """The innermost predicate under which ``op`` runs, as its context or the graph tells."""
     context = op._control_flow_context
     if context is not None:
-        return context.pred  # type: ignore[no-any-return]
+        predicate: Tensor | None = context.pred
+        return predicate
     pending, seen = [op], set[Operation]()
     while pending:
         op = pending.pop(0)

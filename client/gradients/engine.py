@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from flowray.client.control_flow.context import ControlFlowContext
 from flowray.client.control_flow.while_context import WhileContext
 from flowray.client.framework.composite_conversions import as_indexed_slices
 from flowray.client.framework.conversion import (
@@ -251,8 +252,8 @@ class _Engine:
 
 
 def _current_loop() -> WhileContext | None:
-    context = get_default_graph()._get_control_flow_context()
-    return None if context is None else context.loop  # type: ignore[no-any-return]
+    context: ControlFlowContext | None = get_default_graph()._get_control_flow_context()
+    return None if context is None else context.loop
 
 
 def _check_level(between: Iterable[Step], xs: Sequence[Tensor]) -> None:

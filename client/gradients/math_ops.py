@@ -398,7 +398,8 @@ gradient("InvGrad")(_reciprocal_grad("InvGrad"))
 def _cast(op: Operation, grad: Tensor) -> Tensor | None:
     source, target = op.inputs[0].dtype.base_dtype, grad.dtype.base_dtype
     if all(t.is_floating or t.is_complex for t in (source, target)):
-        return tf.cast(grad, source)  # type: ignore[no-any-return]
+        result: Tensor = tf.cast(grad, source)
+        return result
     return None
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.gradients.registry import gradient
 
 
@@ -22,16 +23,16 @@ def bias_add_v1(op: Any, grad: Any) -> Any:
 
 
 @gradient("BiasAddGrad")
-def bias_add_grad(op: Any, received: Any) -> Any:
+def bias_add_grad(op: Any, received: Any) -> Tensor:
     """The gradient of the sum over all axes but the channels': the vector, repeated."""
     shape = apply_op("Shape", op.inputs[0])
     channels_first = op.get_attr("data_format") == b"NCHW"
     count = apply_op("Shape", received)
     if not channels_first:  # broadcasting aligns the last axis
-        return apply_op("BroadcastTo", received, shape)
+        return output_of("BroadcastTo", received, shape)
     tail = apply_op("OnesLike", apply_op("StridedSlice", shape, [2], [0], [1], end_mask=1))
     column = apply_op("Reshape", received, apply_op("ConcatV2", [[1], count, tail], 0))
-    return apply_op("BroadcastTo", column, shape)
+    return output_of("BroadcastTo", column, shape)
 
 
 # Activations --------------------------------------------------------------------------------------
@@ -44,8 +45,8 @@ def of_output(op: Any, grad: Any) -> Any:
 
 
 @gradient("Softsign")
-def softsign(op: Any, grad: Any) -> Any:
-    return apply_op("SoftsignGrad", grad, op.inputs[0])
+def softsign(op: Any, grad: Any) -> Tensor:
+    return output_of("SoftsignGrad", grad, op.inputs[0])
 
 
 @gradient("Softplus")
@@ -54,8 +55,8 @@ def softplus(op: Any, grad: Any) -> Any:
 
 
 @gradient("LeakyRelu")
-def leaky_relu(op: Any, grad: Any) -> Any:
-    return apply_op("LeakyReluGrad", grad, op.inputs[0], alpha=op.get_attr("alpha"))
+def leaky_relu(op: Any, grad: Any) -> Tensor:
+    return output_of("LeakyReluGrad", grad, op.inputs[0], alpha=op.get_attr("alpha"))
 
 
 @gradient("ReluGrad", "Relu6Grad")
@@ -99,8 +100,8 @@ def softsign_grad(op: Any, grad: Any) -> Any:
 # Softmax and losses -------------------------------------------------------------------------------
 
 
-def _sum_over_classes(x: Any) -> Any:
-    return apply_op("Sum", x, [-1], keep_dims=True)
+def _sum_over_classes(x: Any) -> Tensor:
+    return output_of("Sum", x, [-1], keep_dims=True)
 
 
 @gradient("Softmax")
@@ -172,8 +173,8 @@ def top_k(op: Any, grad: Any, _: Any) -> Any:
     return to_input if op.type == "TopK" else (to_input, constant(0, name="zeros"))
 
 
-def _with_first(first: int, rest: Any) -> Any:
-    return apply_op("ConcatV2", [apply_op("Cast", [first], DstT="int64"), rest], 0)
+def _with_first(first: int, rest: Any) -> Tensor:
+    return output_of("ConcatV2", [apply_op("Cast", [first], DstT="int64"), rest], 0)
 
 
 def _lrn_attrs(op: Any) -> dict[str, Any]:
@@ -181,8 +182,8 @@ def _lrn_attrs(op: Any) -> dict[str, Any]:
 
 
 @gradient("LRN")
-def lrn(op: Any, grad: Any) -> Any:
-    return apply_op("LRNGrad", grad, op.inputs[0], op.outputs[0], **_lrn_attrs(op))
+def lrn(op: Any, grad: Any) -> Tensor:
+    return output_of("LRNGrad", grad, op.inputs[0], op.outputs[0], **_lrn_attrs(op))
 
 
 @gradient("LRNGrad")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.gradients.engine import gradients
 from flowray.client.gradients.registry import gradient
 
@@ -43,11 +44,11 @@ def fused_batch_norm_grad(op: Any, *grads: Any) -> Any:
     on_axis = [-1 if a == channels else 1 for a in range(rank)]
     g, wide = (apply_op("Cast", t, DstT="float32") for t in (g, x))
 
-    def spread(vector: Any) -> Any:
-        return apply_op("Reshape", vector, on_axis)
+    def spread(vector: Any) -> Tensor:
+        return output_of("Reshape", vector, on_axis)
 
-    def mean(tensor: Any) -> Any:
-        return apply_op("Mean", tensor, axes)
+    def mean(tensor: Any) -> Tensor:
+        return output_of("Mean", tensor, axes)
 
     if op.get_attr("is_training"):
         centered = wide - spread(mean(wide))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.gradients.registry import gradient
 
 
@@ -14,9 +15,9 @@ def _pool_attrs(op: Any, *more: str) -> dict[str, Any]:
 
 
 @gradient("MaxPool")
-def max_pool(op: Any, grad: Any) -> Any:
+def max_pool(op: Any, grad: Any) -> Tensor:
     attrs = _pool_attrs(op, "explicit_paddings")
-    return apply_op("MaxPoolGrad", op.inputs[0], op.outputs[0], grad, **attrs)
+    return output_of("MaxPoolGrad", op.inputs[0], op.outputs[0], grad, **attrs)
 
 
 @gradient("MaxPoolV2")
@@ -72,8 +73,8 @@ def max_pool_grad_grad_v2(op: Any, grad: Any) -> Any:
 
 
 @gradient("MaxPool3D")
-def max_pool_3d(op: Any, grad: Any) -> Any:
-    return apply_op("MaxPool3DGrad", op.inputs[0], op.outputs[0], grad, **_pool_attrs(op))
+def max_pool_3d(op: Any, grad: Any) -> Tensor:
+    return output_of("MaxPool3DGrad", op.inputs[0], op.outputs[0], grad, **_pool_attrs(op))
 
 
 @gradient("MaxPool3DGrad")

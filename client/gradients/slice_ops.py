@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client.framework.graph import colocate_with
+from flowray.client.framework.graph import Tensor, colocate_with
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.gradients.array_ops import dense
 from flowray.client.gradients.registry import gradient
 from flowray.client.ops import array_ops, slice_ops
@@ -88,8 +88,8 @@ def _gather_along(params: Any, indices: Any, grad: Any, at: Any, batch_dims: Any
     [batch, before, indices per batch, after]; ``at`` and ``batch_dims`` are not negative.
     """
 
-    def product(dims: Any) -> Any:
-        return apply_op("Prod", dims, [0])
+    def product(dims: Any) -> Tensor:
+        return output_of("Prod", dims, [0])
 
     shape = array_ops.shape(params)
     batch, before = product(shape[:batch_dims]), product(shape[batch_dims:at])

@@ -111,10 +111,10 @@ def rot90(image: Any, k: Any = 1, name: str | None = None) -> Any:
 
         def turned(times: int) -> Tensor:
             if times == 1:
-                return array_ops.transpose(layout_ops.reverse(image, [y + 1]), swap)  # type: ignore[no-any-return]
+                return array_ops.transpose(layout_ops.reverse(image, [y + 1]), swap)
             if times == 2:
-                return layout_ops.reverse(image, [y, y + 1])  # type: ignore[no-any-return]
-            return layout_ops.reverse(array_ops.transpose(image, swap), [y + 1])  # type: ignore[no-any-return]
+                return layout_ops.reverse(image, [y, y + 1])
+            return layout_ops.reverse(array_ops.transpose(image, swap), [y + 1])
 
         known = constant_value(k)
         if known is not None:

@@ -45,8 +45,11 @@ _INITIALIZERS: dict[str, Callable[[], Any]] = {
 
 def as_activation(identifier: Any) -> Function | None:
     """A function, or the one that a name stands for. ValueError for what is neither."""
-    if identifier is None or callable(identifier):
-        return identifier  # type: ignore[no-any-return]
+    if identifier is None:
+        return None
+    if callable(identifier):
+        function: Function = identifier
+        return function
     if isinstance(identifier, str):
         if identifier not in _ACTIVATIONS:
             raise ValueError(f"Unknown activation function: {identifier}")
@@ -102,13 +105,13 @@ def as_data_format(value: str | None) -> str:
 
 def as_padding(value: Any) -> str:
     """``valid``, ``same`` or ``causal``. ValueError for other things."""
-    padding = value.lower()
+    padding = str(value).lower()
     if padding not in ("valid", "same", "causal"):
         raise ValueError(
             'The `padding` argument must be a list/tuple or one of "valid", "same" (or "causal", '
             f"only for `Conv1D). Received: {padding}"
         )
-    return padding  # type: ignore[no-any-return]
+    return padding
 
 
 def layout(data_format: str, ndim: int) -> str:

@@ -369,7 +369,7 @@ class Layer:
 
     def _name_scope(self) -> str:
         """The name scope of the layer's ops: the one that its variable scope was opened with."""
-        return self._current_scope.original_name_scope  # type: ignore[no-any-return]
+        return str(self._current_scope.original_name_scope)
 
     def _set_scope(self, scope: Any) -> None:
         """Chooses the variable scope, unless it is chosen."""

@@ -29,7 +29,7 @@ def assert_broadcastable(weights: Any, values: Any) -> Operation:
         of, to = weights.shape_tuple, values.shape_tuple
         if of is not None and to is not None:
             if not of:
-                return no_op("static_scalar_check_success")  # type: ignore[no-any-return]
+                return no_op("static_scalar_check_success")
             if len(of) != len(to):
                 raise ValueError(
                     f"{_PROBLEM} values.rank={len(to)}. weights.rank={len(of)}. "
@@ -40,7 +40,7 @@ def assert_broadcastable(weights: Any, values: Any) -> Operation:
                     f"{_PROBLEM} values.shape={values.shape}. weights.shape={weights.shape}."
                 )
             if None not in of and None not in to:
-                return no_op("static_dims_check_success")  # type: ignore[no-any-return]
+                return no_op("static_dims_check_success")
         is_scalar = equal(0, weights_rank, name="is_scalar")
         told = [
             _PROBLEM, "weights.shape=", weights.name, weights_shape, "values.shape=", values.name,
@@ -58,7 +58,7 @@ def assert_broadcastable(weights: Any, values: Any) -> Operation:
             )
 
         valid = cond(is_scalar, lambda: is_scalar, has_valid_shape, name="is_valid_shape")
-        return Assert(valid, told, name="assert_broadcastable")  # type: ignore[no-any-return]
+        return Assert(valid, told, name="assert_broadcastable")
 
 
 def _parts(name: str, tensor: Any) -> tuple[Tensor, Tensor, Tensor]:

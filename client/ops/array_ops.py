@@ -11,7 +11,7 @@ import numpy as np
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes, shapes
@@ -25,23 +25,23 @@ _SMALL = 1000
 
 
 @tf_export("placeholder")
-def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Any:
+def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tensor:
     """Makes a tensor that every run must feed.
 
     Args:
         dtype: what must be fed.
         shape: what must be fed; None for any.
     """
-    return apply_op("Placeholder", dtype=dtype, shape=as_shape(shape), name=name)
+    return output_of("Placeholder", dtype=dtype, shape=as_shape(shape), name=name)
 
 
 @tf_export("placeholder_with_default")
-def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Any:
+def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Tensor:
     """Makes a tensor with the value ``input`` unless a run feeds another one.
 
     A fed value must have the dtype of ``input`` and be compatible with ``shape``.
     """
-    return apply_op("PlaceholderWithDefault", input, shape=as_shape(shape), name=name)
+    return output_of("PlaceholderWithDefault", input, shape=as_shape(shape), name=name)
 
 
 @tf_export("sparse_placeholder")
@@ -76,9 +76,9 @@ def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -
 
 
 @tf_export("identity")
-def identity(input: Any, name: str | None = None) -> Any:
+def identity(input: Any, name: str | None = None) -> Tensor:
     """Copies ``input`` at the time and on the device of this op."""
-    return apply_op("Identity", input, name=name)
+    return output_of("Identity", input, name=name)
 
 
 @tf_export("identity_n")
@@ -88,38 +88,38 @@ def identity_n(input: Sequence[Any], name: str | None = None) -> Any:
 
 
 @tf_export("stop_gradient")
-def stop_gradient(input: Any, name: str | None = None) -> Any:
+def stop_gradient(input: Any, name: str | None = None) -> Tensor:
     """Returns ``input``; gradients do not pass through it."""
-    return apply_op("StopGradient", input, name=name)
+    return output_of("StopGradient", input, name=name)
 
 
-def prevent_gradient(input: Any, message: str = "", name: str | None = None) -> Any:
+def prevent_gradient(input: Any, message: str = "", name: str | None = None) -> Tensor:
     """Returns ``input``; asking for a gradient through it is a LookupError with ``message``."""
-    return apply_op("PreventGradient", input, message=message, name=name)
+    return output_of("PreventGradient", input, message=message, name=name)
 
 
 @tf_export("check_numerics")
-def check_numerics(tensor: Any, message: str, name: str | None = None) -> Any:
+def check_numerics(tensor: Any, message: str, name: str | None = None) -> Tensor:
     """Returns ``tensor``; a run fails with InvalidArgumentError if it has an infinity or a NaN."""
-    return apply_op("CheckNumerics", tensor, message=message, name=name)
+    return output_of("CheckNumerics", tensor, message=message, name=name)
 
 
 @tf_export("guarantee_const")
-def guarantee_const(input: Any, name: str | None = None) -> Any:
+def guarantee_const(input: Any, name: str | None = None) -> Tensor:
     """Returns ``input``, with the promise that it never changes."""
-    return apply_op("GuaranteeConst", input, name=name)
+    return output_of("GuaranteeConst", input, name=name)
 
 
 @tf_export("ensure_shape")
-def ensure_shape(x: Any, shape: Any, name: str | None = None) -> Any:
+def ensure_shape(x: Any, shape: Any, name: str | None = None) -> Tensor:
     """Returns ``x``; a run fails with InvalidArgumentError if its shape is not ``shape``."""
-    return apply_op("EnsureShape", x, shape=as_shape(shape), name=name)
+    return output_of("EnsureShape", x, shape=as_shape(shape), name=name)
 
 
 # Filling ------------------------------------------------------------------------------------------
 
 
-def _filled(number: int, shape: Any, dtype: Any, name: str) -> Any:
+def _filled(number: int, shape: Any, dtype: Any, name: str) -> Tensor:
     dtype = dtypes.as_dtype(dtype).base_dtype
     value: Any = number
     if dtype == dtypes.bool:
@@ -141,7 +141,7 @@ def _filled(number: int, shape: Any, dtype: Any, name: str) -> Any:
 
 
 @tf_export("zeros")
-def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
+def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Tensor:
     """Makes a tensor of zeros (False, empty strings).
 
     Args:
@@ -152,7 +152,7 @@ def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> A
 
 
 @tf_export("ones")
-def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
+def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Tensor:
     """Makes a tensor of ones (True); ``shape`` as in ``zeros``. TypeError for strings."""
     if dtypes.as_dtype(dtype) == dtypes.string:
         raise TypeError("there are no strings of ones")
@@ -194,9 +194,9 @@ def ones_like(
 
 
 @tf_export("fill")
-def fill(dims: Any, value: Any, name: str | None = None) -> Any:
+def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
     """Makes a tensor of shape ``dims``, all of whose elements are the scalar ``value``."""
-    return apply_op("Fill", dims, value, name=name)
+    return output_of("Fill", dims, value, name=name)
 
 
 @tf_export("one_hot")
@@ -208,7 +208,7 @@ def one_hot(
     axis: int | None = None,
     dtype: Any = None,
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Puts ``on_value`` at the index along a new axis and ``off_value`` elsewhere.
 
     Args:
@@ -239,7 +239,7 @@ def one_hot(
         for key, number in (("on_value", 1), ("off_value", 0)):
             if key not in values:
                 values[key] = convert_to_tensor(number, wanted, name=key)
-        return apply_op(
+        return output_of(
             "OneHot",
             indices,
             depth,
@@ -365,17 +365,17 @@ def broadcast_static_shape(shape_x: TensorShape, shape_y: TensorShape) -> Tensor
 
 
 @tf_export("broadcast_dynamic_shape")
-def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Any:
+def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Tensor:
     """Returns the shape to which two shapes, integer vectors, broadcast."""
     x = convert_to_tensor(shape_x, name="shape_x")
     y = convert_to_tensor(shape_y, name="shape_y")
-    return apply_op("BroadcastArgs", x, y)
+    return output_of("BroadcastArgs", x, y)
 
 
 @tf_export("invert_permutation", "math.invert_permutation")
-def invert_permutation(x: Any, name: str | None = None) -> Any:
+def invert_permutation(x: Any, name: str | None = None) -> Tensor:
     """Returns ``y`` with ``y[x[i]] = i`` for a vector ``x``, a permutation."""
-    return apply_op("InvertPermutation", x, name=name)
+    return output_of("InvertPermutation", x, name=name)
 
 
 # Reshaping ----------------------------------------------------------------------------------------
@@ -391,30 +391,32 @@ def _one_of(name: str, value: Any, old_name: str, old_value: Any) -> Any:
 
 
 @tf_export("reshape")
-def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
+def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
     """Reshapes ``tensor``; one -1 in ``shape`` stands for the size that remains."""
-    return apply_op("Reshape", tensor, shape, name=name)
+    return output_of("Reshape", tensor, shape, name=name)
 
 
 @tf_export("expand_dims")
-def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Any:
+def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Tensor:
     """Inserts a dimension of size 1 before ``axis`` (once called ``dim``)."""
     axis = _one_of("axis", axis, "dim", dim)
     if axis is None:
         raise ValueError("Must specify an axis argument to tf.expand_dims()")
-    return apply_op("ExpandDims", input, axis, name=name)
+    return output_of("ExpandDims", input, axis, name=name)
 
 
 @tf_export("squeeze")
-def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None) -> Any:
+def squeeze(
+    input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None
+) -> Tensor:
     """Removes dimensions of size 1: all of them, or those that ``axis`` lists."""
     axis = _one_of("axis", axis, "squeeze_dims", squeeze_dims)
     axes: list[Any] = [axis] if np.isscalar(axis) else list(axis or ())
-    return apply_op("Squeeze", input, squeeze_dims=[int(a) for a in axes], name=name)
+    return output_of("Squeeze", input, squeeze_dims=[int(a) for a in axes], name=name)
 
 
 @tf_export("transpose")
-def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Any:
+def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Tensor:
     """Permutes the dimensions of ``a`` by ``perm``; reverses them if None.
 
     Args:
@@ -430,7 +432,7 @@ def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool
             else:
                 count = apply_op("Rank", a)
                 perm = (count - 1) - apply_op("Range", 0, count, 1)
-        return apply_op(op_type, a, perm, name=scope)
+        return output_of(op_type, a, perm, name=scope)
 
 
 @tf_export("matrix_transpose", "linalg.matrix_transpose", "linalg.transpose")
@@ -452,18 +454,18 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
 
 
 @tf_export("broadcast_to")
-def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Any:
+def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
     """Broadcasts ``input`` to ``shape``, by numpy's rules."""
-    return apply_op("BroadcastTo", input, shape, name=name)
+    return output_of("BroadcastTo", input, shape, name=name)
 
 
 @tf_export("bitcast")
-def bitcast(input: Any, type: Any, name: str | None = None) -> Any:
+def bitcast(input: Any, type: Any, name: str | None = None) -> Tensor:
     """Reinterprets the bytes of ``input`` as another dtype.
 
     A smaller dtype adds a last dimension; a larger one takes the last dimension away.
     """
-    return apply_op("Bitcast", input, type=type, name=name)
+    return output_of("Bitcast", input, type=type, name=name)
 
 
 # Joining and splitting ----------------------------------------------------------------------------

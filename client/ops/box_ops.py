@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
@@ -18,7 +18,7 @@ from flowray.proto.types import dtypes
 @tf_export("image.draw_bounding_boxes")
 def draw_bounding_boxes(
     images: Any, boxes: Any, name: str | None = None, colors: Any = None
-) -> Any:
+) -> Tensor:
     """Draws the frames of boxes on ``images``.
 
     Args:
@@ -28,8 +28,8 @@ def draw_bounding_boxes(
     """
     with name_scope(name, "draw_bounding_boxes", [images, boxes, colors]):
         if colors is None:
-            return apply_op("DrawBoundingBoxes", images, boxes)
-        return apply_op("DrawBoundingBoxesV2", images, boxes, colors)
+            return output_of("DrawBoundingBoxes", images, boxes)
+        return output_of("DrawBoundingBoxesV2", images, boxes, colors)
 
 
 @tf_export("image.non_max_suppression")
@@ -40,7 +40,7 @@ def non_max_suppression(
     iou_threshold: Any = 0.5,
     score_threshold: Any = float("-inf"),
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Returns the indices of the best boxes that overlap too much with no better one.
 
     Args:
@@ -52,7 +52,7 @@ def non_max_suppression(
         score_threshold: boxes with this score or less are left out.
     """
     with name_scope(name, "non_max_suppression"):
-        return apply_op(
+        return output_of(
             "NonMaxSuppressionV3",
             boxes,
             scores,

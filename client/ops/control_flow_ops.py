@@ -21,18 +21,18 @@ from flowray.client.framework.graph import (
 )
 from flowray.client.framework.indexed_slices import IndexedSlices
 from flowray.client.framework.nest import flatten
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, make_op
 from flowray.client.tf_export import tf_export
 
 
 @tf_export("no_op")
-def no_op(name: str | None = None) -> Any:
+def no_op(name: str | None = None) -> Operation:
     """Makes an operation that does nothing."""
-    return apply_op("NoOp", name=name)
+    return make_op("NoOp", name=name)
 
 
 @tf_export("group")
-def group(*inputs: Any, name: str | None = None) -> Any:
+def group(*inputs: Any, name: str | None = None) -> Operation:
     """Makes an operation that is done when all of ``inputs`` (operations, tensors, nests) are.
 
     Raises:
@@ -59,7 +59,7 @@ def group(*inputs: Any, name: str | None = None) -> Any:
             return no_op(scope)
 
 
-def _grouped(where: str, items: Iterable[Any], name: str | None) -> Any:
+def _grouped(where: str, items: Iterable[Any], name: str | None) -> Operation:
     with control_dependencies(items), device(where):
         return no_op(name)
 
@@ -123,7 +123,7 @@ def tuple(
 @tf_export("Assert")
 def Assert(
     condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None
-) -> Any:
+) -> Operation:
     """Makes an operation that fails with InvalidArgumentError if ``condition`` is false.
 
     Unlike TensorFlow 1.15's, it is no ``tf.cond``: what ``data`` needs is computed in any case.
@@ -135,7 +135,7 @@ def Assert(
     """
     with name_scope(name, "Assert", [condition, data]):
         condition = convert_to_tensor(condition, name="Condition")
-        return apply_op(
+        return make_op(
             "Assert",
             condition,
             convert_n_to_tensor(data),

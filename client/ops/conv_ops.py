@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import array_ops
 from flowray.client.ops.reduction_ops import deprecated_argument
 from flowray.client.tf_export import tf_export
@@ -52,7 +52,7 @@ def conv2d(
     dilations: Any = (1, 1, 1, 1),
     name: str | None = None,
     filters: Any = None,
-) -> Any:
+) -> Tensor:
     """Computes a 2-D convolution (without flipping the filter, as usual in machine learning).
 
     Args:
@@ -69,7 +69,7 @@ def conv2d(
     """
     filter = deprecated_argument("filters", filters, "filter", filter)
     data_format = data_format or "NHWC"
-    return apply_op(
+    return output_of(
         "Conv2D",
         input,
         filter,
@@ -94,10 +94,10 @@ def conv2d_backprop_input(
     dilations: Any = (1, 1, 1, 1),
     name: str | None = None,
     filters: Any = None,
-) -> Any:
+) -> Tensor:
     """Computes the gradient of ``conv2d`` for an input of shape ``input_sizes``."""
     filter = deprecated_argument("filter", filter, "filters", filters)
-    return apply_op(
+    return output_of(
         "Conv2DBackpropInput",
         input_sizes,
         filter,
@@ -122,9 +122,9 @@ def conv2d_backprop_filter(
     data_format: str = "NHWC",
     dilations: Any = (1, 1, 1, 1),
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Computes the gradient of ``conv2d`` for a filter of shape ``filter_sizes``."""
-    return apply_op(
+    return output_of(
         "Conv2DBackpropFilter",
         input,
         filter_sizes,
@@ -150,7 +150,7 @@ def conv2d_transpose(
     input: Any = None,
     filters: Any = None,
     dilations: Any = None,
-) -> Any:
+) -> Tensor:
     """Computes the transpose of ``conv2d``: its gradient with respect to the input.
 
     Args:
@@ -172,7 +172,7 @@ def conv2d_transpose(
                 f"input channels does not match filter's input channels, "
                 f"{value.shape[1 if data_format == 'NCHW' else 3]} != {filter.shape[3]}"
             )
-        return apply_op(
+        return output_of(
             "Conv2DBackpropInput",
             convert_to_tensor(output_shape, name="output_shape"),
             filter,
@@ -232,8 +232,8 @@ def _depthwise(
     rate: Any,
     data_format: str,
     name: str | None,
-) -> Any:
-    return apply_op(
+) -> Tensor:
+    return output_of(
         "DepthwiseConv2dNative",
         convert_to_tensor(input, name="tensor_in"),
         convert_to_tensor(filter, name="filter_in"),
@@ -372,7 +372,7 @@ def conv1d(
     name: str | None = None,
     input: Any = None,
     dilations: Any = None,
-) -> Any:
+) -> Tensor:
     """Computes a 1-D convolution, as a 2-D one of height 1.
 
     Args:
@@ -398,7 +398,7 @@ def conv1d(
             dilations=[1, apart],
             name=scope,
         )
-        return apply_op("Squeeze", result, squeeze_dims=[axis])
+        return output_of("Squeeze", result, squeeze_dims=[axis])
 
 
 def _single(value: Any, name: str) -> int:
@@ -421,14 +421,14 @@ def conv3d(
     dilations: Any = (1, 1, 1, 1, 1),
     name: str | None = None,
     filters: Any = None,
-) -> Any:
+) -> Tensor:
     """Computes a 3-D convolution.
 
     Args:
         input: ``[batch, depth, height, width, channels]``, or as ``data_format`` says.
         filter: ``[depth, height, width, in_channels, out_channels]``.
     """
-    return apply_op(
+    return output_of(
         "Conv3D",
         input,
         deprecated_argument("filters", filters, "filter", filter),
@@ -488,7 +488,7 @@ def conv3d_transpose(
     input: Any = None,
     filters: Any = None,
     dilations: Any = None,
-) -> Any:
+) -> Tensor:
     """Computes the transpose of ``conv3d``: its gradient with respect to the input.
 
     Args:
@@ -508,7 +508,7 @@ def conv3d_transpose(
                 "input channels does not match filter's input channels, "
                 f"{channels} != {filter.shape[4]}"
             )
-        return apply_op(
+        return output_of(
             "Conv3DBackpropInputV2",
             convert_to_tensor(output_shape, name="output_shape"),
             filter,
@@ -580,9 +580,9 @@ def conv3d_backprop_filter_v2(
     data_format: str = "NDHWC",
     dilations: Any = (1, 1, 1, 1, 1),
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Computes the gradient of ``conv3d`` for a filter of shape ``filter_sizes``."""
-    return apply_op(
+    return output_of(
         "Conv3DBackpropFilterV2",
         input,
         filter_sizes,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import string_ops
 from flowray.client.ops.image_ops import convert_image_dtype
 from flowray.client.tf_export import tf_export
@@ -25,7 +25,7 @@ def decode_jpeg(
     acceptable_fraction: float = 1,
     dct_method: str = "",
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Decodes a JPEG file (or PNG or GIF) to uint8 [height, width, channels].
 
     Args:
@@ -37,7 +37,7 @@ def decode_jpeg(
         acceptable_fraction: how much must be there at least.
         dct_method: ``INTEGER_FAST`` (the default) or ``INTEGER_ACCURATE``.
     """
-    return apply_op(
+    return output_of(
         "DecodeJpeg",
         contents,
         channels=channels,
@@ -61,12 +61,12 @@ def decode_and_crop_jpeg(
     acceptable_fraction: float = 1,
     dct_method: str = "",
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Decodes a part of a JPEG file: ``crop_window`` is int32 [y, x, height, width].
 
     The other arguments are those of ``decode_jpeg``.
     """
-    return apply_op(
+    return output_of(
         "DecodeAndCropJpeg",
         contents,
         crop_window,
@@ -83,26 +83,26 @@ def decode_and_crop_jpeg(
 @tf_export("image.decode_png", "io.decode_png")
 def decode_png(
     contents: Any, channels: int = 0, dtype: Any = dtypes.uint8, name: str | None = None
-) -> Any:
+) -> Tensor:
     """Decodes a PNG file (or JPEG or GIF) to [height, width, channels].
 
     Args:
         channels: 1 for gray, 3 for RGB, 4 for RGBA, 0 for what the file has.
         dtype: uint8 or uint16.
     """
-    return apply_op("DecodePng", contents, channels=channels, dtype=dtype, name=name)
+    return output_of("DecodePng", contents, channels=channels, dtype=dtype, name=name)
 
 
 @tf_export("image.decode_gif", "io.decode_gif")
-def decode_gif(contents: Any, name: str | None = None) -> Any:
+def decode_gif(contents: Any, name: str | None = None) -> Tensor:
     """Decodes the frames of a GIF file to uint8 [frames, height, width, 3]."""
-    return apply_op("DecodeGif", contents, name=name)
+    return output_of("DecodeGif", contents, name=name)
 
 
 @tf_export("image.decode_bmp", "io.decode_bmp")
-def decode_bmp(contents: Any, channels: int = 0, name: str | None = None) -> Any:
+def decode_bmp(contents: Any, channels: int = 0, name: str | None = None) -> Tensor:
     """Decodes a BMP file to uint8 [height, width, channels]; ``channels`` is 0, 3 or 4."""
-    return apply_op("DecodeBmp", contents, channels=channels, name=name)
+    return output_of("DecodeBmp", contents, channels=channels, name=name)
 
 
 @tf_export("image.decode_image", "io.decode_image")
@@ -137,15 +137,15 @@ def decode_image(
 @tf_export("image.extract_jpeg_shape", "io.extract_jpeg_shape")
 def extract_jpeg_shape(
     contents: Any, output_type: Any = dtypes.int32, name: str | None = None
-) -> Any:
+) -> Tensor:
     """Reads [height, width, channels] from the header of a JPEG file."""
-    return apply_op("ExtractJpegShape", contents, output_type=output_type, name=name)
+    return output_of("ExtractJpegShape", contents, output_type=output_type, name=name)
 
 
 @tf_export("image.is_jpeg", "io.is_jpeg")
-def is_jpeg(contents: Any, name: str | None = None) -> Any:
+def is_jpeg(contents: Any, name: str | None = None) -> Tensor:
     """Tells whether a file begins as JPEG files do."""
-    return apply_op("Equal", string_ops.substr(contents, 0, 3), b"\xff\xd8\xff", name=name)
+    return output_of("Equal", string_ops.substr(contents, 0, 3), b"\xff\xd8\xff", name=name)
 
 
 # Encoding -----------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def encode_jpeg(
     y_density: int = 300,
     xmp_metadata: str = "",
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Encodes a uint8 image [height, width, 1 or 3] as a JPEG file, a scalar string.
 
     Args:
@@ -176,7 +176,7 @@ def encode_jpeg(
         density_unit, x_density, y_density: how many pixels are an inch (``in``) or a ``cm``.
         xmp_metadata: an XMP document to put into the file.
     """
-    return apply_op(
+    return output_of(
         "EncodeJpeg",
         image,
         format=format,
@@ -193,12 +193,12 @@ def encode_jpeg(
 
 
 @tf_export("image.encode_png", "io.encode_png")
-def encode_png(image: Any, compression: int = -1, name: str | None = None) -> Any:
+def encode_png(image: Any, compression: int = -1, name: str | None = None) -> Tensor:
     """Encodes a uint8 or uint16 image [height, width, 1 to 4] as a PNG file, a scalar string.
 
     ``compression`` is from 0 (fast) to 9 (small), or -1 for the default.
     """
-    return apply_op("EncodePng", image, compression=compression, name=name)
+    return output_of("EncodePng", image, compression=compression, name=name)
 
 
 @tf_export("image.adjust_jpeg_quality")

@@ -12,7 +12,7 @@ from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import array_ops, math_ops, random_ops, reduction_ops
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
@@ -217,15 +217,15 @@ def grayscale_to_rgb(images: Any, name: str | None = None) -> Any:
 
 
 @tf_export("image.rgb_to_hsv")
-def rgb_to_hsv(images: Any, name: str | None = None) -> Any:
+def rgb_to_hsv(images: Any, name: str | None = None) -> Tensor:
     """Converts RGB images of floats to hue, saturation and value, all from 0 to 1."""
-    return apply_op("RGBToHSV", images, name=name)
+    return output_of("RGBToHSV", images, name=name)
 
 
 @tf_export("image.hsv_to_rgb")
-def hsv_to_rgb(images: Any, name: str | None = None) -> Any:
+def hsv_to_rgb(images: Any, name: str | None = None) -> Tensor:
     """Converts images of hue, saturation and value, from 0 to 1, to RGB."""
-    return apply_op("HSVToRGB", images, name=name)
+    return output_of("HSVToRGB", images, name=name)
 
 
 _Matrix = list[list[float]]

@@ -6,7 +6,7 @@ from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.array_ops import _one_of, concat, ones, zeros
 from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
@@ -16,9 +16,9 @@ from flowray.proto.types.shapes import as_shape
 
 
 @tf_export("tile")
-def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
+def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
     """Repeats ``input`` ``multiples[i]`` times along each dimension i."""
-    return apply_op("Tile", input, multiples, name=name)
+    return output_of("Tile", input, multiples, name=name)
 
 
 @tf_export("pad")
@@ -28,7 +28,7 @@ def pad(
     mode: str = "CONSTANT",
     name: str | None = None,
     constant_values: Any = 0,
-) -> Any:
+) -> Tensor:
     """Pads ``tensor``.
 
     Args:
@@ -42,17 +42,17 @@ def pad(
     mode = mode.upper()
     if mode == "CONSTANT":
         if not isinstance(constant_values, Tensor) and constant_values == 0:
-            return apply_op("Pad", tensor, paddings, name=name)
-        return apply_op("PadV2", tensor, paddings, constant_values, name=name)
+            return output_of("Pad", tensor, paddings, name=name)
+        return output_of("PadV2", tensor, paddings, constant_values, name=name)
     if mode in ("REFLECT", "SYMMETRIC"):
-        return apply_op("MirrorPad", tensor, paddings, mode=mode, name=name)
+        return output_of("MirrorPad", tensor, paddings, mode=mode, name=name)
     raise ValueError(f"Unknown padding mode: {mode}")
 
 
 @tf_export("reverse", "reverse_v2")
-def reverse(tensor: Any, axis: Any, name: str | None = None) -> Any:
+def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
     """Reverses ``tensor`` along the axes in the vector ``axis``."""
-    return apply_op("ReverseV2", tensor, axis, name=name)
+    return output_of("ReverseV2", tensor, axis, name=name)
 
 
 reverse_v2 = reverse
@@ -67,7 +67,7 @@ def reverse_sequence(
     name: str | None = None,
     seq_dim: int | None = None,
     batch_dim: int | None = None,
-) -> Any:
+) -> Tensor:
     """Reverses the first ``seq_lengths[i]`` elements of each batch entry i.
 
     Args:
@@ -79,7 +79,7 @@ def reverse_sequence(
     batch_axis = _one_of("batch_axis", batch_axis, "batch_dim", batch_dim)
     if seq_axis is None:
         raise ValueError("seq_axis must be given")
-    return apply_op(
+    return output_of(
         "ReverseSequence",
         input,
         seq_lengths,
@@ -90,24 +90,24 @@ def reverse_sequence(
 
 
 @tf_export("roll")
-def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Any:
+def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Tensor:
     """Shifts ``input`` along axes; elements that leave one end come in at the other."""
-    return apply_op("Roll", input, shift, axis, name=name)
+    return output_of("Roll", input, shift, axis, name=name)
 
 
 # Diagonals ----------------------------------------------------------------------------------------
 
 
 @tf_export("diag")
-def diag(diagonal: Any, name: str | None = None) -> Any:
+def diag(diagonal: Any, name: str | None = None) -> Tensor:
     """Makes a tensor of twice the rank with ``diagonal`` on its diagonal and zeros elsewhere."""
-    return apply_op("Diag", diagonal, name=name)
+    return output_of("Diag", diagonal, name=name)
 
 
 @tf_export("diag_part")
-def diag_part(input: Any, name: str | None = None) -> Any:
+def diag_part(input: Any, name: str | None = None) -> Tensor:
     """Returns the diagonal of a tensor whose shape is some shape twice."""
-    return apply_op("DiagPart", input, name=name)
+    return output_of("DiagPart", input, name=name)
 
 
 def _is_main(k: Any) -> bool:
@@ -123,7 +123,7 @@ def matrix_diag(
     num_cols: Any = -1,
     padding_value: Any = 0,
     align: str = "RIGHT_LEFT",
-) -> Any:
+) -> Tensor:
     """Makes matrices with the given diagonals.
 
     Args:
@@ -134,8 +134,8 @@ def matrix_diag(
         align: where the shorter of several diagonals are padded, above and below the main one.
     """
     if _is_main(k) and (num_rows, num_cols, padding_value) == (-1, -1, 0):
-        return apply_op("MatrixDiag", diagonal, name=name)
-    return apply_op(
+        return output_of("MatrixDiag", diagonal, name=name)
+    return output_of(
         "MatrixDiagV3", diagonal, k, num_rows, num_cols, padding_value, align=align, name=name
     )
 
@@ -147,21 +147,21 @@ def matrix_diag_part(
     k: Any = 0,
     padding_value: Any = 0,
     align: str = "RIGHT_LEFT",
-) -> Any:
+) -> Tensor:
     """Returns the diagonals of matrices; the arguments are those of ``matrix_diag``."""
     if _is_main(k):
-        return apply_op("MatrixDiagPart", input, name=name)
-    return apply_op("MatrixDiagPartV3", input, k, padding_value, align=align, name=name)
+        return output_of("MatrixDiagPart", input, name=name)
+    return output_of("MatrixDiagPartV3", input, k, padding_value, align=align, name=name)
 
 
 @tf_export("matrix_set_diag", "linalg.set_diag")
 def matrix_set_diag(
     input: Any, diagonal: Any, name: str = "set_diag", k: Any = 0, align: str = "RIGHT_LEFT"
-) -> Any:
+) -> Tensor:
     """Replaces the diagonals of matrices; the arguments are those of ``matrix_diag``."""
     if _is_main(k):
-        return apply_op("MatrixSetDiag", input, diagonal, name=name)
-    return apply_op("MatrixSetDiagV3", input, diagonal, k, align=align, name=name)
+        return output_of("MatrixSetDiag", input, diagonal, name=name)
+    return output_of("MatrixSetDiagV3", input, diagonal, k, align=align, name=name)
 
 
 @tf_export("eye", "linalg.eye")
@@ -206,12 +206,12 @@ def eye(
 
 
 @tf_export("matrix_band_part", "linalg.band_part")
-def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Any:
+def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Tensor:
     """Sets elements outside a band of diagonals around the main one to zero.
 
     A negative number keeps the whole triangle.
     """
-    return apply_op("MatrixBandPart", input, num_lower, num_upper, name=name)
+    return output_of("MatrixBandPart", input, num_lower, num_upper, name=name)
 
 
 # Blocks -------------------------------------------------------------------------------------------
@@ -220,9 +220,9 @@ def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | Non
 @tf_export("space_to_depth", "nn.space_to_depth")
 def space_to_depth(
     input: Any, block_size: int, name: str | None = None, data_format: str = "NHWC"
-) -> Any:
+) -> Tensor:
     """Moves blocks of ``block_size`` squared pixels into the channels of one pixel."""
-    return apply_op(
+    return output_of(
         "SpaceToDepth", input, block_size=block_size, data_format=data_format, name=name
     )
 
@@ -230,23 +230,25 @@ def space_to_depth(
 @tf_export("depth_to_space", "nn.depth_to_space")
 def depth_to_space(
     input: Any, block_size: int, name: str | None = None, data_format: str = "NHWC"
-) -> Any:
+) -> Tensor:
     """Moves channels into blocks of pixels: the inverse of ``space_to_depth``."""
-    return apply_op(
+    return output_of(
         "DepthToSpace", input, block_size=block_size, data_format=data_format, name=name
     )
 
 
 @tf_export("space_to_batch_nd")
-def space_to_batch_nd(input: Any, block_shape: Any, paddings: Any, name: str | None = None) -> Any:
+def space_to_batch_nd(
+    input: Any, block_shape: Any, paddings: Any, name: str | None = None
+) -> Tensor:
     """Pads ``input`` and moves the positions within blocks into the batch."""
-    return apply_op("SpaceToBatchND", input, block_shape, paddings, name=name)
+    return output_of("SpaceToBatchND", input, block_shape, paddings, name=name)
 
 
 @tf_export("batch_to_space_nd")
-def batch_to_space_nd(input: Any, block_shape: Any, crops: Any, name: str | None = None) -> Any:
+def batch_to_space_nd(input: Any, block_shape: Any, crops: Any, name: str | None = None) -> Tensor:
     """Moves the batch into blocks and crops: the inverse of ``space_to_batch_nd``."""
-    return apply_op("BatchToSpaceND", input, block_shape, crops, name=name)
+    return output_of("BatchToSpaceND", input, block_shape, crops, name=name)
 
 
 @tf_export("space_to_batch", "nn.space_to_batch")

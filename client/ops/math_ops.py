@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 from flowray.proto.types.dtypes import DType
 from flowray.proto.types.shapes import as_shape, is_compatible, merge
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Unary(Protocol):
@@ -41,7 +43,7 @@ def _unary(op_type: str, python_name: str, doc: str, default_name: str | None = 
     def function(x: Any, name: str | None = None) -> Tensor:
         return output_of(op_type, x, name=name or default_name)
 
-    return _named(function, python_name, doc)  # type: ignore[no-any-return]
+    return _named(function, python_name, doc)
 
 
 def _binary(op_type: str, python_name: str, doc: str, default_name: str | None = None) -> Binary:
@@ -50,10 +52,10 @@ def _binary(op_type: str, python_name: str, doc: str, default_name: str | None =
     def function(x: Any, y: Any, name: str | None = None) -> Tensor:
         return output_of(op_type, x, y, name=name or default_name)
 
-    return _named(function, python_name, doc)  # type: ignore[no-any-return]
+    return _named(function, python_name, doc)
 
 
-def _named(function: Any, name: str, doc: str) -> Any:
+def _named(function: F, name: str, doc: str) -> F:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
@@ -454,14 +456,15 @@ def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:
             value = maximum(value, constant(target.min, source, name="min"))
         if source.max > target.max:
             value = minimum(value, constant(target.max, source, name="max"))
-        return cast(value, target, name=scope)  # type: ignore[no-any-return]
+        result: Tensor = cast(value, target, name=scope)
+        return result
 
 
 def _caster(target: DType, python_name: str, default_name: str) -> Callable[..., Any]:
     def function(x: Any, name: str = default_name) -> Any:
         return cast(x, target, name=name)
 
-    return _named(function, python_name, f"``tf.cast(x, tf.{target.name})``.")  # type: ignore[no-any-return]
+    return _named(function, python_name, f"``tf.cast(x, tf.{target.name})``.")
 
 
 to_float = tf_export("to_float")(_caster(dtypes.float32, "to_float", "ToFloat"))

@@ -10,7 +10,7 @@ import numpy as np
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import array_ops
 from flowray.client.ops.random_ops import random_uniform
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_sum
@@ -33,7 +33,9 @@ def data_format_2d(data_format: str | None) -> str:
 
 
 @tf_export("nn.bias_add")
-def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Any:
+def bias_add(
+    value: Any, bias: Any, data_format: str | None = None, name: str | None = None
+) -> Tensor:
     """Adds ``bias``, a vector along the channels, to ``value``.
 
     Args:
@@ -44,24 +46,26 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | 
     with name_scope(name, "BiasAdd", [value, bias]) as scope:
         value = convert_to_tensor(value, name="input")
         bias = convert_to_tensor(bias, dtype=value.dtype.base_dtype, name="bias")
-        return apply_op("BiasAdd", value, bias, data_format=data_format_2d(data_format), name=scope)
+        return output_of(
+            "BiasAdd", value, bias, data_format=data_format_2d(data_format), name=scope
+        )
 
 
 @tf_export("nn.relu")
-def relu(features: Any, name: str | None = None) -> Any:
+def relu(features: Any, name: str | None = None) -> Tensor:
     """Computes ``max(features, 0)``."""
-    return apply_op("Relu", features, name=name)
+    return output_of("Relu", features, name=name)
 
 
 @tf_export("nn.relu6")
-def relu6(features: Any, name: str | None = None) -> Any:
+def relu6(features: Any, name: str | None = None) -> Tensor:
     """Computes ``min(max(features, 0), 6)`` (Krizhevsky, 2010)."""
     with name_scope(name, "Relu6", [features]) as scope:
-        return apply_op("Relu6", convert_to_tensor(features, name="features"), name=scope)
+        return output_of("Relu6", convert_to_tensor(features, name="features"), name=scope)
 
 
 @tf_export("nn.leaky_relu")
-def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
+def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Tensor:
     """Computes ``max(features, alpha * features)``; integers become float32."""
     with name_scope(name, "LeakyRelu", [features, alpha]) as scope:
         features = convert_to_tensor(features, name="features")
@@ -69,34 +73,34 @@ def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> An
             features = apply_op("Cast", features, DstT=dtypes.float32)
         if isinstance(alpha, np.ndarray):
             alpha = alpha.item()
-        return apply_op("LeakyRelu", features, alpha=alpha, name=scope)
+        return output_of("LeakyRelu", features, alpha=alpha, name=scope)
 
 
 @tf_export("nn.elu")
-def elu(features: Any, name: str | None = None) -> Any:
+def elu(features: Any, name: str | None = None) -> Tensor:
     """Computes ``exp(features) - 1`` where negative, else ``features`` (Clevert et al., 2015)."""
-    return apply_op("Elu", features, name=name)
+    return output_of("Elu", features, name=name)
 
 
 @tf_export("nn.selu")
-def selu(features: Any, name: str | None = None) -> Any:
+def selu(features: Any, name: str | None = None) -> Tensor:
     """Computes ``scale * alpha * (exp(features) - 1)`` where negative, else ``scale * features``.
 
     Klambauer et al., 2017.
     """
-    return apply_op("Selu", features, name=name)
+    return output_of("Selu", features, name=name)
 
 
 @tf_export("nn.softplus")
-def softplus(features: Any, name: str | None = None) -> Any:
+def softplus(features: Any, name: str | None = None) -> Tensor:
     """Computes ``log(exp(features) + 1)``."""
-    return apply_op("Softplus", features, name=name)
+    return output_of("Softplus", features, name=name)
 
 
 @tf_export("nn.softsign")
-def softsign(features: Any, name: str | None = None) -> Any:
+def softsign(features: Any, name: str | None = None) -> Tensor:
     """Computes ``features / (abs(features) + 1)``."""
-    return apply_op("Softsign", features, name=name)
+    return output_of("Softsign", features, name=name)
 
 
 @tf_export("nn.crelu")
@@ -138,7 +142,7 @@ def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> An
 
 
 @tf_export("nn.zero_fraction")
-def zero_fraction(value: Any, name: str | None = None) -> Any:
+def zero_fraction(value: Any, name: str | None = None) -> Tensor:
     """Returns the fraction of zeros in ``value``, a float32 scalar."""
     with name_scope(name, "zero_fraction", [value]):
         value = convert_to_tensor(value, name="value")
@@ -146,7 +150,7 @@ def zero_fraction(value: Any, name: str | None = None) -> Any:
         different = apply_op("NotEqual", value, apply_op("ZerosLike", value))
         nonzero = reduce_sum(apply_op("Cast", different, DstT=dtypes.int64))
         zeros = apply_op("Cast", apply_op("Sub", size, nonzero), DstT=dtypes.float32)
-        return apply_op(
+        return output_of(
             "RealDiv", zeros, apply_op("Cast", size, DstT=dtypes.float32), name="fraction"
         )
 
@@ -279,10 +283,10 @@ def softmax_cross_entropy_with_logits_v2(
         return apply_op("Cast", cost, DstT=logits.dtype) if half else cost
 
 
-def _outer_shape(tensor: Tensor) -> Any:
+def _outer_shape(tensor: Tensor) -> Tensor:
     """Returns the shape without its last dimension."""
     shape = apply_op("Shape", tensor)
-    return apply_op("StridedSlice", shape, [0], [-1], [1], begin_mask=1)
+    return output_of("StridedSlice", shape, [0], [-1], [1], begin_mask=1)
 
 
 def _flat_rows(tensor: Tensor) -> Any:
@@ -344,7 +348,7 @@ def sparse_softmax_cross_entropy_with_logits(
 @tf_export("nn.sigmoid_cross_entropy_with_logits")
 def sigmoid_cross_entropy_with_logits(
     _sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None
-) -> Any:
+) -> Tensor:
     """Computes the cross entropy of independent classes.
 
     It is ``max(x, 0) - x * z + log(1 + exp(-abs(x)))``, which does not overflow.
@@ -363,7 +367,7 @@ def sigmoid_cross_entropy_with_logits(
         positive = apply_op("GreaterEqual", logits, zeros)
         at_least_zero = apply_op("Select", positive, logits, zeros)
         negative_abs = apply_op("Select", positive, -logits, logits)
-        return apply_op(
+        return output_of(
             "AddV2",
             at_least_zero - logits * labels,
             apply_op("Log1p", apply_op("Exp", negative_abs)),
@@ -387,7 +391,7 @@ def weighted_cross_entropy_with_logits(
     pos_weight: Any = None,
     name: str | None = None,
     targets: Any = None,
-) -> Any:
+) -> Tensor:
     """Computes the sigmoid cross entropy with positive labels weighted by ``pos_weight``."""
     labels = deprecated_argument("labels", labels, "targets", targets)
     with name_scope(name, "logistic_loss", [logits, labels]) as scope:
@@ -397,13 +401,13 @@ def weighted_cross_entropy_with_logits(
         weight = 1 + (pos_weight - 1) * labels
         negative_part = (1 - labels) * logits
         log_term = apply_op("Log1p", apply_op("Exp", -apply_op("Abs", logits)))
-        return apply_op("AddV2", negative_part, weight * (log_term + relu(-logits)), name=scope)
+        return output_of("AddV2", negative_part, weight * (log_term + relu(-logits)), name=scope)
 
 
 @tf_export("nn.l2_loss")
-def l2_loss(t: Any, name: str | None = None) -> Any:
+def l2_loss(t: Any, name: str | None = None) -> Tensor:
     """Computes ``sum(t ** 2) / 2``, a scalar."""
-    return apply_op("L2Loss", t, name=name)
+    return output_of("L2Loss", t, name=name)
 
 
 @tf_export("nn.log_poisson_loss")
@@ -509,7 +513,7 @@ def _noise_shape(x: Tensor, noise_shape: Any) -> Any:
 
 
 @tf_export("nn.in_top_k")
-def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Any:
+def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Tensor:
     """Tells whether the target class of each row is among its ``k`` highest predictions.
 
     Args:
@@ -520,7 +524,7 @@ def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) ->
         bool ``[batch]``; classes on the boundary with equal predictions all count as inside.
     """
     with name_scope(name, "in_top_k"):
-        return apply_op("InTopKV2", predictions, targets, k, name=name)
+        return output_of("InTopKV2", predictions, targets, k, name=name)
 
 
 @tf_export("nn.top_k")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.conversion import constant, convert_to_tensor
-from flowray.client.framework.graph import name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.array_ops import squeeze, stop_gradient, zeros_like
 from flowray.client.ops.math_ops import cast
 from flowray.client.ops.reduction_ops import deprecated_argument, reduce_mean, reduce_sum
@@ -239,14 +239,14 @@ def fused_batch_norm(
 @tf_export("nn.l2_normalize")
 def l2_normalize(
     x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None
-) -> Any:
+) -> Tensor:
     """Computes ``x / sqrt(max(sum(x ** 2), epsilon))``, the sum over ``axis`` (None: over all)."""
     axis = deprecated_argument("axis", axis, "dim", dim)
     with name_scope(name, "l2_normalize", [x]) as scope:
         x = convert_to_tensor(x, name="x")
         square_sum = reduce_sum(apply_op("Square", x), axis, keepdims=True)
         inverse = apply_op("Rsqrt", apply_op("Maximum", square_sum, epsilon))
-        return apply_op("Mul", x, inverse, name=scope)
+        return output_of("Mul", x, inverse, name=scope)
 
 
 @tf_export("nn.local_response_normalization", "nn.lrn")
@@ -257,7 +257,7 @@ def local_response_normalization(
     alpha: float = 1,
     beta: float = 0.5,
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Computes ``input / (bias + alpha * sqr_sum) ** beta``.
 
     ``sqr_sum`` is the sum of squares over neighboring channels (Krizhevsky et al., 2012).
@@ -266,7 +266,7 @@ def local_response_normalization(
         input: ``[batch, height, width, channels]``.
         depth_radius: how many channels to either side are neighbors.
     """
-    return apply_op(
+    return output_of(
         "LRN", input, depth_radius=depth_radius, bias=bias, alpha=alpha, beta=beta, name=name
     )
 

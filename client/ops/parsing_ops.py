@@ -10,7 +10,7 @@ import numpy as np
 
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops import array_ops
 from flowray.client.ops.array_ops import _one_of
@@ -30,7 +30,7 @@ def decode_raw(
     little_endian: bool = True,
     name: str | None = None,
     bytes: Any = None,
-) -> Any:
+) -> Tensor:
     """Reads the bytes of strings as numbers, along a new last dimension.
 
     Args:
@@ -41,7 +41,7 @@ def decode_raw(
     contents = _one_of("input_bytes", input_bytes, "bytes", bytes)
     if out_type is None:
         raise ValueError("decode_raw() missing 1 required positional argument: 'out_type'")
-    return apply_op(
+    return output_of(
         "DecodeRaw", contents, out_type=out_type, little_endian=little_endian, name=name
     )
 
@@ -88,15 +88,15 @@ def decode_csv(
 
 
 @tf_export("parse_tensor", "io.parse_tensor")
-def parse_tensor(serialized: Any, out_type: Any, name: str | None = None) -> Any:
+def parse_tensor(serialized: Any, out_type: Any, name: str | None = None) -> Tensor:
     """Decodes a serialized TensorProto, a scalar string."""
-    return apply_op("ParseTensor", serialized, out_type=out_type, name=name)
+    return output_of("ParseTensor", serialized, out_type=out_type, name=name)
 
 
 @tf_export("serialize_tensor", "io.serialize_tensor")
-def serialize_tensor(tensor: Any, name: str | None = None) -> Any:
+def serialize_tensor(tensor: Any, name: str | None = None) -> Tensor:
     """Serializes a tensor to a TensorProto, a scalar string."""
-    return apply_op("SerializeTensor", tensor, name=name)
+    return output_of("SerializeTensor", tensor, name=name)
 
 
 # tf.train.Example ---------------------------------------------------------------------------------

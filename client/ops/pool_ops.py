@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.conv_ops import expanded, padding_attrs
 from flowray.client.ops.reduction_ops import deprecated_argument
 from flowray.client.tf_export import tf_export
@@ -22,7 +22,7 @@ def max_pool(
     data_format: str = "NHWC",
     name: str | None = None,
     input: Any = None,
-) -> Any:
+) -> Tensor:
     """Takes the maximum over windows of ``ksize``.
 
     Args:
@@ -33,7 +33,7 @@ def max_pool(
     value = deprecated_argument("input", input, "value", value)
     with name_scope(name, "MaxPool", [value]) as scope:
         data_format = data_format or "NHWC"
-        return apply_op(
+        return output_of(
             "MaxPool",
             convert_to_tensor(value, name="input"),
             ksize=expanded(ksize, 2, data_format, "ksize"),
@@ -67,12 +67,12 @@ def avg_pool(
     data_format: str = "NHWC",
     name: str | None = None,
     input: Any = None,
-) -> Any:
+) -> Tensor:
     """Takes the average over windows as ``max_pool`` does; padding does not count."""
     value = deprecated_argument("input", input, "value", value)
     with name_scope(name, "AvgPool", [value]) as scope:
         data_format = data_format or "NHWC"
-        return apply_op(
+        return output_of(
             "AvgPool",
             convert_to_tensor(value, name="value"),
             ksize=expanded(ksize, 2, data_format, "ksize"),
@@ -201,7 +201,7 @@ def _pool1d(
     padding: str,
     data_format: str | None,
     name: str | None,
-) -> Any:
+) -> Tensor:
     """Computes a pool over two dimensions, the first of which has size 1."""
     with name_scope(name, default_name, [input]) as scope:
         data_format = data_format or "NWC"
@@ -213,7 +213,7 @@ def _pool1d(
         layout = "NCHW" if axis == 2 else "NHWC"
         wide = apply_op("ExpandDims", convert_to_tensor(input, name="input"), axis)
         pooled = function(wide, size, steps, padding, data_format=layout)
-        return apply_op("Squeeze", pooled, squeeze_dims=[axis], name=scope)
+        return output_of("Squeeze", pooled, squeeze_dims=[axis], name=scope)
 
 
 @tf_export("nn.max_pool_v2")

@@ -196,7 +196,8 @@ def count_nonzero(
         base = x.dtype.base_dtype
         zero = constant("" if base == dtypes.string else 0, base, name="zeros")
         some = math_ops.cast(math_ops.not_equal(x, zero), dtypes.int64)
-        return math_ops.cast(reduce_sum(some, axis, keepdims=keepdims), dtype)  # type: ignore[no-any-return]
+        count: Tensor = math_ops.cast(reduce_sum(some, axis, keepdims=keepdims), dtype)
+        return count
 
 
 @tf_export("norm", "linalg.norm")

@@ -7,7 +7,7 @@ from typing import Any
 from flowray.client.framework.constant_value import constant_value_as_shape
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import array_ops
 from flowray.client.ops.array_ops import _one_of
 from flowray.client.tf_export import tf_export
@@ -31,7 +31,7 @@ def resize_bilinear(
     align_corners: bool = False,
     name: str | None = None,
     half_pixel_centers: bool = False,
-) -> Any:
+) -> Tensor:
     """Resizes images [batch, height, width, channels] by linear interpolation; float32.
 
     Args:
@@ -39,7 +39,7 @@ def resize_bilinear(
         align_corners: whether the centers of the corner pixels stay where they are.
         half_pixel_centers: whether a pixel's place is its center and not its upper left corner.
     """
-    return apply_op(
+    return output_of(
         "ResizeBilinear",
         images,
         size,
@@ -56,9 +56,9 @@ def resize_nearest_neighbor(
     align_corners: bool = False,
     name: str | None = None,
     half_pixel_centers: bool = False,
-) -> Any:
+) -> Tensor:
     """Resizes as ``resize_bilinear`` to the nearest old pixels; the dtype stays."""
-    return apply_op(
+    return output_of(
         "ResizeNearestNeighbor",
         images,
         size,
@@ -75,9 +75,9 @@ def resize_bicubic(
     align_corners: bool = False,
     name: str | None = None,
     half_pixel_centers: bool = False,
-) -> Any:
+) -> Tensor:
     """Resizes as ``resize_bilinear`` by cubic splines of four neighbors an axis."""
-    return apply_op(
+    return output_of(
         "ResizeBicubic",
         images,
         size,
@@ -90,9 +90,9 @@ def resize_bicubic(
 @tf_export("image.resize_area")
 def resize_area(
     images: Any, size: Any, align_corners: bool = False, name: str | None = None
-) -> Any:
+) -> Tensor:
     """Resizes as ``resize_bilinear`` to the mean of the area that a new pixel covers."""
-    return apply_op("ResizeArea", images, size, align_corners=align_corners, name=name)
+    return output_of("ResizeArea", images, size, align_corners=align_corners, name=name)
 
 
 _METHODS = {
@@ -144,7 +144,8 @@ def resize_images(
         if preserve_aspect_ratio:
             size = _size_within(batch, size)
         new_size = constant_value_as_shape(size)
-        if new_size is None or None in new_size or new_size != batch.shape_tuple[1:3]:
+        old_size = batch.shape[1:3].as_tuple()
+        if new_size is None or None in new_size or new_size != old_size:
             if method not in _METHODS:
                 raise ValueError(f"Resize method is not implemented: {method}")
             batch = _METHODS[method](batch, size, align_corners=align_corners)
@@ -192,7 +193,7 @@ def crop_and_resize(
     extrapolation_value: float = 0,
     name: str | None = None,
     box_indices: Any = None,
-) -> Any:
+) -> Tensor:
     """Crops boxes from images and resizes them to ``crop_size``; float32.
 
     Args:
@@ -205,7 +206,7 @@ def crop_and_resize(
         extrapolation_value: what stands where a box reaches out of its image.
     """
     box_ind = _one_of("box_indices", box_indices, "box_ind", box_ind)
-    return apply_op(
+    return output_of(
         "CropAndResize",
         image,
         boxes,

@@ -12,7 +12,7 @@ import numpy as np
 from flowray.client.framework.constant_value import constant_value
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope, override_operator
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.array_ops import (
     concat,
     ones_like,
@@ -36,9 +36,9 @@ _PythonSlice = slice
 
 
 @tf_export("slice")
-def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Any:
+def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:
     """Takes ``size`` elements from ``begin`` on in each dimension; size -1 takes the rest."""
-    return apply_op("Slice", input_, begin, size, name=name)
+    return output_of("Slice", input_, begin, size, name=name)
 
 
 @tf_export("strided_slice")
@@ -123,7 +123,7 @@ def _is_mask(index: Any) -> bool:
     return isinstance(index, Tensor | np.ndarray) and dtypes.as_dtype(dtype) == dtypes.bool
 
 
-def slice_helper(tensor: Any, slice_spec: Any, var: Any = None) -> Any:
+def slice_helper(tensor: Any, slice_spec: Any, var: Any = None) -> Tensor:
     """Takes ``tensor[slice_spec]``: ``Tensor.__getitem__``, and that of variables.
 
     Takes integers, slices, ``...``, ``tf.newaxis``, scalar integer tensors, tuples of these, and a
@@ -176,7 +176,8 @@ def slice_helper(tensor: Any, slice_spec: Any, var: Any = None) -> Any:
             vectors = [constant([], dtypes.int32)] * 3
         options: dict[str, Any] = {f"{name}_mask": bits for name, bits in masks.items()}
         options.update(var=var, name=scope)
-        return strided_slice(tensor, *vectors, **options)
+        result: Tensor = strided_slice(tensor, *vectors, **options)
+        return result
 
 
 override_operator("__getitem__", slice_helper)
@@ -193,7 +194,7 @@ def gather(
     name: str | None = None,
     axis: Any = None,
     batch_dims: int = 0,
-) -> Any:
+) -> Tensor:
     """Gathers the slices of ``params`` along ``axis`` at ``indices``.
 
     Args:
@@ -206,8 +207,9 @@ def gather(
     del validate_indices
     axis = batch_dims if axis is None else axis
     if static_axis(axis) == 0 and batch_dims == 0 and hasattr(params, "sparse_read"):
-        return params.sparse_read(indices, name=name)
-    return apply_op("GatherV2", params, indices, axis, batch_dims=batch_dims, name=name)
+        rows: Tensor = params.sparse_read(indices, name=name)
+        return rows
+    return output_of("GatherV2", params, indices, axis, batch_dims=batch_dims, name=name)
 
 
 @tf_export("batch_gather")
@@ -257,37 +259,39 @@ def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: in
 
 
 @tf_export("scatter_nd")
-def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Any:
+def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Tensor:
     """Adds ``updates`` at the index vectors ``indices`` to zeros of ``shape``."""
-    return apply_op("ScatterNd", indices, updates, shape, name=name)
+    return output_of("ScatterNd", indices, updates, shape, name=name)
 
 
 @tf_export("tensor_scatter_nd_update", "tensor_scatter_update")
-def tensor_scatter_update(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
+def tensor_scatter_update(
+    tensor: Any, indices: Any, updates: Any, name: str | None = None
+) -> Tensor:
     """Replaces the slices of ``tensor`` at the index vectors ``indices`` by ``updates``."""
-    return apply_op("TensorScatterUpdate", tensor, indices, updates, name=name)
+    return output_of("TensorScatterUpdate", tensor, indices, updates, name=name)
 
 
 @tf_export("tensor_scatter_add", "tensor_scatter_nd_add")
-def tensor_scatter_add(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
+def tensor_scatter_add(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
     """Adds ``updates`` to ``tensor`` at the index vectors ``indices``."""
-    return apply_op("TensorScatterAdd", tensor, indices, updates, name=name)
+    return output_of("TensorScatterAdd", tensor, indices, updates, name=name)
 
 
 @tf_export("tensor_scatter_nd_sub", "tensor_scatter_sub")
-def tensor_scatter_sub(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
+def tensor_scatter_sub(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
     """Subtracts ``updates`` from ``tensor`` at the index vectors ``indices``."""
-    return apply_op("TensorScatterSub", tensor, indices, updates, name=name)
+    return output_of("TensorScatterSub", tensor, indices, updates, name=name)
 
 
-def tensor_scatter_min(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
+def tensor_scatter_min(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
     """Takes the minimum of ``tensor`` and ``updates`` at ``indices``."""
-    return apply_op("TensorScatterMin", tensor, indices, updates, name=name)
+    return output_of("TensorScatterMin", tensor, indices, updates, name=name)
 
 
-def tensor_scatter_max(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Any:
+def tensor_scatter_max(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
     """Takes the maximum of ``tensor`` and ``updates`` at ``indices``."""
-    return apply_op("TensorScatterMax", tensor, indices, updates, name=name)
+    return output_of("TensorScatterMax", tensor, indices, updates, name=name)
 
 
 # Partitions ---------------------------------------------------------------------------------------
@@ -302,23 +306,23 @@ def dynamic_partition(
 
 
 @tf_export("dynamic_stitch")
-def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None = None) -> Any:
+def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None = None) -> Tensor:
     """Merges slices: slice ``indices[m][i]`` is ``data[m][i]``; of equal indices the last."""
-    return apply_op("DynamicStitch", indices, data, name=name)
+    return output_of("DynamicStitch", indices, data, name=name)
 
 
 def parallel_dynamic_stitch(
     indices: Sequence[Any], data: Sequence[Any], name: str | None = None
-) -> Any:
+) -> Tensor:
     """Merges slices as ``dynamic_stitch``; of equal indices any may win."""
-    return apply_op("ParallelDynamicStitch", indices, data, name=name)
+    return output_of("ParallelDynamicStitch", indices, data, name=name)
 
 
 # Selecting by data --------------------------------------------------------------------------------
 
 
 @tf_export("where")
-def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
+def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
     """Returns the index vectors of true elements or, with x and y, elements of one or the other.
 
     Args:
@@ -328,10 +332,10 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
     if x is None and y is None:
         with name_scope(name, "Where", [condition]) as scope:
             condition = convert_to_tensor(condition, preferred_dtype=dtypes.bool, name="condition")
-            return apply_op("Where", condition, name=scope)
+            return output_of("Where", condition, name=scope)
     if x is None or y is None:
         raise ValueError("x and y must both be non-None or both be None.")
-    return apply_op("Select", condition, x, y, name=name)
+    return output_of("Select", condition, x, y, name=name)
 
 
 @tf_export("where_v2")
@@ -345,7 +349,7 @@ def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = No
 
 
 @tf_export("boolean_mask")
-def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any = None) -> Any:
+def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any = None) -> Tensor:
     """Takes the slices of ``tensor`` for which ``mask`` is true.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.graph import Tensor
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.framework.sparse_tensor import SparseTensor, SparseTensorValue
 from flowray.client.ops.array_ops import zeros
 from flowray.client.tf_export import tf_export
@@ -21,21 +21,23 @@ def _parts(sp_input: Any) -> tuple[Any, Any, Any]:
 
 
 @tf_export("serialize_sparse")
-def serialize_sparse(sp_input: Any, name: str | None = None, out_type: Any = dtypes.string) -> Any:
+def serialize_sparse(
+    sp_input: Any, name: str | None = None, out_type: Any = dtypes.string
+) -> Tensor:
     """Packs indices, values and dense shape of a sparse tensor into one tensor: [3].
 
     Args:
         out_type: what the three become: strings or variants.
     """
-    return apply_op("SerializeSparse", *_parts(sp_input), out_type=out_type, name=name)
+    return output_of("SerializeSparse", *_parts(sp_input), out_type=out_type, name=name)
 
 
 @tf_export("serialize_many_sparse")
 def serialize_many_sparse(
     sp_input: Any, name: str | None = None, out_type: Any = dtypes.string
-) -> Any:
+) -> Tensor:
     """Packs every row of a sparse tensor of rank 2 or more: [rows, 3]."""
-    return apply_op("SerializeManySparse", *_parts(sp_input), out_type=out_type, name=name)
+    return output_of("SerializeManySparse", *_parts(sp_input), out_type=out_type, name=name)
 
 
 def deserialize_sparse(
@@ -76,7 +78,7 @@ def sparse_to_dense(
     default_value: Any = 0,
     validate_indices: bool = True,
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Makes a tensor of ``default_value`` with ``sparse_values`` at ``sparse_indices``.
 
     Args:
@@ -85,7 +87,7 @@ def sparse_to_dense(
         sparse_values: ``[n]``, or a scalar for all.
         validate_indices: whether the indices must be in lexicographic order without repeats.
     """
-    return apply_op(
+    return output_of(
         "SparseToDense",
         sparse_indices,
         output_shape,

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
-from flowray.client.framework.graph import name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.graph import Tensor, name_scope
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops import array_ops
 from flowray.client.tf_export import tf_export
 
@@ -34,8 +34,8 @@ class _Reference:
     ) -> Any:
         return apply_op(f"Scatter{kind}", self._ref, indices, updates, name=name, **attrs)
 
-    def _count_up_to(self, limit: int, name: str | None) -> Any:
-        return apply_op("CountUpTo", self._ref, limit=limit, name=name)
+    def _count_up_to(self, limit: int, name: str | None) -> Tensor:
+        return output_of("CountUpTo", self._ref, limit=limit, name=name)
 
 
 def _written(ref: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.framework.sparse_tensor import SparseTensor
 from flowray.client.ops.array_ops import _one_of, rank
 from flowray.client.tf_export import tf_export
@@ -89,9 +89,9 @@ def _with_rows(source: Tensor, parts: Any) -> SparseTensor:
 
 
 @tf_export("string_join", "strings.join")
-def string_join(inputs: Sequence[Any], separator: str = "", name: str | None = None) -> Any:
+def string_join(inputs: Sequence[Any], separator: str = "", name: str | None = None) -> Tensor:
     """Joins the strings of several tensors elementwise; scalars go with every element."""
-    return apply_op("StringJoin", inputs, separator=separator, name=name)
+    return output_of("StringJoin", inputs, separator=separator, name=name)
 
 
 @tf_export("reduce_join", "strings.reduce_join")
@@ -103,7 +103,7 @@ def reduce_join(
     name: str | None = None,
     reduction_indices: Any = None,
     keepdims: bool | None = None,
-) -> Any:
+) -> Tensor:
     """Joins the strings of ``inputs`` along some axes.
 
     Args:
@@ -121,15 +121,15 @@ def reduce_join(
             axis = apply_op("Range", apply_op("Sub", rank(inputs), 1), -1, -1)
         else:
             axis = convert_to_tensor(list(range(len(shape) - 1, -1, -1)), dtypes.int32)
-    return apply_op("ReduceJoin", inputs, axis, keep_dims=keep, separator=separator, name=name)
+    return output_of("ReduceJoin", inputs, axis, keep_dims=keep, separator=separator, name=name)
 
 
 @tf_export("strings.unsorted_segment_join")
 def unsorted_segment_join(
     inputs: Any, segment_ids: Any, num_segments: Any, separator: str = "", name: str | None = None
-) -> Any:
+) -> Tensor:
     """Joins the strings of each segment in their order: row i has those with id i."""
-    return apply_op(
+    return output_of(
         "UnsortedSegmentJoin", inputs, segment_ids, num_segments, separator=separator, name=name
     )
 
@@ -146,7 +146,7 @@ def as_string(
     width: int = -1,
     fill: str = "",
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Formats the elements of ``input`` as C's printf does.
 
     Args:
@@ -157,7 +157,7 @@ def as_string(
         width: the text is padded to this many characters.
         fill: how: ``" "``, ``"0"``, ``"-"`` (spaces to the right), or ``"+"`` (with a sign).
     """
-    return apply_op(
+    return output_of(
         "AsString",
         input,
         precision=precision,
@@ -175,10 +175,10 @@ def string_to_number(
     out_type: Any = dtypes.float32,
     name: str | None = None,
     input: Any = None,
-) -> Any:
+) -> Tensor:
     """Converts strings to numbers of ``out_type``; a run fails for other strings."""
     strings = _one_of("input", input, "string_tensor", string_tensor)
-    return apply_op("StringToNumber", strings, out_type=out_type, name=name)
+    return output_of("StringToNumber", strings, out_type=out_type, name=name)
 
 
 @tf_export("strings.format")
@@ -188,7 +188,7 @@ def string_format(
     placeholder: str = "{}",
     summarize: int = 3,
     name: str | None = None,
-) -> Any:
+) -> Tensor:
     """Replaces the placeholders of ``template`` by the values of tensors.
 
     Args:
@@ -196,7 +196,7 @@ def string_format(
         summarize: how many entries to show at each end of each axis; -1 for all.
     """
     values = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-    return apply_op(
+    return output_of(
         "StringFormat",
         values,
         template=template,
@@ -210,49 +210,49 @@ def string_format(
 
 
 @tf_export("strings.length")
-def string_length(input: Any, name: str | None = None, unit: str = "BYTE") -> Any:
+def string_length(input: Any, name: str | None = None, unit: str = "BYTE") -> Tensor:
     """Returns the length of each string, int32, in bytes or (``UTF8_CHAR``) characters."""
-    return apply_op("StringLength", input, unit=unit, name=name)
+    return output_of("StringLength", input, unit=unit, name=name)
 
 
 @tf_export("string_strip", "strings.strip")
-def string_strip(input: Any, name: str | None = None) -> Any:
+def string_strip(input: Any, name: str | None = None) -> Tensor:
     """Removes white space at both ends of the strings."""
-    return apply_op("StringStrip", input, name=name)
+    return output_of("StringStrip", input, name=name)
 
 
 @tf_export("strings.lower")
-def string_lower(input: Any, encoding: str = "", name: str | None = None) -> Any:
+def string_lower(input: Any, encoding: str = "", name: str | None = None) -> Tensor:
     """Converts strings to lower case; only A to Z unless ``encoding`` is "utf-8"."""
-    return apply_op("StringLower", input, encoding=encoding, name=name)
+    return output_of("StringLower", input, encoding=encoding, name=name)
 
 
 @tf_export("strings.upper")
-def string_upper(input: Any, encoding: str = "", name: str | None = None) -> Any:
+def string_upper(input: Any, encoding: str = "", name: str | None = None) -> Tensor:
     """Converts strings to upper case; only a to z unless ``encoding`` is "utf-8"."""
-    return apply_op("StringUpper", input, encoding=encoding, name=name)
+    return output_of("StringUpper", input, encoding=encoding, name=name)
 
 
 @tf_export("substr", "strings.substr")
-def substr(input: Any, pos: Any, len: Any, name: str | None = None, unit: str = "BYTE") -> Any:
+def substr(input: Any, pos: Any, len: Any, name: str | None = None, unit: str = "BYTE") -> Tensor:
     """Takes ``len`` bytes or (``UTF8_CHAR``) characters from ``pos`` on of each string.
 
     ``pos`` and ``len`` have one shape, which broadcasts with that of ``input``. A negative
     ``pos`` counts from the end; one beyond an end fails the run.
     """
-    return apply_op("Substr", input, pos, len, unit=unit, name=name)
+    return output_of("Substr", input, pos, len, unit=unit, name=name)
 
 
 @tf_export("encode_base64", "io.encode_base64")
-def encode_base64(input: Any, pad: bool = False, name: str | None = None) -> Any:
+def encode_base64(input: Any, pad: bool = False, name: str | None = None) -> Tensor:
     """Encodes strings in web-safe base64, with ``=`` at the end if ``pad``."""
-    return apply_op("EncodeBase64", input, pad=pad, name=name)
+    return output_of("EncodeBase64", input, pad=pad, name=name)
 
 
 @tf_export("decode_base64", "io.decode_base64")
-def decode_base64(input: Any, name: str | None = None) -> Any:
+def decode_base64(input: Any, name: str | None = None) -> Tensor:
     """Decodes web-safe base64, with or without ``=`` at the end."""
-    return apply_op("DecodeBase64", input, name=name)
+    return output_of("DecodeBase64", input, name=name)
 
 
 # Regular expressions ------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def decode_base64(input: Any, name: str | None = None) -> Any:
 @tf_export("regex_replace", "strings.regex_replace")
 def regex_replace(
     input: Any, pattern: Any, rewrite: Any, replace_global: bool = True, name: str | None = None
-) -> Any:
+) -> Tensor:
     """Replaces the matches of an RE2 expression in the strings.
 
     Args:
@@ -270,7 +270,7 @@ def regex_replace(
         replace_global: whether to replace all matches or only the first.
     """
     if isinstance(pattern, str | bytes) and isinstance(rewrite, str | bytes):
-        return apply_op(
+        return output_of(
             "StaticRegexReplace",
             input,
             pattern=pattern,
@@ -278,17 +278,17 @@ def regex_replace(
             replace_global=replace_global,
             name=name,
         )
-    return apply_op(
+    return output_of(
         "RegexReplace", input, pattern, rewrite, replace_global=replace_global, name=name
     )
 
 
 @tf_export("strings.regex_full_match")
-def regex_full_match(input: Any, pattern: Any, name: str | None = None) -> Any:
+def regex_full_match(input: Any, pattern: Any, name: str | None = None) -> Tensor:
     """Tells whether all of each string matches the RE2 expression ``pattern``."""
     if isinstance(pattern, str | bytes):
-        return apply_op("StaticRegexFullMatch", input, pattern=pattern, name=name)
-    return apply_op("RegexFullMatch", input, pattern, name=name)
+        return output_of("StaticRegexFullMatch", input, pattern=pattern, name=name)
+    return output_of("RegexFullMatch", input, pattern, name=name)
 
 
 # Hashing ------------------------------------------------------------------------------------------
@@ -300,21 +300,21 @@ def string_to_hash_bucket(
     num_buckets: int | None = None,
     name: str | None = None,
     input: Any = None,
-) -> Any:
+) -> Tensor:
     """Hashes each string to an int64 below ``num_buckets``; prefer the ``_fast`` function."""
     strings = _one_of("input", input, "string_tensor", string_tensor)
-    return apply_op("StringToHashBucket", strings, num_buckets=num_buckets, name=name)
+    return output_of("StringToHashBucket", strings, num_buckets=num_buckets, name=name)
 
 
 @tf_export("string_to_hash_bucket_fast", "strings.to_hash_bucket_fast")
-def string_to_hash_bucket_fast(input: Any, num_buckets: int, name: str | None = None) -> Any:
+def string_to_hash_bucket_fast(input: Any, num_buckets: int, name: str | None = None) -> Tensor:
     """Hashes each string to an int64 below ``num_buckets``, the same in every process."""
-    return apply_op("StringToHashBucketFast", input, num_buckets=num_buckets, name=name)
+    return output_of("StringToHashBucketFast", input, num_buckets=num_buckets, name=name)
 
 
 @tf_export("string_to_hash_bucket_strong", "strings.to_hash_bucket_strong")
 def string_to_hash_bucket_strong(
     input: Any, num_buckets: int, key: Sequence[int], name: str | None = None
-) -> Any:
+) -> Tensor:
     """Hashes strings so that nobody without ``key`` (two ints) finds collisions."""
-    return apply_op("StringToHashBucketStrong", input, num_buckets=num_buckets, key=key, name=name)
+    return output_of("StringToHashBucketStrong", input, num_buckets=num_buckets, key=key, name=name)

@@ -217,6 +217,7 @@ class TensorArray:
     def concat(self, name: str | None = None) -> Tensor:
         """Concatenates all elements along their first dimension."""
         shape = self._element_shape
+        value: Tensor
         value, _ = apply_op(
             "TensorArrayConcatV3",
             self._handle,
@@ -227,7 +228,7 @@ class TensorArray:
         )
         if shape is not None:
             value.set_shape([self._total_length(shape[0]), *shape[1:]])
-        return value  # type: ignore[no-any-return]
+        return value
 
     def _total_length(self, length: int | None) -> int | None:
         """Returns the length of all elements joined, if each has ``length``."""

@@ -522,7 +522,7 @@ class MultiRNNCell(RNNCell):
 
 def _affine(parts: Sequence[Tensor], kernel: Any, bias: Any) -> Tensor:
     product = math_ops.matmul(array_ops.concat(parts, 1), kernel)
-    return nn_ops.bias_add(product, bias)  # type: ignore[no-any-return]
+    return nn_ops.bias_add(product, bias)
 
 
 def _shards(count: int | None) -> Any:

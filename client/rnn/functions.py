@@ -123,7 +123,7 @@ def _checked_lengths(lengths: Any, batch_size: Any) -> Tensor:
     fits = reduction_ops.reduce_all(math_ops.equal(actual, wanted))
     text = f"Expected shape for Tensor {lengths.name} is "
     with control_dependencies([Assert(fits, [text, wanted, " but saw shape: ", actual])]):
-        return array_ops.identity(lengths, name="CheckSeqLen")  # type: ignore[no-any-return]
+        return array_ops.identity(lengths, name="CheckSeqLen")
 
 
 def _first_state(cell: Any, initial_state: Any, batch_size: Any, dtype: Any) -> Any:
@@ -286,7 +286,8 @@ class _Lengths:
         results = cond(time >= self.longest, none, some, strict=True)
         for result, before in zip(results, none(), strict=True):
             result.set_shape(before.shape)
-        return nest.pack_sequence_as(tuple(flat), results)  # type: ignore[no-any-return]
+        output, new_state = nest.pack_sequence_as(tuple(flat), results)
+        return output, new_state
 
 
 def keep_where(over: Any, before: Any, after: Any) -> Any:

@@ -43,11 +43,11 @@ class _Wrapper(RNNCell):
 
     @property
     def trainable_weights(self) -> list[Any]:
-        return self.cell.trainable_weights  # type: ignore[no-any-return]
+        return list(self.cell.trainable_weights)
 
     @property
     def non_trainable_weights(self) -> list[Any]:
-        return self.cell.non_trainable_weights  # type: ignore[no-any-return]
+        return list(self.cell.non_trainable_weights)
 
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
         with name_scope(f"{type(self).__name__}ZeroState", values=[batch_size]):

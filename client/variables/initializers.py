@@ -61,7 +61,7 @@ class zeros(Initializer):  # noqa: N801 - these classes have TensorFlow's names
     def __call__(
         self, shape: Sequence[int], dtype: Any = None, partition_info: Any = None
     ) -> Tensor:
-        return array_ops.zeros(shape, self._dtype(dtype))  # type: ignore[no-any-return]
+        return array_ops.zeros(shape, self._dtype(dtype))
 
 
 @tf_export("ones_initializer", "initializers.ones")
@@ -71,7 +71,7 @@ class ones(Initializer):  # noqa: N801
     def __call__(
         self, shape: Sequence[int], dtype: Any = None, partition_info: Any = None
     ) -> Tensor:
-        return array_ops.ones(shape, self._dtype(dtype))  # type: ignore[no-any-return]
+        return array_ops.ones(shape, self._dtype(dtype))
 
 
 @tf_export("constant_initializer", "initializers.constant")

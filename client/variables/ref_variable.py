@@ -153,8 +153,8 @@ class RefVariable(Variable):
     def count_up_to(self, limit: int) -> Tensor:
         return output_of("CountUpTo", self._variable, limit=limit)
 
-    def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
-        return apply_op(
+    def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Tensor:
+        return output_of(
             "StridedSliceAssign",
             self._variable,
             *slice_op.inputs[1:],

@@ -267,7 +267,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
 
     def __getitem__(self, spec: Any) -> Tensor:
         """A slice of the value; its method ``assign`` writes to that slice of the variable."""
-        return slice_helper(self.value(), spec, self)  # type: ignore[no-any-return]
+        return slice_helper(self.value(), spec, self)
 
     def __iter__(self) -> Any:
         raise TypeError("'Variable' object is not iterable.")
@@ -490,8 +490,8 @@ def moving_average_variables(scope: str | None = None) -> list[Any]:
 def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operation:
     """An op that runs the initializers of ``var_list``, in any order."""
     if var_list:
-        return group(*[v.initializer for v in var_list], name=name)  # type: ignore[no-any-return]
-    return no_op(name=name)  # type: ignore[no-any-return]
+        return group(*[v.initializer for v in var_list], name=name)
+    return no_op(name=name)
 
 
 @tf_export("initialize_variables")
@@ -550,7 +550,7 @@ def report_uninitialized_variables(
                 return constant([], dtypes.string)
             mask = logical_not(apply_op("Pack", initialized, axis=0, name="stack"))
             names = constant([v.op.name for v in var_list])
-            return boolean_mask(names, mask)  # type: ignore[no-any-return]
+            return boolean_mask(names, mask)
 
 
 @tf_export("assert_variables_initialized")
@@ -563,5 +563,5 @@ def assert_variables_initialized(var_list: Sequence[Any] | None = None) -> Tenso
         var_list = global_variables() + local_variables()
     if not var_list:
         return None
-    ranks = [apply_op("Rank", v) for v in var_list]
-    return ranks[0] if len(ranks) == 1 else apply_op("Pack", ranks, axis=0)  # type: ignore[no-any-return]
+    ranks = [output_of("Rank", v) for v in var_list]
+    return ranks[0] if len(ranks) == 1 else output_of("Pack", ranks, axis=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import GraphKeys, Operation, Tensor, device, get_default_graph
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.array_ops import reshape
 from flowray.client.variables.partitioned_variables import PartitionedVariable
 from flowray.client.variables.ref_variable import RefVariable
@@ -104,12 +104,12 @@ class _ResourceSaveable(SaveableObject):
     def __init__(
         self, variable: ResourceVariable, slice_spec: str, name: str, read: Tensor | None = None
     ) -> None:
-        def make_read() -> Any:
+        def make_read() -> Tensor:
             with device(variable.device):
                 value = variable.read_value()
                 # A file is written by the CPU, even where the variable is not on it.
                 with device("/device:CPU:0"):
-                    return apply_op("Identity", value)
+                    return output_of("Identity", value)
 
         spec = SaveSpec(
             make_read if read is None else read, slice_spec, name, variable.dtype, variable.device

@@ -397,7 +397,8 @@ def get_saver_or_default() -> Saver:
             "use by passing it to the constructor."
         )
     if savers:
-        return savers[0]  # type: ignore[no-any-return]
+        saver: Saver = savers[0]
+        return saver
     saver = Saver(sharded=True, allow_empty=True)
     get_default_graph().add_to_collection(GraphKeys.SAVERS, saver)
     return saver

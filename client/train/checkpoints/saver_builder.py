@@ -115,7 +115,8 @@ class BulkSaverBuilder:
 
     def _add_save(self, filename: Tensor, saveables: Sequence[SaveableObject]) -> Tensor:
         save = self.save_op(filename, saveables)
-        return with_dependencies([save], filename)  # type: ignore[no-any-return]
+        saved: Tensor = with_dependencies([save], filename)
+        return saved
 
     def _add_restore(
         self,
@@ -133,7 +134,7 @@ class BulkSaverBuilder:
             shapes = shapes_for_reshape(saveable) if reshape else None
             assigned.append(saveable.restore(tensors[start:end], shapes))
             start = end
-        return group(*assigned, name=name)  # type: ignore[no-any-return]
+        return group(*assigned, name=name)
 
     def _add_sharded_save(self, prefix: Tensor, per_device: PerDevice) -> Tensor:
         """Each device writes a checkpoint of its own into a directory; one op merges them."""
@@ -157,7 +158,7 @@ class BulkSaverBuilder:
         with control_dependencies([s.op for s in saved]), device(on_cpu(last)):
             merged = apply_op("MergeV2Checkpoints", parts, prefix, delete_old_dirs=True)
             with control_dependencies([merged]):
-                return identity(prefix)  # type: ignore[no-any-return]
+                return identity(prefix)
 
     def _add_sharded_restore(
         self, prefix: Tensor, per_device: PerDevice, restore_sequentially: bool, reshape: bool
@@ -170,7 +171,7 @@ class BulkSaverBuilder:
                         prefix, saveables, restore_sequentially, reshape, shard, "restore_shard"
                     )
                 )
-        return group(*restored, name="restore_all")  # type: ignore[no-any-return]
+        return group(*restored, name="restore_all")
 
 
 def by_device(saveables: Sequence[SaveableObject]) -> PerDevice:

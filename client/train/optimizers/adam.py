@@ -7,7 +7,7 @@ from typing import Any
 
 from flowray.client.framework.graph import Tensor, colocate_with, control_dependencies
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import apply_op, output_of
 from flowray.client.ops.control_flow_ops import group
 from flowray.client.ops.math_ops import sqrt
 from flowray.client.tf_export import tf_export
@@ -69,8 +69,10 @@ class AdamOptimizer(SingleOpOptimizer):
         self._operands["beta1_power"], self._operands["beta2_power"] = powers
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
-        def scatter_add(slot: Any, values: Tensor) -> Any:
-            return apply_op("ScatterAdd", slot, grad.indices, values, use_locking=self._use_locking)
+        def scatter_add(slot: Any, values: Tensor) -> Tensor:
+            return output_of(
+                "ScatterAdd", slot, grad.indices, values, use_locking=self._use_locking
+            )
 
         return self._apply_to_rows(grad.values, var, scatter_add)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowray.client.framework.graph import Tensor
+from flowray.client.framework.graph import Operation, Tensor
 from flowray.client.framework.indexed_slices import IndexedSlices
-from flowray.client.framework.op_builder import apply_op
+from flowray.client.framework.op_builder import make_op, output_of
 from flowray.client.tf_export import tf_export
 from flowray.client.train.optimizers.single_op import SingleOpOptimizer
 
@@ -30,14 +30,14 @@ class GradientDescentOptimizer(SingleOpOptimizer):
 
     # Scattering adds up by itself what belongs to one row.
 
-    def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Any) -> Any:
+    def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Any) -> Tensor:
         values: Any = grad.values
         delta = values * self._operand("alpha", var)
-        return apply_op("ScatterSub", var, grad.indices, delta, use_locking=self._use_locking)
+        return output_of("ScatterSub", var, grad.indices, delta, use_locking=self._use_locking)
 
     def _resource_apply_sparse_duplicate_indices(
         self, grad: Tensor, var: Any, indices: Tensor
-    ) -> Any:
+    ) -> Operation:
         values: Any = grad
         delta = -values * self._operand("alpha", var)
-        return apply_op("ResourceScatterAdd", var.handle, indices, delta)
+        return make_op("ResourceScatterAdd", var.handle, indices, delta)

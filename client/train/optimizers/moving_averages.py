@@ -156,7 +156,7 @@ class ExponentialMovingAverage:
                 assign_moving_average(self._averages[var], var, decay, var in debiased)
                 for var in variables
             ]
-            return group(*assignments, name=scope)  # type: ignore[no-any-return]
+            return group(*assignments, name=scope)
 
     def _shadow(self, var: Any) -> Any:
         if isinstance(var, Variable):
@@ -173,7 +173,7 @@ class ExponentialMovingAverage:
     def average_name(self, var: Any) -> str:
         """The name that the variable with the average of ``var`` has, or would have."""
         if var in self._averages:
-            return self._averages[var].name[: -len(":0")]  # type: ignore[no-any-return]
+            return str(self._averages[var].name).removesuffix(":0")
         return get_default_graph().unique_name(
             f"{var.name[: -len(':0')]}/{self._name}", mark_as_used=False
         )
