@@ -75,7 +75,7 @@ def _inlined(function: graph_pb2.NameAttrList, arguments: Sequence[Tensor]) -> l
     values = dict(zip(body.inputs, arguments, strict=True))
     used = {name for node in body.graph.node for name in node.input}
     made = list(dict.fromkeys(name for name in body.outputs if name not in values))
-    elements = import_graph_def(
+    elements: Any = import_graph_def(
         body.graph, {k: v for k, v in values.items() if k in used}, made, name=function.name
     )
     values.update(zip(made, elements or (), strict=True))

@@ -25,7 +25,7 @@ def slice_(op: Any, grad: Any) -> Any:
     return apply_op("Pad", dense(grad), array_ops.concat([before, after], 1)), None, None
 
 
-def _masks(op: Any) -> dict[str, int]:
+def _masks(op: Any) -> dict[str, Any]:
     return {
         f"{name}_mask": op.get_attr(f"{name}_mask")
         for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
