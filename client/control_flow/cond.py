@@ -54,6 +54,7 @@ class CondContext(ControlFlowContext):
 
     @property
     def loop(self) -> WhileContext | None:
+        """The innermost loop around the branch, or None."""
         return None if self.outer_context is None else self.outer_context.loop
 
     def _bring(self, tensor: Tensor) -> Tensor:

@@ -66,10 +66,12 @@ class WhileContext(ControlFlowContext):
 
     @property
     def loop(self) -> WhileContext:
+        """This loop itself."""
         return self
 
     @property
     def outer_loop(self) -> WhileContext | None:
+        """The loop around this one, or None."""
         return None if self.outer_context is None else self.outer_context.loop
 
     @property

@@ -15,11 +15,13 @@ class SessionLike(Protocol):
     """Runs parts of one graph, as ``tf.Session`` and the sessions that wrap one do."""
 
     @property
-    def graph(self) -> Graph: ...
+    def graph(self) -> Graph:
+        """The graph that the session runs."""
 
     def run(
         self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None
-    ) -> Any: ...
+    ) -> Any:
+        """Returns the values of ``fetches``, as ``tf.Session.run`` does."""
 
 
 default_sessions: DefaultStack[Any] = DefaultStack("session")

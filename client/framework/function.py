@@ -171,10 +171,12 @@ class TracedFunction:
 
     @property
     def output_types(self) -> list[DType]:
+        """The dtypes of the results."""
         return [t.dtype for t in self.outputs]
 
     @property
     def is_stateful(self) -> bool:
+        """True if one of its ops is stateful."""
         return self.definition.signature.is_stateful
 
     def as_attr(self) -> graph_pb2.NameAttrList:

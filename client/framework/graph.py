@@ -212,6 +212,7 @@ class Graph:
             self._name_stack = old
 
     def get_name_scope(self) -> str:
+        """Returns the current name scope, without the slash at its end."""
         return self._name_stack
 
     @contextmanager
@@ -336,20 +337,24 @@ class Graph:
 
     @contextmanager
     def as_default(self) -> Iterator[Graph]:
+        """Makes this the thread's default graph inside the block."""
         with _default_graphs.pushed(self):
             yield self
 
     # Looking up -----------------------------------------------------------------------------
 
     def get_operations(self) -> list[Operation]:
+        """Returns the operations in the order in which they were added."""
         return list(self._nodes)
 
     def get_operation_by_name(self, name: str) -> Operation:
+        """Returns the operation ``name``. KeyError if there is none, ValueError for a tensor."""
         result = self.as_graph_element(name, allow_tensor=False, allow_operation=True)
         assert isinstance(result, Operation)
         return result
 
     def get_tensor_by_name(self, name: str) -> Tensor:
+        """Returns the tensor ``name`` ("op:0"). KeyError if there is none, ValueError for an op."""
         if not isinstance(name, str):
             raise TypeError(f"Tensor names are strings (or similar), not {type(name).__name__}.")
         result = self.as_graph_element(name, allow_tensor=True, allow_operation=False)
@@ -431,10 +436,12 @@ class Graph:
     # Collections ----------------------------------------------------------------------------
 
     def add_to_collection(self, name: Any, value: Any) -> None:
+        """Appends ``value`` to the collection ``name``. RuntimeError in a finalized graph."""
         self._check_not_finalized()
         self._collections.setdefault(name, []).append(value)
 
     def add_to_collections(self, names: Any, value: Any) -> None:
+        """Appends ``value`` to each of the collections ``names``, or to one if it is a string."""
         for name in (names,) if isinstance(names, str) else set(names):
             self.add_to_collection(name, value)
 
@@ -451,19 +458,23 @@ class Graph:
         return [i for i in items if hasattr(i, "name") and pattern.match(i.name)]
 
     def get_all_collection_keys(self) -> list[Any]:
+        """Returns the names of the collections; keys that are not strings are left out."""
         return [key for key in self._collections if isinstance(key, str)]
 
     def clear_collection(self, name: Any) -> None:
+        """Removes all items of the collection ``name``."""
         self._collections.pop(name, None)
 
     @property
     def collections(self) -> list[Any]:
+        """The keys of all collections, strings or not."""
         return list(self._collections)
 
     # The rest -------------------------------------------------------------------------------
 
     @property
     def seed(self) -> int | None:
+        """The seed of ``tf.set_random_seed``; None if every session draws other numbers."""
         return self._seed
 
     @seed.setter
@@ -472,9 +483,11 @@ class Graph:
 
     @property
     def finalized(self) -> bool:
+        """True once nothing can be added any more."""
         return self._finalized
 
     def finalize(self) -> None:
+        """Makes the graph read-only: adding an operation is a RuntimeError from now on."""
         self._finalized = True
 
     def _unsafe_unfinalize(self) -> None:
@@ -487,6 +500,7 @@ class Graph:
 
     @property
     def graph_def_versions(self) -> types_pb2.VersionDef:
+        """The version that ``as_graph_def`` states."""
         return types_pb2.VersionDef(producer=GRAPH_DEF_VERSION)
 
     def as_graph_def(
@@ -510,17 +524,21 @@ class Graph:
         return result
 
     def is_feedable(self, tensor: Any) -> bool:
+        """Returns False for a tensor that ``prevent_feeding`` named."""
         return tensor not in self._unfeedable
 
     def is_fetchable(self, item: Any) -> bool:
+        """Returns False for what ``prevent_fetching`` named, and for the tensors of such an op."""
         if isinstance(item, Tensor):
             return item not in self._unfetchable and item.op not in self._unfetchable
         return item not in self._unfetchable
 
     def prevent_feeding(self, tensor: Tensor) -> None:
+        """Makes it an error to feed ``tensor``."""
         self._unfeedable.add(tensor)
 
     def prevent_fetching(self, op: Operation) -> None:
+        """Makes it an error to fetch ``op`` or one of its outputs."""
         self._unfetchable.add(op)
 
     def _get_control_flow_context(self) -> Any:
@@ -546,6 +564,7 @@ _default_graphs: DefaultStack[Graph] = DefaultStack("graph", Graph)
 
 @tf_export("get_default_graph")
 def get_default_graph() -> Graph:
+    """Returns the graph of this thread's innermost ``as_default``, or the one of the process."""
     return _default_graphs.get()
 
 
@@ -573,6 +592,7 @@ class name_scope(AbstractContextManager[str]):  # noqa: N801 - TensorFlow's name
 
     @property
     def name(self) -> str | None:
+        """The name that was given, or the default name."""
         return self._name
 
     def __enter__(self) -> str:
@@ -598,41 +618,49 @@ class name_scope(AbstractContextManager[str]):  # noqa: N801 - TensorFlow's name
 
 @tf_export("device")
 def device(device_name_or_function: Any) -> AbstractContextManager[None]:
+    """Gives the ops of the block a device; see ``Graph.device``."""
     return get_default_graph().device(device_name_or_function)
 
 
 @tf_export("control_dependencies")
 def control_dependencies(control_inputs: Iterable[Any] | None) -> AbstractContextManager[None]:
+    """Lets the ops of the block wait for ``control_inputs``; see ``Graph.control_dependencies``."""
     return get_default_graph().control_dependencies(control_inputs)
 
 
 @tf_export("colocate_with")
 def colocate_with(op: Any, ignore_existing: bool = False) -> AbstractContextManager[None]:
+    """Places the ops of the block where ``op`` is; see ``Graph.colocate_with``."""
     return get_default_graph().colocate_with(op, ignore_existing)
 
 
 @tf_export("container")
 def container(container_name: str) -> AbstractContextManager[str]:
+    """Names the resource container of the block's stateful ops; see ``Graph.container``."""
     return get_default_graph().container(container_name)
 
 
 @tf_export("add_to_collection")
 def add_to_collection(name: Any, value: Any) -> None:
+    """Appends ``value`` to a collection of the default graph."""
     get_default_graph().add_to_collection(name, value)
 
 
 @tf_export("add_to_collections")
 def add_to_collections(names: Any, value: Any) -> None:
+    """Appends ``value`` to several collections of the default graph."""
     get_default_graph().add_to_collections(names, value)
 
 
 @tf_export("get_collection")
 def get_collection(key: Any, scope: str | None = None) -> list[Any]:
+    """Returns a copy of a collection of the default graph; see ``Graph.get_collection``."""
     return get_default_graph().get_collection(key, scope)
 
 
 @tf_export("get_collection_ref")
 def get_collection_ref(key: Any) -> list[Any]:
+    """Returns the list itself that is a collection of the default graph."""
     return get_default_graph().get_collection_ref(key)
 
 

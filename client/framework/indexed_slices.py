@@ -26,34 +26,42 @@ class IndexedSlices:
 
     @property
     def values(self) -> Tensor:
+        """The slices: a Tensor of shape ``[D0, D1, ...]``."""
         return self._values
 
     @property
     def indices(self) -> Tensor:
+        """The row of each slice: an integer Tensor of shape ``[D0]``."""
         return self._indices
 
     @property
     def dense_shape(self) -> Tensor | None:
+        """The shape of the dense tensor: a 1-D integer Tensor, or None."""
         return self._dense_shape
 
     @property
     def name(self) -> str:
+        """The name of ``values``."""
         return self._values.name
 
     @property
     def device(self) -> str:
+        """The device of ``values``."""
         return self._values.device
 
     @property
     def op(self) -> Operation:
+        """The operation that computes ``values``."""
         return self._values.op
 
     @property
     def dtype(self) -> DType:
+        """The dtype of ``values``."""
         return self._values.dtype
 
     @property
     def graph(self) -> Graph:
+        """The graph that all parts belong to."""
         return self._values.graph
 
     def __str__(self) -> str:

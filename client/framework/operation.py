@@ -42,30 +42,37 @@ class Tensor:
 
     @property
     def op(self) -> Operation:
+        """The operation that this is an output of."""
         return self._op
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the elements; a reference dtype for the output of a reference op."""
         return self._dtype
 
     @property
     def graph(self) -> Graph:
+        """The graph of the operation."""
         return self._op.graph
 
     @property
     def name(self) -> str:
+        """The name of the operation and the index of the output: "op:0"."""
         return f"{self._op.name}:{self._value_index}"
 
     @property
     def device(self) -> str:
+        """The device that the operation was given; "" for none."""
         return self._op.device
 
     @property
     def value_index(self) -> int:
+        """The index among the operation's outputs."""
         return self._value_index
 
     @property
     def shape(self) -> TensorShape:
+        """The static shape, as far as it is known."""
         return TensorShape(self._shape)
 
     @property
@@ -74,6 +81,7 @@ class Tensor:
         return self._shape
 
     def get_shape(self) -> TensorShape:
+        """Returns ``shape``."""
         return TensorShape(self._shape)
 
     def set_shape(self, shape: Any) -> None:
@@ -81,6 +89,7 @@ class Tensor:
         self._shape = merge(self._shape, as_shape(shape).as_tuple())
 
     def consumers(self) -> list[Operation]:
+        """Returns the operations that have this tensor as an input."""
         return list(self._consumers)
 
     def eval(self, feed_dict: Any = None, session: SessionLike | None = None) -> Any:
@@ -200,26 +209,32 @@ class Operation:
 
     @property
     def graph(self) -> Graph:
+        """The graph that the operation belongs to."""
         return self._graph
 
     @property
     def name(self) -> str:
+        """The full name, with its scopes."""
         return self._node_def.name
 
     @property
     def type(self) -> str:
+        """The name of the op: "MatMul"."""
         return self._node_def.op
 
     @property
     def device(self) -> str:
+        """The device that the operation was given; "" for none."""
         return self._node_def.device
 
     @property
     def node_def(self) -> graph_pb2.NodeDef:
+        """The NodeDef itself; to change it changes the operation."""
         return self._node_def
 
     @property
     def op_def(self) -> op_registry.OpDef | None:
+        """The definition of the op; None for a call of a function and for an unknown op."""
         return self._op_def
 
     @property
@@ -229,14 +244,17 @@ class Operation:
 
     @property
     def inputs(self) -> list[Tensor]:
+        """The input tensors in order."""
         return list(self._inputs)
 
     @property
     def control_inputs(self) -> list[Operation]:
+        """The operations that this one waits for."""
         return list(self._control_inputs)
 
     @property
     def outputs(self) -> list[Tensor]:
+        """The output tensors in order."""
         return list(self._outputs)
 
     @property
@@ -246,6 +264,7 @@ class Operation:
         return [(file, line, function, linecache.getline(file, line).strip())]
 
     def values(self) -> tuple[Tensor, ...]:
+        """Returns the outputs as a tuple."""
         return tuple(self._outputs)
 
     def colocation_groups(self) -> list[bytes]:
@@ -319,6 +338,7 @@ class Operation:
 
 
 def input_name(tensor: Tensor) -> str:
+    """Returns how a NodeDef names ``tensor`` among its inputs: "op", or "op:1"."""
     index = tensor._value_index
     return tensor._op.name if index == 0 else f"{tensor._op.name}:{index}"
 

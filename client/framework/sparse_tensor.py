@@ -64,14 +64,17 @@ class SparseTensor:
 
     @property
     def indices(self) -> Tensor:
+        """The places of the values: an int64 Tensor of shape ``[N, rank]``."""
         return self._indices
 
     @property
     def values(self) -> Tensor:
+        """The values: a Tensor of shape ``[N]``."""
         return self._values
 
     @property
     def dense_shape(self) -> Tensor:
+        """The shape of the dense tensor: an int64 Tensor of shape ``[rank]``."""
         return self._dense_shape
 
     @property
@@ -80,6 +83,7 @@ class SparseTensor:
         return self.get_shape()
 
     def get_shape(self) -> TensorShape:
+        """Returns the static dense shape, as far as it is known."""
         return self._stated_shape.merge_with(constant_value_as_shape(self._dense_shape))
 
     def set_shape(self, shape: Any) -> None:
@@ -88,6 +92,7 @@ class SparseTensor:
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the values."""
         return self._values.dtype
 
     @property
@@ -97,10 +102,12 @@ class SparseTensor:
 
     @property
     def name(self) -> str:
+        """The name of ``values``."""
         return self._values.name
 
     @property
     def graph(self) -> Graph:
+        """The graph that all parts belong to."""
         return self._values.graph
 
     def eval(

@@ -32,6 +32,7 @@ class DefaultStack(threading.local, Generic[T]):
         return self._shared[self._what]  # type: ignore[return-value]
 
     def get_or_none(self) -> T | None:
+        """Returns the innermost default of this thread's scopes, or None."""
         return self._stack[-1] if self._stack else None
 
     def reset(self) -> None:
@@ -57,8 +58,10 @@ class DefaultStack(threading.local, Generic[T]):
             self._stack.pop()
 
     def push(self, item: T) -> None:
+        """Makes ``item`` the default until ``remove``."""
         self._stack.append(item)
 
     def remove(self, item: T) -> None:
+        """Takes ``item`` from the stack, wherever it is there."""
         if item in self._stack:
             self._stack.remove(item)

@@ -76,21 +76,25 @@ def disable_v2_behavior() -> None:
 def enable_eager_execution(
     config: object = None, device_policy: object = None, execution_mode: object = None
 ) -> None:
+    """Raises UnimplementedError: there is no eager execution."""
     raise errors.unimplemented("flowray has no eager execution: tf.enable_eager_execution")
 
 
 @tf_export("enable_v2_behavior")
 def enable_v2_behavior() -> None:
+    """Raises UnimplementedError: there is only TensorFlow 1's behavior."""
     raise errors.unimplemented("flowray has TensorFlow 1's behavior only: tf.enable_v2_behavior")
 
 
 @tf_export("enable_v2_tensorshape")
 def enable_v2_tensorshape() -> None:
+    """Raises UnimplementedError: there are only TensorFlow 1's shapes."""
     raise errors.unimplemented("flowray has TensorFlow 1's shapes only: tf.enable_v2_tensorshape")
 
 
 @tf_export("enable_tensor_equality")
 def enable_tensor_equality() -> None:
+    """Raises UnimplementedError: tensors are equal only if they are the same."""
     raise errors.unimplemented(
         "flowray compares tensors by identity only: tf.enable_tensor_equality"
     )
@@ -98,6 +102,7 @@ def enable_tensor_equality() -> None:
 
 @tf_export("enable_control_flow_v2")
 def enable_control_flow_v2() -> None:
+    """Raises UnimplementedError: there is only TensorFlow 1's control flow."""
     raise errors.unimplemented(
         "flowray has TensorFlow 1's control flow only: tf.enable_control_flow_v2"
     )

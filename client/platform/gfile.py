@@ -52,10 +52,12 @@ class GFile:
 
     @property
     def name(self) -> Path:
+        """The path as it was given."""
         return self._name
 
     @property
     def mode(self) -> str:
+        """The mode as it was given: "r", "wb", ..."""
         return self._mode
 
     def _opened(self) -> IO[bytes]:
@@ -137,6 +139,7 @@ class GFile:
         return self._opened().tell()
 
     def seekable(self) -> bool:
+        """Returns True: all files are."""
         return True
 
     def flush(self) -> None:

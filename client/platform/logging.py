@@ -66,26 +66,31 @@ def log(level: int, msg: Any, *args: Any, **kwargs: Any) -> None:
 
 @tf_export("logging.debug")
 def debug(msg: Any, *args: Any, **kwargs: Any) -> None:
+    """Logs ``msg % args`` at level DEBUG."""
     get_logger().debug(msg, *args, stacklevel=2, **kwargs)
 
 
 @tf_export("logging.info")
 def info(msg: Any, *args: Any, **kwargs: Any) -> None:
+    """Logs ``msg % args`` at level INFO."""
     get_logger().info(msg, *args, stacklevel=2, **kwargs)
 
 
 @tf_export("logging.warn")
 def warn(msg: Any, *args: Any, **kwargs: Any) -> None:
+    """Logs ``msg % args`` at level WARN."""
     get_logger().warning(msg, *args, stacklevel=2, **kwargs)
 
 
 @tf_export("logging.warning")
 def warning(msg: Any, *args: Any, **kwargs: Any) -> None:
+    """Logs ``msg % args`` at level WARN."""
     get_logger().warning(msg, *args, stacklevel=2, **kwargs)
 
 
 @tf_export("logging.error")
 def error(msg: Any, *args: Any, **kwargs: Any) -> None:
+    """Logs ``msg % args`` at level ERROR."""
     get_logger().error(msg, *args, stacklevel=2, **kwargs)
 
 

@@ -43,10 +43,12 @@ class PartitionInfo:
 
     @property
     def full_shape(self) -> list[int]:
+        """The shape of the whole variable: a list of ints."""
         return self._full_shape
 
     @property
     def var_offset(self) -> list[int]:
+        """The index at which this part begins, in each dimension."""
         return self._var_offset
 
     def single_slice_dim(self, shape: Sequence[int]) -> int | None:
@@ -110,17 +112,21 @@ class PartitionedVariable:
 
     @property
     def name(self) -> str:
+        """The name of the whole, without the suffixes of the parts."""
         return self._name
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the elements."""
         return self._dtype
 
     @property
     def shape(self) -> TensorShape:
+        """The shape of the whole."""
         return self._shape
 
     def get_shape(self) -> TensorShape:
+        """Returns the shape of the whole."""
         return self._shape
 
     def _get_variable_list(self) -> list[Variable]:

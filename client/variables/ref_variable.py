@@ -78,6 +78,7 @@ class RefVariable(Variable):
 
     @property
     def name(self) -> str:
+        """The name of the reference: "scope/name:0"."""
         return self._variable.name
 
     @property
@@ -87,6 +88,7 @@ class RefVariable(Variable):
 
     @property
     def shape(self) -> TensorShape:
+        """The static shape."""
         return self._variable.get_shape()
 
     def set_shape(self, shape: Any) -> None:

@@ -129,14 +129,17 @@ class ResourceVariable(Variable):
 
     @property
     def name(self) -> str:
+        """The name of the handle: "scope/name:0"."""
         return self._handle.name
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the value; never a reference dtype."""
         return self._dtype
 
     @property
     def shape(self) -> TensorShape:
+        """The static shape."""
         return self._shape
 
     @property

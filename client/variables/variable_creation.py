@@ -24,6 +24,7 @@ class VariableCreators:
 
     @classmethod
     def of(cls, graph: Graph) -> VariableCreators:
+        """Returns the creators of ``graph``, which are made when first asked for."""
         # Keys of collections that are no strings stay out of MetaGraphs.
         held = graph.get_collection_ref(cls._KEY)
         if not held:
@@ -33,6 +34,7 @@ class VariableCreators:
 
     @contextmanager
     def inside(self, creator: Creator) -> Iterator[None]:
+        """Makes ``creator`` the innermost one inside the block."""
         self._creators.append(creator)
         try:
             yield

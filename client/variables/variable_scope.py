@@ -79,6 +79,7 @@ class VariableScope:
 
     @property
     def name(self) -> str:
+        """The prefix of the names of variables, without a slash at its end."""
         return self._name
 
     @property
@@ -88,38 +89,47 @@ class VariableScope:
 
     @property
     def reuse(self) -> Any:
+        """True, False or ``tf.AUTO_REUSE``."""
         return self._reuse
 
     @property
     def initializer(self) -> Any:
+        """The initializer of variables that have none of their own."""
         return self._initializer
 
     @property
     def regularizer(self) -> Any:
+        """The regularizer of variables that have none of their own."""
         return self._regularizer
 
     @property
     def caching_device(self) -> Any:
+        """The device where reads are cached, or a function of the op; None for no cache."""
         return self._caching_device
 
     @property
     def partitioner(self) -> Any:
+        """The partitioner of variables that have none of their own."""
         return self._partitioner
 
     @property
     def custom_getter(self) -> Any:
+        """The function that stands between ``tf.get_variable`` and its result."""
         return self._custom_getter
 
     @property
     def dtype(self) -> Any:
+        """The dtype of variables that state none."""
         return self._dtype
 
     @property
     def use_resource(self) -> bool | None:
+        """True for resource variables, False for references, None for the default."""
         return self._use_resource
 
     @property
     def constraint(self) -> Any:
+        """The constraint of variables that have none of their own."""
         return self._constraint
 
     def reuse_variables(self) -> None:
@@ -127,24 +137,31 @@ class VariableScope:
         self._reuse = True
 
     def set_initializer(self, initializer: Any) -> None:
+        """Sets the default initializer of this scope."""
         self._initializer = initializer
 
     def set_regularizer(self, regularizer: Any) -> None:
+        """Sets the default regularizer of this scope."""
         self._regularizer = regularizer
 
     def set_caching_device(self, caching_device: Any) -> None:
+        """Sets where reads of the variables of this scope are cached."""
         self._caching_device = caching_device
 
     def set_partitioner(self, partitioner: Any) -> None:
+        """Sets the default partitioner of this scope."""
         self._partitioner = partitioner
 
     def set_custom_getter(self, custom_getter: Any) -> None:
+        """Sets the custom getter of this scope."""
         self._custom_getter = custom_getter
 
     def set_dtype(self, dtype: Any) -> None:
+        """Sets the default dtype of this scope."""
         self._dtype = dtype
 
     def set_use_resource(self, use_resource: bool | None) -> None:
+        """Sets the kind of the variables of this scope."""
         self._use_resource = use_resource
 
     def get_collection(self, name: Any) -> list[Any]:
@@ -152,12 +169,15 @@ class VariableScope:
         return get_collection(name, f"{self._name}/" if self._name else "")
 
     def trainable_variables(self) -> list[Any]:
+        """Returns the trainable variables whose names begin with this scope."""
         return self.get_collection(GraphKeys.TRAINABLE_VARIABLES)
 
     def global_variables(self) -> list[Any]:
+        """Returns the global variables whose names begin with this scope."""
         return self.get_collection(GraphKeys.GLOBAL_VARIABLES)
 
     def local_variables(self) -> list[Any]:
+        """Returns the local variables whose names begin with this scope."""
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
 
     def get_variable(

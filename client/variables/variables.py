@@ -170,41 +170,51 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
 
     @property
     def name(self) -> str:
+        """The name of the node that stands for the state, with ":0"."""
         raise NotImplementedError
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the value; a reference dtype for a reference variable."""
         raise NotImplementedError
 
     @property
     def shape(self) -> TensorShape:
+        """The static shape."""
         raise NotImplementedError
 
     def get_shape(self) -> TensorShape:
+        """Returns ``shape``."""
         return self.shape
 
     @property
     def device(self) -> str:
+        """The device that the variable was given; "" for none."""
         return self.op.device
 
     @property
     def graph(self) -> Graph:
+        """The graph that the variable belongs to."""
         return self._graph
 
     @property
     def trainable(self) -> bool:
+        """True if optimizers change the variable."""
         return self._trainable
 
     @property
     def synchronization(self) -> VariableSynchronization:
+        """The mode that was given; see ``VariableSynchronization``."""
         return self._synchronization
 
     @property
     def aggregation(self) -> VariableAggregation:
+        """The mode that was given; see ``VariableAggregation``."""
         return self._aggregation
 
     @property
     def constraint(self) -> Callable[[Any], Any] | None:
+        """The function that optimizers apply to new values, or None."""
         return self._constraint
 
     @property
