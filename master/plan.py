@@ -119,7 +119,7 @@ def make_plan(
             outputs=tuple(map(str, part.outputs)),
             ref_outputs=frozenset(map(str, part.ref_outputs)),
             blocks=part.blocks,
-            keeps=part.keeps,
+            keeps_step_resources=part.keeps_step_resources,
             state_scope=state_scope,
             input_conditions=part.input_conditions,
             node_conditions=part.node_conditions,

@@ -232,7 +232,7 @@ class ActorWorker:
     ) -> None:
         now = self._incarnation()
         stage = self._stages[handle]
-        if stage.keeps:
+        if stage.keeps_step_resources:
             self._remembered.add(step_id)
         if now.lane.dead or self._sessions[stage.session] is now:
             now.lane.run(stage.blocks, (handle, step_id, list(inputs), trace), done)

@@ -34,7 +34,7 @@ class StageGraph:
     outputs: tuple[TensorId, ...] = ()
     ref_outputs: frozenset[TensorId] = frozenset()
     blocks: bool = False
-    keeps: bool = False
+    keeps_step_resources: bool = False
     after: tuple[int, ...] = ()
     """The stages that must be done before, by data or control."""
     input_conditions: Mapping[str, Conditions] = field(default_factory=dict)
@@ -80,13 +80,12 @@ class _Cutter:
     def _analyze(self) -> DeadnessAnalysis:
         """Finds the conditions under which each tensor is live."""
         analysis = DeadnessAnalysis({str(tensor): NONE for tensor in self._feeds})
-        for name, node in self._nodes.items():
+        for node in self._nodes.values():
             copies = not any(
                 t.node in self._nodes and self._nodes[t.node].output_types[t.index]._is_ref_dtype
                 for t in node.inputs
             )
-            inputs = [str(tensor) for tensor in node.inputs]
-            analysis.add(name, node.op.kind, inputs, node.control_inputs, copies=copies)
+            analysis.add(node, copies=copies)
         return analysis
 
     def cut(self) -> list[StageGraph]:

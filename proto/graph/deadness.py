@@ -29,10 +29,11 @@ exclude each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from flowray.proto.graph.node import Node
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.ops.op_registry import OpKind
 
@@ -80,25 +81,18 @@ class DeadnessAnalysis:
     _tensors: dict[str, Conditions] = field(default_factory=dict)
     _same: dict[str, str] = field(default_factory=dict)  # an Identity's output and its input
 
-    def add(
-        self,
-        name: str,
-        kind: OpKind,
-        inputs: Sequence[str],
-        controls: Iterable[str] = (),
-        more: Conditions = NONE,
-        copies: bool = True,
-    ) -> Conditions:
+    def add(self, node: Node, more: Conditions = NONE, *, copies: bool = True) -> Conditions:
         """Adds a node; returns the conditions under which it runs.
 
         Args:
-            inputs: its data inputs, named ``node:index``.
-            controls: the nodes that it waits for.
-            more: conditions that come from elsewhere.
+            node: its predecessors have been added.
+            more: conditions that come from nodes that are not in the graph.
             copies: False for an Identity that reads a variable, whose value may change.
         """
+        kind, name = node.op.kind, node.name
+        inputs = [str(tensor) for tensor in node.inputs]
         found = [self.of_tensor(tensor) for tensor in inputs]
-        waits = more.union(*(self.of_node(control) for control in controls))
+        waits = more.union(*(self.of_node(control) for control in node.control_inputs))
         if kind is OpKind.MERGE:
             conditions = waits.union(frozenset.intersection(*found)) if found else waits
         elif kind is OpKind.CONTROL_TRIGGER:
@@ -109,10 +103,10 @@ class DeadnessAnalysis:
         if kind is OpKind.SWITCH:
             predicate = self.root(inputs[1])
             for value in (False, True):
-                output = f"{name}:{int(value)}"
+                output = str(node.output(int(value)))
                 self._tensors[output] = conditions | {Condition(predicate, value)}
         if kind is OpKind.IDENTITY and copies:
-            self._same[f"{name}:0"] = inputs[0]
+            self._same[str(node.output(0))] = inputs[0]
         return conditions
 
     def of_node(self, name: str) -> Conditions:

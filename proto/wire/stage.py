@@ -34,7 +34,7 @@ class Stage:
     handles of the state store."""
     blocks: bool = False
     """Whether it may wait for something outside the step (a queue, an iterator)."""
-    keeps: bool = False
+    keeps_step_resources: bool = False
     """Whether later stages of the step may use resources that it made (stacks, tensor arrays): the
     worker keeps them until the step ends."""
     state_scope: str = ""

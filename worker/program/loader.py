@@ -238,10 +238,7 @@ class _Loader:
         """Adds a node: as a value that is there before a run, or as an instruction."""
         outputs = self._tensors.add_outputs(node)
         conditions = self._deadness.add(
-            node.name,
-            node.op.kind,
-            [str(tensor) for tensor in node.inputs],
-            node.control_inputs,
+            node,
             self._stage.node_conditions.get(node.name, NO_CONDITIONS),
             copies=not any(map(self._tensors.is_reference, node.inputs)),
         )

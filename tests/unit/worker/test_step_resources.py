@@ -453,7 +453,7 @@ def test_a_handle_goes_from_one_stage_to_the_next_until_the_step_ends(run):
         handle = apply_op("Placeholder", dtype=dtypes.resource, shape=None, name="stack")
         apply_op("StackPopV2", handle, elem_type="float32", name="pop")
 
-    register("a", first, ("x:0",), ("stack:0",), keeps=True)
+    register("a", first, ("x:0",), ("stack:0",), keeps_step_resources=True)
     register("b", second, ("stack:0",), ("pop:0",))
     (handle,), _ = runtime.run("a", 7, [V])
     assert isinstance(handle[()], tensor_pb2.ResourceHandleProto)
