@@ -1,4 +1,4 @@
-"""What is around ops while they are made: the branches of conditions, and loops.
+"""Control-flow contexts: the branches of conditions and the loops in which ops are made.
 
 The graph calls the context that is open for every new op. It sees to it that what the op takes from
 outside is brought in, by a Switch or an Enter, and that the op runs only where it should.
@@ -44,10 +44,10 @@ class ControlFlowContext(ABC):
 
     @abstractmethod
     def _free(self, op: Operation) -> Tensor | None:
-        """What a new op must wait for, as nothing else keeps it from running; None for nothing."""
+        """Returns the tensor that a new op without inputs must wait for, or None."""
 
     def AddValue(self, tensor: Tensor) -> Tensor:
-        """What stands in here for ``tensor``."""
+        """Returns the tensor that stands in here for ``tensor``."""
         if tensor in self._inside:
             return self._brought.get(tensor, tensor)
         self._inside.add(tensor)
@@ -82,7 +82,7 @@ class ControlFlowContext(ABC):
             context._inside.update(tensors)
 
     def holds(self, op: Operation) -> bool:
-        """Whether ``op`` was made in here, or in a context in here."""
+        """Returns True if ``op`` was made in here, or in a context in here."""
         return any(context is self for context in contexts_around(op._control_flow_context))
 
 
@@ -115,5 +115,5 @@ def in_context(context: ControlFlowContext | None) -> Iterator[None]:
 
 
 def bring(context: ControlFlowContext | None, values: Iterable[Any]) -> list[Any]:
-    """What stands in ``context`` for tensors."""
+    """Returns the tensors that stand in ``context`` for tensors of outside."""
     return [value if context is None else context.AddValue(value) for value in values]

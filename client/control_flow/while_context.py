@@ -28,13 +28,13 @@ class LoopVariable:
     """The nodes of a loop variable, as far as they are there."""
 
     first: Tensor
-    """What an Enter brought in."""
+    """The output of the Enter."""
     merged: Tensor
     switch: Operation | None = None
     value: Tensor | None = None
-    """What it is in the body."""
+    """The value in the body."""
     following: Tensor | None = None
-    """What the body made of it."""
+    """The value that the body returned."""
     exit: Tensor | None = None
 
 

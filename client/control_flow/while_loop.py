@@ -143,7 +143,7 @@ def _parts(leaf: Any) -> list[Any]:
 
 
 def _like(leaf: Any, parts: Sequence[Tensor]) -> Any:
-    """What ``parts`` stand for, where ``leaf`` was before."""
+    """Rebuilds from ``parts`` the kind of value that ``leaf`` is."""
     if isinstance(leaf, TensorArray):
         return leaf._with_flow(parts[0])
     if isinstance(leaf, IndexedSlices | SparseTensor):
@@ -152,7 +152,7 @@ def _like(leaf: Any, parts: Sequence[Tensor]) -> Any:
 
 
 class _Layout:
-    """How the leaves of a structure consist of tensors."""
+    """The leaves of a structure as lists of tensors."""
 
     def __init__(self, structure: Any) -> None:
         self.structure = structure
@@ -234,7 +234,7 @@ def _in_graph(
 
 
 def _next(body: Callable[..., Any], layout: _Layout, values: Sequence[Any]) -> _Layout:
-    """What ``body`` returns; ValueError or TypeError if it is no next value of the variables."""
+    """Calls ``body``; ValueError or TypeError if its results do not fit the loop variables."""
     arguments = layout.packed(values)
     result = body(*arguments)
     if not is_nested(result):

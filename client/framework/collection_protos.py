@@ -1,4 +1,4 @@
-"""How the items of a graph's collections are written into a MetaGraphDef."""
+"""The conversion of the items of graph collections to and from protos of a MetaGraphDef."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ProtoFunctions:
-    """What turns the items of a collection into protos and back.
+    """The functions that turn the items of a collection into protos and back.
 
     ``to_proto(item, export_scope=None)`` gives None for an item outside the scope;
     ``from_proto(proto, import_scope=None)`` finds the item in the default graph.
@@ -45,5 +45,5 @@ def register_proto_function(
 
 
 def proto_functions(collection_name: str) -> ProtoFunctions | None:
-    """What was registered for a collection."""
+    """Returns the functions that were registered for a collection."""
     return _registry.get(collection_name)

@@ -188,7 +188,7 @@ def _dimension_conversion(
 
 
 def contains_tensor(value: Any) -> bool:
-    """Whether a nested list or tuple has a graph element (tensor, variable) among its items."""
+    """Returns True if a nested list or tuple has a tensor or variable among its items."""
     if isinstance(value, list | tuple):
         return any(contains_tensor(item) for item in value)
     return isinstance(value, Tensor) or hasattr(value, "_as_graph_element")

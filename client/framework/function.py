@@ -74,7 +74,7 @@ class FuncGraph(Graph):
         return argument
 
     def capture(self, tensor: Tensor) -> Tensor:
-        """What stands in here for a tensor of a graph around this one.
+        """Returns the tensor that stands in here for a tensor of a graph around this one.
 
         Raises:
             ValueError: it is a reference, or of a graph that is not around this one.

@@ -156,7 +156,7 @@ class Graph:
         return tensor
 
     def _is_inside(self, graph: Graph) -> bool:
-        """Whether ``graph`` is around this one, so that its tensors can be used here."""
+        """Returns True if ``graph`` is around this one, so that its tensors can be used here."""
         return False
 
     def _source_of(self, argument: Tensor) -> Tensor | None:

@@ -147,7 +147,7 @@ class _Importer:
         return result
 
     def _comes_back(self, node: graph_pb2.NodeDef, text: str) -> bool:
-        """Whether an input of ``node`` is the one that closes a loop."""
+        """Returns True if this input of ``node`` is the one that closes a loop."""
         producer = self._nodes.get(node_of(text))
         return (
             _kind(node) is OpKind.MERGE
@@ -247,7 +247,7 @@ class _Importer:
         groups.s.extend(renamed)
 
     def _place(self, operation: Operation) -> None:
-        """What the node says about its device goes before what the scopes around say."""
+        """Merges the node's device with that of the scopes around it; the node's own fields win."""
         own = operation.device
         operation._set_device("")
         self._graph._apply_device_functions(operation)

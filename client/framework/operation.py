@@ -259,7 +259,7 @@ class Operation:
 
     @property
     def traceback(self) -> list[tuple[str, int, str, str]]:
-        """Where the user's code made this op: ``[(file, line, function, source line)]``."""
+        """The user's line that made this op: ``[(file, line, function, source line)]``."""
         file, line, function = self._user_frame
         return [(file, line, function, linecache.getline(file, line).strip())]
 

@@ -57,7 +57,7 @@ from flowray.proto.types import dtypes
 
 @tf_export("losses.Reduction")
 class Reduction:
-    """How weighted losses become one number (``NONE``: they stay as they are)."""
+    """The way in which weighted losses become one number (``NONE``: they stay as they are)."""
 
     NONE = "none"
     SUM = "weighted_sum"
@@ -130,7 +130,7 @@ def get_total_loss(
 
 
 def _count_present(losses: Tensor, weights: Any, by_example: bool = False) -> Any:
-    """How many losses have a weight other than 0."""
+    """Counts the losses whose weight is not 0."""
     if isinstance(weights, float) and weights != 0.0:
         return _count(losses)
     with name_scope(None, "num_present", [losses, weights]) as scope:

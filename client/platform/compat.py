@@ -53,5 +53,5 @@ def path_to_str(path: Any) -> Any:
 
 @tf_export("compat.forward_compatible")
 def forward_compatible(year: int, month: int, day: int) -> bool:
-    """Whether a graph may use what TensorFlow got before that day: flowray has no older servers."""
+    """Returns True: every server knows the ops that TensorFlow had by that day."""
     return True

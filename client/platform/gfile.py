@@ -190,7 +190,7 @@ Open = GFile
 
 @dataclass(frozen=True, slots=True)
 class FileStatistics:
-    """What is known of a file; ``length`` is in bytes, ``mtime_nsec`` counts from 1970."""
+    """The statistics of a file; ``length`` is in bytes, ``mtime_nsec`` in ns since 1970."""
 
     length: int
     mtime_nsec: int
@@ -199,19 +199,19 @@ class FileStatistics:
 
 @tf_export("gfile.Exists")
 def Exists(filename: Path) -> bool:
-    """Whether there is a file or directory of this name."""
+    """Returns True if there is a file or directory of this name."""
     return os.path.exists(_local(filename))
 
 
 @tf_export("gfile.IsDirectory")
 def IsDirectory(dirname: Path) -> bool:
-    """Whether there is a directory of this name."""
+    """Returns True if there is a directory of this name."""
     return os.path.isdir(_local(dirname))
 
 
 @tf_export("gfile.Stat")
 def Stat(filename: Path) -> FileStatistics:
-    """What is known of a file. NotFoundError if there is none."""
+    """Returns the statistics of a file. NotFoundError if there is none."""
     path = _local(filename)
     with translated(path):
         found = os.stat(path)

@@ -22,7 +22,7 @@ WARN = tf_export("logging.WARN")(logging.WARN)
 
 _lock = threading.Lock()
 _calls: Counter[tuple[str, int]] = Counter()
-"""How often each line of a script has logged with ``log_every_n`` or ``log_first_n``."""
+"""The number of calls of ``log_every_n`` and ``log_first_n``, by the line that called."""
 
 
 @tf_export("get_logger", "logging.get_logger")
@@ -128,7 +128,7 @@ def log_first_n(level: int, msg: Any, n: int, *args: Any) -> None:
 
 
 def _earlier_calls() -> int:
-    """How often the line that called our caller has asked this before."""
+    """Counts the earlier calls from the line that called our caller."""
     frame = sys._getframe(2)
     line = frame.f_code.co_filename, frame.f_lineno
     with _lock:

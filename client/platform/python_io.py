@@ -12,7 +12,7 @@ from flowray.proto.files.records import RecordReader, RecordWriter
 
 @tf_export("io.TFRecordCompressionType", "python_io.TFRecordCompressionType")
 class TFRecordCompressionType:
-    """How a file is compressed."""
+    """The compression of a file."""
 
     NONE = 0
     ZLIB = 1

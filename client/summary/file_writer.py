@@ -189,7 +189,7 @@ class FileWriterCache:
 
 @tf_export("summary.get_summary_description")
 def get_summary_description(node_def: graph_pb2.NodeDef) -> event_pb2.SummaryDescription:
-    """What the node of a ``TensorSummary`` op says about itself; ValueError for other ops."""
+    """Returns the description in the node of a ``TensorSummary`` op; ValueError for other ops."""
     if node_def.op != "TensorSummary":
         raise ValueError(f"Can't get_summary_description on {node_def.op}")
     from google.protobuf import json_format  # noqa: PLC0415 - slow, and hardly ever needed

@@ -40,7 +40,7 @@ def guarded(scope: str, initial_value: Tensor) -> Tensor:
 
 
 def _asks_about_variable(op: Operation) -> bool:
-    """Whether the op reads a variable itself, or asks whether it has a value."""
+    """Returns True if the op reads a variable itself, or asks whether it has a value."""
     definition = op.op_def
     return (
         definition is not None

@@ -24,7 +24,7 @@ Partitioner = Callable[..., Sequence[int]]
 
 
 class PartitionInfo:
-    """What an initializer is told about the part it makes: the whole, and where the part begins."""
+    """The shape of the whole and the offset of the part that an initializer makes."""
 
     def __init__(self, full_shape: Sequence[int], var_offset: Sequence[int]) -> None:
         if len(full_shape) != len(var_offset):
@@ -68,7 +68,7 @@ class PartitionInfo:
         return cut[0] if cut else None
 
     def single_offset(self, shape: Sequence[int]) -> int:
-        """Where a part of ``shape`` begins on the axis along which it is cut; 0 for the whole."""
+        """Returns the offset of a part of ``shape`` on the axis of the cut; 0 for the whole."""
         axis = self.single_slice_dim(shape)
         return 0 if axis is None else self._var_offset[axis]
 
@@ -234,7 +234,7 @@ register_tensor_conversion_function(PartitionedVariable, _to_tensor)
 
 
 def partitions_for(partitioner: Any, shape: TensorShape, dtype: DType) -> list[int]:
-    """What ``partitioner`` says about a variable, checked."""
+    """Calls ``partitioner`` for a variable and checks its result."""
     if not shape.is_fully_defined():
         raise ValueError(
             f"Shape of a new partitioned variable must be fully defined, but instead was {shape}."

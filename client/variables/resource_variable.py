@@ -256,7 +256,7 @@ class ResourceVariable(Variable):
 
 
 class _UnreadVariable(ResourceVariable):
-    """What a write returns: the variable, read after the write where it is read at all."""
+    """The result of a write: the variable, whose reads come after the write."""
 
     def __init__(self, variable: ResourceVariable, write: Operation) -> None:
         self.__dict__.update(variable.__dict__)
@@ -291,7 +291,7 @@ for _method in ("_assign_slice", "_scatter", "_write", "_count_up_to", "gather_n
 
 
 def is_resource_variable(variable: Any) -> bool:
-    """Whether ``variable`` lives behind a resource handle."""
+    """Returns True for a resource variable."""
     return isinstance(variable, ResourceVariable)
 
 

@@ -1,4 +1,4 @@
-"""How a part of a partitioned variable lies in the whole."""
+"""The place of a part of a partitioned variable in the whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def in_scope(name: str, import_scope: str | None) -> str:
 
 
 class SaveSliceInfo:
-    """Which slice of a whole a part is; checkpoints store parts by it.
+    """The slice of the whole that a part is; checkpoints store parts by it.
 
     Args:
         full_name, full_shape: of the whole.
@@ -44,7 +44,7 @@ class SaveSliceInfo:
 
     @property
     def spec(self) -> str:
-        """As SaveV2 wants it: the full shape, then ``offset,size`` of each dimension."""
+        """The text that SaveV2 takes: the full shape, then ``offset,size`` of each dimension."""
         assert self.full_shape is not None
         assert self.var_offset is not None
         assert self.var_shape is not None

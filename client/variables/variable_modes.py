@@ -1,4 +1,4 @@
-"""How a variable behaves where it has replicas: accepted and checked, as there is one copy here."""
+"""The modes of replicated variables: they are checked, but change nothing, as there is one copy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowray.client.tf_export import tf_export
 
 @tf_export("VariableSynchronization")
 class VariableSynchronization(enum.Enum):
-    """When the copies of a replicated variable are brought together."""
+    """The time at which the copies of a replicated variable are brought together."""
 
     AUTO = 0
     NONE = 1
@@ -20,7 +20,7 @@ class VariableSynchronization(enum.Enum):
 
 @tf_export("VariableAggregation")
 class VariableAggregation(enum.Enum):
-    """What becomes of the values that replicas write to one variable."""
+    """The way in which the values that replicas write to one variable are combined."""
 
     NONE = 0
     SUM = 1
@@ -50,5 +50,5 @@ def as_aggregation(mode: Any, variable: str | None) -> VariableAggregation:
 
 
 def default_trainable(synchronization: VariableSynchronization) -> bool:
-    """What is synchronized when it is read (a statistic) is not for optimizers to change."""
+    """Returns False for a variable that is synchronized when it is read: it holds a statistic."""
     return synchronization is not VariableSynchronization.ON_READ

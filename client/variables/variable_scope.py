@@ -604,5 +604,5 @@ def no_regularizer(_: Any) -> None:
 
 
 def variables_by_name() -> dict[str, Variable]:
-    """What ``get_variable`` made in the default graph; of partitioned variables the parts."""
+    """Returns what ``get_variable`` made in the default graph, partitioned variables by parts."""
     return dict(_GraphScopes.of(get_default_graph()).store._variables)

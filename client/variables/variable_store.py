@@ -1,4 +1,4 @@
-"""What ``tf.get_variable`` knows of a graph: its variables by name, and how new ones are made."""
+"""The store behind ``tf.get_variable``: the variables of a graph by name, and making new ones."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class VariableStore:
         synchronization: Any = None,
         aggregation: Any = None,
     ) -> Any:
-        """What a custom getter gets as its ``getter``."""
+        """Makes or finds the variable: the ``getter`` that a custom getter is passed."""
         arguments = {
             "initializer": initializer, "regularizer": regularizer, "reuse": reuse,
             "trainable": trainable, "collections": collections, "caching_device": caching_device,
@@ -294,7 +294,7 @@ class VariableStore:
 
 
 def default_initializer(name: str, dtype: DType) -> Callable[..., Tensor]:
-    """What a variable without an initializer starts with.
+    """Returns the initial value of a variable without an initializer.
 
     Raises:
         ValueError: there is no default for ``dtype``.
@@ -342,7 +342,7 @@ def _takes(function: Callable[..., Any], argument: str) -> bool:
 
 
 def _origin(variable: Variable) -> str:
-    """Where a reference variable was made, to be added to a message."""
+    """Describes where a reference variable was made, for an error message."""
     if isinstance(variable, ResourceVariable):
         return ""
     lines = traceback.format_list(variable.op.traceback[::-1][:5])

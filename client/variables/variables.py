@@ -253,7 +253,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
         return element.eval(session=session)
 
     def initialized_value(self) -> Tensor:
-        """What to initialize another variable with that depends on this one.
+        """Returns the value for the initializer of another variable, which depends on this one.
 
         It is the value if the variable has one, and else the initial value: so an initializer need
         not wait for another one.
