@@ -29,7 +29,7 @@ _MAX_DEPTH = 50
 
 
 def evaluator(op_type: str) -> Callable[[Evaluator], Evaluator]:
-    """Registers ``f(op, input_values) -> value | None``; inputs that are unknown come as None."""
+    """Registers ``f(op, input_values) -> value | None``; an unknown input is passed as None."""
 
     def register(function: Evaluator) -> Evaluator:
         if op_type in _evaluators:
@@ -53,12 +53,12 @@ def partial_shape_evaluator(op_type: str) -> Callable[[PartialEvaluator], Partia
 
 
 def constant_value(tensor: Tensor) -> Array | None:
-    """The value of ``tensor`` as an array if the graph alone determines it, else None."""
+    """Returns the value of ``tensor`` as an array if the graph alone determines it, else None."""
     return _value(tensor, {}, _MAX_DEPTH)
 
 
 def _value(tensor: Tensor, seen: dict[int, Array | None], depth: int) -> Array | None:
-    """``seen`` holds what was found in this call: diamonds in the graph are walked once.
+    """Computes ``constant_value``; ``seen`` holds the values that this call has found already.
 
     Only values are kept on the tensor: what is unknown may become known by ``set_shape``.
     """
@@ -78,7 +78,7 @@ def _value(tensor: Tensor, seen: dict[int, Array | None], depth: int) -> Array |
 
 
 def constant_value_as_shape(tensor: Tensor) -> Shape:
-    """The value of a shape vector (or of a scalar -1, unknown rank) with None where unknown."""
+    """Returns the value of a shape vector, with None for unknown entries; None for a scalar -1."""
     value = constant_value(tensor)
     if value is not None:
         if value.ndim == 0:
@@ -197,7 +197,7 @@ _WHOLE: dict[str, Callable[..., Any]] = {
 
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Folding never fails: what cannot be computed is left to the kernel, which says why."""
+    """Makes an evaluator return None where numpy fails: the kernel will report the error."""
 
     def evaluate(op: Operation, *inputs: Array) -> Any:
         try:
@@ -254,7 +254,7 @@ def _partial_concat(op: Operation) -> Shape:
 
 
 def _partial_selection(op: Operation) -> tuple[Shape, Shape]:
-    """The known entries of what a StridedSlice selects from a partly known vector, and its shape.
+    """Returns the known entries of a StridedSlice of a partly known vector, and its shape.
 
     Entries are None where unknown; both are None where nothing is known.
     """

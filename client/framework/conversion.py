@@ -41,7 +41,7 @@ def convert_to_tensor(
     preferred_dtype: Any = None,
     as_ref: bool = False,
 ) -> Tensor:
-    """``value`` as a Tensor: itself, a variable's value, or a constant.
+    """Converts ``value`` to a Tensor: itself, a variable's value, or a constant.
 
     Args:
         value: a Tensor, a variable, a numpy array, Python numbers, strings and lists of these.
@@ -98,7 +98,7 @@ def convert_n_to_tensor(
     preferred_dtype: Any = None,
     as_ref: bool = False,
 ) -> list[Tensor]:
-    """``convert_to_tensor`` of each value, named ``name_0``, ``name_1``..."""
+    """Converts each value with ``convert_to_tensor``; the names are ``name_0``, ``name_1``..."""
     return [
         convert_to_tensor(
             v, dtype, None if name is None else f"{name}_{i}", preferred_dtype, as_ref
@@ -111,7 +111,7 @@ def convert_n_to_tensor(
 def convert_to_tensor_or_indexed_slices(
     value: Any, dtype: Any = None, name: str | None = None
 ) -> Tensor | IndexedSlices:
-    """``value`` itself if it is IndexedSlices, else ``convert_to_tensor(value)``."""
+    """Returns IndexedSlices as they are, and ``convert_to_tensor(value)`` for other values."""
     if isinstance(value, IndexedSlices):
         if dtype is not None and not dtypes.as_dtype(dtype).is_compatible_with(value.dtype):
             raise ValueError(
@@ -130,7 +130,7 @@ def constant(
     name: str = "Const",
     verify_shape: bool = False,
 ) -> Tensor:
-    """A Const op that holds ``value``.
+    """Adds a Const op that holds ``value``.
 
     Args:
         value: a number, string, array or (nested) list of these.
@@ -202,7 +202,7 @@ def _sequence_conversion(
 
 
 def dtype_of_tensors(value: Any) -> DType | None:
-    """The base dtype of the first tensor or variable in nested lists and tuples, or None."""
+    """Returns the base dtype of the first tensor or variable in nested sequences, or None."""
     if isinstance(value, list | tuple):
         found = (dtype_of_tensors(item) for item in value)
         return next((d for d in found if d is not None), None)
@@ -213,7 +213,7 @@ def dtype_of_tensors(value: Any) -> DType | None:
 
 
 def own_dtype(value: Any) -> DType | None:
-    """The dtype that ``convert_to_tensor`` gives ``value`` unasked; None if it gives none."""
+    """Returns the dtype that ``convert_to_tensor(value)`` has; None if it would fail."""
     dtype = getattr(value, "dtype", None)
     if dtype is None and contains_tensor(value):
         return dtype_of_tensors(value)

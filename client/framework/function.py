@@ -29,7 +29,7 @@ Flatten = Callable[[Any], Sequence[Any]]
 @tf_export("init_scope")
 @contextmanager
 def init_scope() -> Iterator[None]:
-    """Ops made within it belong to no function, condition or loop, and wait for nothing.
+    """Adds the ops of the block outside of functions, conditions, loops and control dependencies.
 
     They keep the name scope; variables are made in such a scope.
     """
@@ -57,14 +57,14 @@ class FuncGraph(Graph):
         self.outer_graph = outer
         self.arguments: list[Tensor] = []
         self.captures: dict[Tensor, Tensor] = {}
-        """Tensors of the graph just outside, and the argument that stands for each in here."""
+        """The captured tensors of the graph just outside, and the argument for each."""
         self._sources: dict[Tensor, Tensor] = {}
         self._seed = outer.seed
         self._collections = outer._collections
         self._container = outer._container
 
     def add_argument(self, name: str, dtype: Any, shape: Any) -> Tensor:
-        """One more argument: a placeholder here, an argument of the FunctionDef."""
+        """Adds an argument: a placeholder here, an argument of the FunctionDef."""
         attrs = {"dtype": as_dtype(dtype).base_dtype, "shape": as_shape(shape).as_tuple()}
         # Whatever scopes and conditions are open, an argument is there from the beginning.
         with self.as_default(), self.control_dependencies(None), self.name_scope(None):
@@ -111,19 +111,19 @@ class FuncGraph(Graph):
         return self._sources.get(argument)
 
     def note_source(self, argument: Tensor, source: Tensor) -> None:
-        """Notes which tensor around will be passed as an argument: which variable, perhaps."""
+        """Records the outer tensor that will be passed as an argument; it may be a variable."""
         self._sources[argument] = source
 
     @property
     def root(self) -> Graph:
-        """The graph that is no function's; it has the library."""
+        """The outermost graph, which holds the library of functions."""
         outer = self.outer_graph
         return outer.root if isinstance(outer, FuncGraph) else outer
 
     def control_dependencies(
         self, control_inputs: Iterable[Any] | None
     ) -> AbstractContextManager[None]:
-        """Ops of the graphs around have run when the function is called: they are left out."""
+        """Leaves out ops of outer graphs, which have run when the function is called."""
         if control_inputs is not None:
             control_inputs = [c for c in control_inputs if getattr(c, "graph", self) is self]
         return super().control_dependencies(control_inputs)
@@ -166,7 +166,7 @@ class TracedFunction:
 
     @property
     def input_types(self) -> list[DType]:
-        """Of all arguments, captures included."""
+        """The dtypes of all arguments, captures included."""
         return [t.dtype for t in [*self.graph.arguments, *self.graph.captures.values()]]
 
     @property
@@ -213,7 +213,7 @@ def trace(
 
 
 def rehearse(function: Callable[..., None], arguments: Sequence[tuple[Any, Any]]) -> None:
-    """Runs ``function`` as ``trace`` does, for what that shows: what it builds is dropped."""
+    """Traces ``function`` for its side effects on the caller; the graph is dropped."""
 
     def run(*symbolic: Tensor) -> list[Tensor]:
         function(*symbolic)
@@ -225,7 +225,7 @@ def rehearse(function: Callable[..., None], arguments: Sequence[tuple[Any, Any]]
 def trace_branches(
     branches: Sequence[Callable[[], Any]], names: Sequence[str], flatten: Flatten
 ) -> list[TracedFunction]:
-    """Traces functions without arguments, and gives them all the same captures."""
+    """Traces functions without arguments so that all have the same captures."""
     built = [
         _built(branch, (), name, flatten, None)
         for branch, name in zip(branches, names, strict=True)

@@ -129,7 +129,7 @@ class Graph:
         return operation
 
     def _add(self, operation: Operation) -> None:
-        """Enters a new operation and infers its output shapes; nothing stays if that fails."""
+        """Adds a new operation and infers its output shapes; removes it again if that fails."""
         shape_inference.infer(operation)
         self._nodes_by_name[operation.name] = operation
         self._nodes.append(operation)
@@ -151,7 +151,7 @@ class Graph:
             raise ValueError(f"{item} is not from the passed-in graph.")
 
     def _adopt(self, tensor: Tensor) -> Tensor:
-        """``tensor`` as an input of an op here; ValueError if it belongs to another graph."""
+        """Returns ``tensor`` as an input of an op here; ValueError if it is of another graph."""
         self._check_own(tensor)
         return tensor
 
@@ -160,17 +160,17 @@ class Graph:
         return False
 
     def _source_of(self, argument: Tensor) -> Tensor | None:
-        """Of a function's argument that stands for a tensor of the graph around it: that tensor."""
+        """Returns the outer tensor that a function's argument stands for, or None."""
         return None
 
     def _function_name(self, name: str) -> str:
-        """A name for a new function of the library."""
+        """Returns an unused name for a new function of the library."""
         count = self._function_counts.get(name, 0)
         self._function_counts[name] = count + 1
         return f"{name}_{count}"
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
-        """``name`` under the current name scope, with ``_1``, ``_2``... if it is taken."""
+        """Returns ``name`` under the current name scope, with ``_1``, ``_2``... if it is taken."""
         if self._name_stack:
             name = f"{self._name_stack}/{name}"
         key = name.lower()
@@ -298,7 +298,7 @@ class Graph:
             self._control_stack, self._control_flow_context = old, old_context
 
     def _control_dependencies_for(self, inputs: Sequence[Tensor]) -> list[Operation]:
-        """The control inputs of a new op: those that its data inputs do not already wait for."""
+        """Returns the control inputs of a new op, without those that its inputs wait for."""
         result: list[Operation] = []
         input_ops = {t.op for t in inputs}
         for controller in self._control_stack:
@@ -364,7 +364,7 @@ class Graph:
     def as_graph_element(
         self, obj: Any, allow_tensor: bool = True, allow_operation: bool = True
     ) -> Tensor | Operation:
-        """The tensor or operation that ``obj`` (one of them, a name, a variable) stands for.
+        """Returns the tensor or operation of ``obj``: one of them, a name, or a variable.
 
         Raises:
             ValueError: the name is no name, or the object belongs to another graph.
@@ -446,11 +446,11 @@ class Graph:
             self.add_to_collection(name, value)
 
     def get_collection_ref(self, name: Any) -> list[Any]:
-        """The list of the collection itself, so that changing it changes the collection."""
+        """Returns the list itself, so that changing it changes the collection."""
         return self._collections.setdefault(name, [])
 
     def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
-        """A copy of the collection; with ``scope``, its items whose name matches that regex."""
+        """Returns a copy of the collection, or of its items whose name matches the regex ``scope``."""
         items = self._collections.get(name, [])
         if scope is None:
             return list(items)
@@ -506,7 +506,7 @@ class Graph:
     def as_graph_def(
         self, from_version: int | None = None, add_shapes: bool = False
     ) -> graph_pb2.GraphDef:
-        """The graph as a GraphDef; with ``from_version`` only the nodes added since then."""
+        """Returns the graph as a GraphDef, or only the nodes added since ``from_version``."""
         result = graph_pb2.GraphDef()
         result.versions.producer = GRAPH_DEF_VERSION
         with self._lock:
@@ -668,7 +668,7 @@ def get_collection_ref(key: Any) -> list[Any]:
 
 
 def _as_operation(item: Any) -> Operation:
-    """The operation to wait for, or to be colocated with.
+    """Returns the operation to wait for, or to be colocated with.
 
     For a resource variable it is the one that made it or wrote to it: neither needs a read.
     """
@@ -689,7 +689,7 @@ def _as_operation(item: Any) -> Operation:
 
 
 def _graph_of(values: Iterable[Any]) -> Graph:
-    """The graph that the given inputs belong to, or the default graph.
+    """Returns the graph of the given inputs, or the default graph.
 
     A function that is being traced takes in the tensors of the graphs around it.
     """

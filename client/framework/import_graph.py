@@ -88,7 +88,7 @@ class _Importer:
         self._mapped = mapped
         self._made: dict[str, Operation] = {}
         self._open: list[tuple[Operation, int, str]] = []
-        """Inputs of the Merges of loops that are not there yet: the values of next iterations."""
+        """The inputs of Merges that are not there yet: the values of next iterations."""
         self.used: set[TensorId] = set()
 
     def run(self) -> None:
@@ -256,7 +256,7 @@ class _Importer:
 
 
 def _without_scalar_shape(node: graph_pb2.NodeDef) -> graph_pb2.NodeDef:
-    """Returns a node as a graph of today says it, if ``node`` is a placeholder of an old graph.
+    """Rewrites a placeholder of an old graph as graphs state it today.
 
     Old graphs write an unknown shape as the shape of a scalar.
     """

@@ -24,7 +24,7 @@ from flowray.proto.ops import op_def_protos, op_registry
 
 UNBOUND_PREFIX = "$unbound_inputs_"
 UNBOUND_INPUTS = "unbound_inputs"
-"""The collection of inputs that an exported scope has from outside; named with the prefix."""
+"""The collection that names the inputs which an exported scope has from outside."""
 
 _VARIABLE_COLLECTIONS = frozenset(
     {
@@ -45,7 +45,7 @@ _SAVE_AND_RESTORE_OPS = frozenset(
 
 
 def strip_name_scope(name: str, export_scope: str | None) -> str:
-    """``name`` without the scope; names with ``^`` or ``loc:@`` before them are understood."""
+    """Returns ``name`` without the scope; the name may begin with ``^`` or ``loc:@``."""
     if not export_scope:
         return name
     scope = re.escape(export_scope.rstrip("/"))
@@ -53,7 +53,7 @@ def strip_name_scope(name: str, export_scope: str | None) -> str:
 
 
 def prepend_name_scope(name: str, import_scope: str | None) -> str:
-    """``name`` within the scope; names with ``^`` or ``loc:@`` before them are understood."""
+    """Returns ``name`` within the scope; the name may begin with ``^`` or ``loc:@``."""
     if not import_scope:
         return name
     prefix = next((p for p in ("^", "loc:@") if name.startswith(p)), "")
@@ -68,7 +68,7 @@ def _is_within(name: str, scope: str | None) -> bool:
 
 
 def as_meta_graph_def(meta_graph_or_file: Any) -> MetaGraphDef:
-    """The MetaGraphDef itself (also one of TensorFlow's own class), or the one in a file.
+    """Returns a MetaGraphDef (also one of TensorFlow's own class) as ours, or reads it from a file.
 
     Raises:
         OSError: the file does not exist, or holds no MetaGraphDef.
@@ -81,7 +81,7 @@ def as_meta_graph_def(meta_graph_or_file: Any) -> MetaGraphDef:
 
 
 def read_meta_graph_file(filename: str | os.PathLike[str]) -> MetaGraphDef:
-    """The MetaGraphDef in a file, which may be binary or text.
+    """Reads the MetaGraphDef in a file, which may be binary or text.
 
     Raises:
         OSError: the file does not exist, or cannot be understood.
@@ -118,7 +118,7 @@ def export_scoped_meta_graph(
     meta_info_def: MetaGraphDef.MetaInfoDef | None = None,
     collection_list: Sequence[str] | None = None,
 ) -> tuple[MetaGraphDef, dict[str, Any]]:
-    """The MetaGraphDef of a graph, or of a name scope in it, and its variables by name.
+    """Returns the MetaGraphDef of a graph, or of a name scope in it, and its variables by name.
 
     See ``tf.train.export_meta_graph`` for the arguments. Inputs from outside of the scope get names
     with ``UNBOUND_PREFIX`` and are listed in the collection ``unbound_inputs_col_name``.
@@ -172,7 +172,7 @@ def export_scoped_meta_graph(
 def _selected(
     graph_def: graph_pb2.GraphDef, scope: str | None, left_out: set[str], clear_devices: bool
 ) -> tuple[graph_pb2.GraphDef, list[str]]:
-    """The nodes in the scope, under names relative to it, and the names of unbound inputs."""
+    """Returns the nodes in the scope, named relative to it, and the names of unbound inputs."""
     result = graph_pb2.GraphDef(versions=graph_def.versions, library=graph_def.library)
     unbound: list[str] = []
     for node in graph_def.node:
@@ -196,7 +196,7 @@ def _selected(
 
 
 def _strip_attrs(node: graph_pb2.NodeDef, scope: str) -> None:
-    """Takes the scope out of colocation groups (others than its own go) and names of frames."""
+    """Removes the scope from colocation groups and names of frames; drops groups outside of it."""
     if "_class" in node.attr:
         groups = node.attr["_class"].list
         groups.s[:] = [
@@ -210,7 +210,7 @@ def _strip_attrs(node: graph_pb2.NodeDef, scope: str) -> None:
 
 
 def _nodes_of_other_savers(graph_def: graph_pb2.GraphDef, saver_def: SaverDef | None) -> set[str]:
-    """The nodes in the name scopes of Savers that are not ``saver_def``'s."""
+    """Returns the nodes in the name scopes of the Savers other than that of ``saver_def``."""
 
     def scope_of(name: str) -> str:
         return name.rpartition("/")[0]
@@ -234,7 +234,7 @@ def _used_ops(graph_def: graph_pb2.GraphDef) -> Iterable[str]:
 
 
 def _strip_defaults(meta_graph_def: MetaGraphDef) -> None:
-    """Removes the attributes that have their default values, so that older readers take them."""
+    """Removes attributes with default values, so that older readers accept the nodes."""
     graph_def = meta_graph_def.graph_def
     bodies = [graph_def.node, *(f.node_def for f in graph_def.library.function)]
     known = op_registry.registered_ops()
@@ -271,7 +271,7 @@ def _add_collection(
 
 
 def _collection_def(key: str, items: Sequence[Any], scope: str | None) -> CollectionDef:
-    """The items as protos where the collection has them, else by the kind of the first one."""
+    """Converts the items by the functions of the collection, or by the type of the first one."""
     result = CollectionDef()
     functions = proto_functions(key)
     if functions is not None:
@@ -400,7 +400,7 @@ def _plain_items(graph: Graph, collection: CollectionDef, kind: str, scope: str)
 
 
 def _in_scope(value: bytes, scope: str) -> str | bytes:
-    """Strings are taken for names; what is no text is none."""
+    """Prepends the scope to a name; bytes that are not text are not names."""
     try:
         return prepend_name_scope(value.decode(), scope)
     except UnicodeDecodeError:

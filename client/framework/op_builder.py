@@ -58,7 +58,7 @@ def output_of(op_type: str, *inputs: Any, name: str | None = None, **attrs: Any)
 
 
 def make_op(op_type: str, *inputs: Any, name: str | None = None, **attrs: Any) -> Operation:
-    """``apply_op`` that returns the Operation itself."""
+    """Adds an op as ``apply_op`` does, and returns the Operation."""
     definition = op_registry.lookup(op_type)
     if len(inputs) != len(definition.inputs):
         raise TypeError(
@@ -184,7 +184,7 @@ def _convert_list(
 
 
 def _default_type(definition: OpDef, arg: ArgDef, value: Any) -> DType | None:
-    """The attribute's default, for a value whose own dtype the attribute does not allow."""
+    """Returns the attribute's default for a value whose own dtype the attribute does not allow."""
     if arg.type_attr is None:
         return None
     attr = definition.attrs[arg.type_attr]
@@ -196,7 +196,7 @@ def _default_type(definition: OpDef, arg: ArgDef, value: Any) -> DType | None:
 
 
 def _dtype_of_peers(definition: OpDef, arg: ArgDef, inputs: Sequence[Any]) -> DType | None:
-    """Unlike TensorFlow 1.15, ``tf.add(1, x)`` gives the 1 the dtype of x where it can take it."""
+    """Returns the dtype of another operand; unlike TensorFlow 1.15, ``tf.add(1, x)`` uses it."""
     if arg.type_attr is None:
         return None
     for peer, value in zip(definition.inputs, inputs, strict=True):
@@ -254,7 +254,7 @@ def _check_allowed(definition: OpDef, arg: ArgDef, dtype: DType) -> None:
 
 
 def _complete(definition: OpDef, attrs: dict[str, Any], node: str) -> dict[str, Any]:
-    """All attributes: those given or inferred, checked, and the defaults of the rest."""
+    """Checks the attributes that are given or inferred, and adds the defaults of the others."""
     result: dict[str, Any] = {}
     for key, attr_def in definition.attrs.items():
         if key not in attrs:
@@ -273,7 +273,7 @@ def _complete(definition: OpDef, attrs: dict[str, Any], node: str) -> dict[str, 
 
 
 def _python_value(value: Any, kind: str) -> Any:
-    """The canonical Python form of an attribute that a user gave loosely (a str, a numpy int)."""
+    """Returns an attribute in its canonical form: a str as bytes, a numpy int as an int."""
     if kind == "type":
         return dtypes.as_dtype(value).base_dtype
     if kind == "string" and isinstance(value, str):
@@ -294,7 +294,7 @@ def _python_value(value: Any, kind: str) -> Any:
 
 
 def _structure(args: Sequence[ArgDef], operation: Operation) -> list[Any]:
-    """The outputs of ``operation``, list arguments as lists."""
+    """Returns the outputs of ``operation``, list arguments as lists."""
     outputs = iter(operation._outputs)
     result: list[Any] = []
     for arg in args:

@@ -93,7 +93,7 @@ class Tensor:
         return list(self._consumers)
 
     def eval(self, feed_dict: Any = None, session: SessionLike | None = None) -> Any:
-        """This tensor's value in ``session``, or in the default session."""
+        """Returns this tensor's value in ``session``, or in the default session."""
         return session_for(self.graph, session, "evaluate tensor", "eval").run(self, feed_dict)
 
     def _shape_as_list(self) -> list[int | None] | None:
@@ -268,7 +268,7 @@ class Operation:
         return tuple(self._outputs)
 
     def colocation_groups(self) -> list[bytes]:
-        """The groups this op belongs to; its own ``loc:@name`` if none was asked for."""
+        """Returns the colocation groups of this op; its own ``loc:@name`` if it was given none."""
         default = [b"loc:@" + self.name.encode()]
         if "_class" not in self._node_def.attr:
             return default
@@ -276,7 +276,7 @@ class Operation:
         return groups or default
 
     def get_attr(self, name: str) -> Any:
-        """The value of an attribute as Python (a DType, int, bytes, ...); ValueError if absent."""
+        """Returns an attribute as a Python value (DType, int, bytes); ValueError if absent."""
         if name in self._attrs:
             value = self._attrs[name]
             return as_shape(value) if self._attr_kind(name) == "shape" else value
@@ -344,7 +344,7 @@ def input_name(tensor: Tensor) -> str:
 
 
 def _user_frame() -> tuple[str, int, str]:
-    """File, line and function of the innermost frame outside flowray."""
+    """Returns file, line and function of the innermost frame outside flowray."""
     frame: Any = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
         _PACKAGE_PREFIX

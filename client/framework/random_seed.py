@@ -11,7 +11,7 @@ _MAX_INT32 = 2**31 - 1
 
 @tf_export("get_seed", "random.get_seed")
 def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
-    """The attributes ``seed`` and ``seed2`` of a random op made now.
+    """Returns the attributes ``seed`` and ``seed2`` of a random op that is made now.
 
     Args:
         op_seed: the seed that the user gave the op, or None.

@@ -41,7 +41,7 @@ class _Context:
 
 
 def variable_of(handle: Tensor) -> tuple[DType, Shape] | None:
-    """The dtype and shape of the variable that a resource tensor names, if the graph tells."""
+    """Returns the dtype and shape of the variable of a resource tensor, or None if unknown."""
     op = handle.op
     while True:
         if op.op_def is not None and op.op_def.forwards_resource:

@@ -55,7 +55,7 @@ class SparseTensor:
 
     @classmethod
     def from_value(cls, sparse_tensor_value: SparseTensorValue | SparseTensor) -> SparseTensor:
-        """The SparseTensor of a SparseTensorValue; a SparseTensor anew."""
+        """Makes the SparseTensor of a SparseTensorValue, or a copy of a SparseTensor."""
         if not isinstance(sparse_tensor_value, SparseTensorValue | SparseTensor):
             raise TypeError(f"Neither a SparseTensor nor SparseTensorValue: {sparse_tensor_value}.")
         return cls(
@@ -113,7 +113,7 @@ class SparseTensor:
     def eval(
         self, feed_dict: Mapping[Any, Any] | None = None, session: Any = None
     ) -> SparseTensorValue:
-        """The value in ``session``, or in the default session."""
+        """Returns the value in ``session``, or in the default session."""
         run = session_for(self.graph, session, "evaluate sparse tensor", "eval").run
         value: SparseTensorValue = run(self, feed_dict)
         return value

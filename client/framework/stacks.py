@@ -21,7 +21,7 @@ class DefaultStack(threading.local, Generic[T]):
         self._stack: list[T] = []
 
     def get(self) -> T:
-        """The innermost default; made if there is none. LookupError if it cannot be made."""
+        """Returns the innermost default, making one if there is none. LookupError if it cannot."""
         if self._stack:
             return self._stack[-1]
         if self._make is None:
