@@ -76,7 +76,7 @@ class CondContext(ControlFlowContext):
             graph._set_control_flow_context(self.outer_context)
 
     def result(self, value: Any) -> Any:
-        """A result of the branch as a tensor that is alive only in it."""
+        """Returns a result of the branch as a tensor that is alive only in it."""
         if isinstance(value, Operation):
             # An op has no value of its own to merge: the pivot, once the op is done.
             return with_dependencies([value], self.pivot)
@@ -155,7 +155,7 @@ def _cond_in_graph(
 
 
 def _branch(context: CondContext, function: Callable[[], Any]) -> tuple[Any, list[Any]]:
-    """The structure that ``function`` returned, and its leaves as tensors of the branch."""
+    """Returns the structure that ``function`` returned, and its leaves as tensors of the branch."""
     with context.entered():
         result = function()
         if result is None:
@@ -203,7 +203,7 @@ def _leaves(result: Any) -> list[Any]:
 def call_branches(
     pred: Tensor, of_true: TracedFunction, of_false: TracedFunction, name: str
 ) -> list[Tensor]:
-    """An ``If`` op (stateless if both functions are) and its outputs, their shapes set."""
+    """Returns an ``If`` op (stateless if both functions are) and its outputs, their shapes set."""
     stateful = of_true.is_stateful or of_false.is_stateful
     op = make_op(
         "If" if stateful else "StatelessIf",
@@ -231,7 +231,7 @@ def case(
     strict: bool = False,
     name: str = "case",
 ) -> Any:
-    """The result of the function whose predicate holds first.
+    """Returns the result of the function whose predicate holds first.
 
     Args:
         pred_fn_pairs: a list of ``(bool scalar, function)``, or a dict (then ``exclusive`` should

@@ -40,7 +40,7 @@ class ControlFlowContext(ABC):
 
     @abstractmethod
     def _bring(self, tensor: Tensor) -> Tensor:
-        """A new tensor in here for one of the context just outside."""
+        """Returns a new tensor in here for one of the context just outside."""
 
     @abstractmethod
     def _free(self, op: Operation) -> Tensor | None:
@@ -87,20 +87,20 @@ class ControlFlowContext(ABC):
 
 
 def contexts_around(context: ControlFlowContext | None) -> Iterator[ControlFlowContext]:
-    """The context itself, the one that it is in, and so on."""
+    """Returns the context itself, the one that it is in, and so on."""
     while context is not None:
         yield context
         context = context.outer_context
 
 
 def loops_around(context: ControlFlowContext | None) -> list[WhileContext]:
-    """The loops that the context is in, itself included, from the outermost one on."""
+    """Returns the loops that the context is in, itself included, from the outermost one on."""
     loops = [c.loop for c in contexts_around(context) if c is c.loop]
     return [loop for loop in reversed(loops) if loop is not None]
 
 
 def loop_around(op: Operation) -> WhileContext | None:
-    """The innermost loop that an op is in."""
+    """Returns the innermost loop that an op is in."""
     context: ControlFlowContext | None = op._control_flow_context
     return None if context is None else context.loop
 

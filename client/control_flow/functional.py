@@ -70,7 +70,7 @@ class _Rows:
         ]
 
     def row(self, index: Any) -> Any:
-        """The rows at ``index``, in the structure of the tensors."""
+        """Returns the rows at ``index``, in the structure of the tensors."""
         return pack_sequence_as(self.structure, [array.read(index) for array in self._arrays])
 
 
@@ -92,7 +92,7 @@ def map_fn(
     infer_shape: bool = True,
     name: str | None = None,
 ) -> Any:
-    """The results of ``fn`` for every row of ``elems``, stacked.
+    """Returns the results of ``fn`` for every row of ``elems``, stacked.
 
     Args:
         fn: gets a row: one Tensor, or the structure of ``elems`` with them.
@@ -208,7 +208,7 @@ def scan(
 
 
 def _start(rows: _Rows, initializer: Any, reverse: bool) -> tuple[list[Tensor], int]:
-    """The first value, and how many rows it takes up."""
+    """Returns the first value, and how many rows it takes up."""
     if initializer is None:
         return flatten(rows.row(rows.length - 1 if reverse else 0)), 1
     return [convert_to_tensor(leaf) for leaf in flatten(initializer)], 0

@@ -136,7 +136,7 @@ class WhileContext(ControlFlowContext):
         return entered
 
     def merge(self, entered: Tensor) -> LoopVariable:
-        """A loop variable; its Merge gets its other input in ``close``."""
+        """Returns a loop variable; its Merge gets its other input in ``close``."""
         return LoopVariable(entered, merge([entered, entered])[0])
 
     def decide(self, condition: Any) -> None:
@@ -169,7 +169,7 @@ class WhileContext(ControlFlowContext):
         variable.following = following
 
     def leave(self, variable: LoopVariable) -> Tensor:
-        """The variable's last value, in the context around the loop."""
+        """Returns the variable's last value, in the context around the loop."""
         assert variable.switch is not None
         with in_context(self.outer_context):
             variable.exit = apply_op("Exit", variable.switch._outputs[0])

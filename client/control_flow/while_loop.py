@@ -106,7 +106,7 @@ def _counted(
     maximum: Any,
     alone: bool,
 ) -> tuple[Callable[..., Any], Callable[..., Any], Any, Any]:
-    """The arguments for a loop that counts its iterations, too.
+    """Returns the arguments for a loop that counts its iterations, too.
 
     Its variables are the counter and the others, or the only other one if that is ``alone``.
     """
@@ -131,7 +131,7 @@ def _counted(
 
 
 def _parts(leaf: Any) -> list[Any]:
-    """The tensors that go round for a loop variable."""
+    """Returns the tensors that go round for a loop variable."""
     if isinstance(leaf, TensorArray):
         return [leaf.flow]
     if isinstance(leaf, IndexedSlices):
@@ -162,7 +162,7 @@ class _Layout:
         self.tensors = [tensor for parts in columns for tensor in parts]
 
     def packed(self, tensors: Sequence[Tensor]) -> Any:
-        """The structure with other tensors."""
+        """Returns the structure with other tensors."""
         remaining = iter(tensors)
         leaves = [
             _like(leaf, [next(remaining) for _ in range(count)])
@@ -171,7 +171,7 @@ class _Layout:
         return pack_sequence_as(self.structure, leaves)
 
     def shapes(self, invariants: Any) -> list[Shape]:
-        """The shape of each tensor in all iterations.
+        """Returns the shape of each tensor in all iterations.
 
         Raises:
             ValueError, TypeError: ``invariants`` (None: the shapes that the tensors have) have
@@ -197,7 +197,7 @@ class _Layout:
 
 
 def _part_shapes(leaf: Any, shape: Shape) -> list[Shape]:
-    """The shapes of the parts of a leaf that has ``shape``; more than enough of them."""
+    """Returns the shapes of the parts of a leaf that has ``shape``; more than enough of them."""
     if isinstance(leaf, TensorArray):
         return [()]
     if isinstance(leaf, IndexedSlices):

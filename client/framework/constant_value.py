@@ -125,7 +125,7 @@ def _rank(op: Operation, inputs: list[Array | None]) -> Array | None:
 
 
 def _whole(function: Callable[..., Any]) -> Evaluator:
-    """An evaluator that needs all its inputs."""
+    """Returns an evaluator that needs all its inputs."""
 
     def evaluate(op: Operation, inputs: list[Array | None]) -> Array | None:
         if any(v is None or v.size > _MAX_ELEMENTS for v in inputs):

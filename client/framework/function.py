@@ -180,7 +180,7 @@ class TracedFunction:
         return self.definition.signature.is_stateful
 
     def as_attr(self) -> graph_pb2.NameAttrList:
-        """The value of an attribute that names the function."""
+        """Returns the value of an attribute that names the function."""
         return graph_pb2.NameAttrList(name=self.name)
 
 

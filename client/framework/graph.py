@@ -450,7 +450,7 @@ class Graph:
         return self._collections.setdefault(name, [])
 
     def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
-        """Returns a copy of the collection, or of its items whose name matches the regex ``scope``."""
+        """Returns a copy of the collection, or of its items whose names match the regex."""
         items = self._collections.get(name, [])
         if scope is None:
             return list(items)

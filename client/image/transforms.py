@@ -136,7 +136,7 @@ def _require(condition: Any, message: str) -> None:
 
 
 def _batched(image: Any) -> tuple[Tensor, bool]:
-    """A batch with the image, or the batch that it is already."""
+    """Returns a batch with the image, or the batch that it is already."""
     image = check_image(image)
     if _rank(image) == 3:
         if image.shape.ndims is None:
@@ -166,7 +166,7 @@ def _set_size(batch: Any, like: Tensor, height: _Int, width: _Int) -> None:
 def crop_to_bounding_box(
     image: Any, offset_height: _Int, offset_width: _Int, target_height: _Int, target_width: _Int
 ) -> Any:
-    """The part of ``image`` whose upper left corner and size are given.
+    """Returns the part of ``image`` whose upper left corner and size are given.
 
     Raises:
         ValueError: the graph tells that it does not lie in the image.
@@ -193,7 +193,7 @@ def crop_to_bounding_box(
 def pad_to_bounding_box(
     image: Any, offset_height: _Int, offset_width: _Int, target_height: _Int, target_width: _Int
 ) -> Any:
-    """An image of zeros of the target size, with ``image`` in it at the offset.
+    """Returns an image of zeros of the target size, with ``image`` in it at the offset.
 
     Raises:
         ValueError: the graph tells that it does not fit.
@@ -217,7 +217,7 @@ def pad_to_bounding_box(
 
 @tf_export("image.central_crop")
 def central_crop(image: Any, central_fraction: float) -> Any:
-    """The middle of ``image``, of that part of its height and width.
+    """Returns the middle of ``image``, of that part of its height and width.
 
     Raises:
         ValueError: the fraction is not in (0, 1].

@@ -96,13 +96,13 @@ def add_loss(loss: Any, loss_collection: str | None = GraphKeys.LOSSES) -> None:
 
 @tf_export("losses.get_losses")
 def get_losses(scope: str | None = None, loss_collection: str = GraphKeys.LOSSES) -> list[Any]:
-    """The collected losses whose names begin with ``scope``."""
+    """Returns the collected losses whose names begin with ``scope``."""
     return get_collection(loss_collection, scope)
 
 
 @tf_export("losses.get_regularization_losses")
 def get_regularization_losses(scope: str | None = None) -> list[Any]:
-    """The collected regularization losses whose names begin with ``scope``."""
+    """Returns the collected regularization losses whose names begin with ``scope``."""
     return get_collection(GraphKeys.REGULARIZATION_LOSSES, scope)
 
 
@@ -110,7 +110,7 @@ def get_regularization_losses(scope: str | None = None) -> list[Any]:
 def get_regularization_loss(
     scope: str | None = None, name: str = "total_regularization_loss"
 ) -> Tensor:
-    """The sum of the regularization losses; 0 if there are none."""
+    """Returns the sum of the regularization losses; 0 if there are none."""
     losses = get_regularization_losses(scope)
     return add_n(losses, name=name) if losses else constant(0.0)
 
@@ -119,7 +119,7 @@ def get_regularization_loss(
 def get_total_loss(
     add_regularization_losses: bool = True, name: str = "total_loss", scope: str | None = None
 ) -> Tensor:
-    """The sum of all collected losses. ValueError if there are none."""
+    """Returns the sum of all collected losses. ValueError if there are none."""
     losses = get_losses(scope=scope)
     if add_regularization_losses:
         losses = losses + get_regularization_losses(scope=scope)
@@ -149,7 +149,7 @@ def _count(losses: Tensor) -> Any:
 
 
 def _safe_mean(losses: Any, count: Any) -> Any:
-    """The quotient, 0 where there is nothing to count."""
+    """Returns the quotient, 0 where there is nothing to count."""
     return div_no_nan(reduce_sum(losses), count, name="value")
 
 
@@ -296,7 +296,7 @@ def log_loss(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Any:
-    """The cross entropy of probabilities; ``epsilon`` keeps the logarithms finite."""
+    """Returns the cross entropy of probabilities; ``epsilon`` keeps the logarithms finite."""
     with name_scope(scope, "log_loss", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
         yes = multiply(labels, log(predictions + epsilon))
@@ -329,7 +329,7 @@ def mean_pairwise_squared_error(
     scope: str | None = None,
     loss_collection: str | None = GraphKeys.LOSSES,
 ) -> Any:
-    """The mean of ``((p_i - p_j) - (l_i - l_j)) ** 2`` over all pairs of each sample's elements."""
+    """Averages ``((p_i - p_j) - (l_i - l_j)) ** 2`` over all pairs of each sample's elements."""
     if labels is None or predictions is None:
         raise ValueError("labels and predictions must not be None.")
     with name_scope(scope, "mean_pairwise_squared_error", [predictions, labels, weights]):

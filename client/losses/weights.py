@@ -16,7 +16,7 @@ _PROBLEM = "weights can not be broadcast to values."
 
 
 def assert_broadcastable(weights: Any, values: Any) -> Operation:
-    """An op that fails if ``weights`` are neither a scalar nor broadcastable to ``values``.
+    """Adds an op that fails if ``weights`` are neither a scalar nor broadcastable to ``values``.
 
     Weights must have the rank of the values, and each dimension must be 1 or that of the values.
 
@@ -62,7 +62,7 @@ def assert_broadcastable(weights: Any, values: Any) -> Operation:
 
 
 def _parts(name: str, tensor: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The tensor, its shape and its rank, in a scope of that name."""
+    """Returns the tensor, its shape and its rank, in a scope of that name."""
     with name_scope(None, name, [tensor]) as scope:
         tensor = convert_to_tensor(tensor, name=scope)
         return tensor, shape(tensor, name="shape"), rank(tensor, name="rank")

@@ -1,4 +1,4 @@
-"""The switches between TensorFlow 1 and 2: flowray is TensorFlow 1, so some are set and stay so."""
+"""The switches between TensorFlow 1 and 2. flowray is TensorFlow 1, so most cannot be changed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def executing_eagerly_outside_functions() -> bool:
 
 @tf_export("control_flow_v2_enabled")
 def control_flow_v2_enabled() -> bool:
-    """False: conditions and loops are Switch, Merge and their kin."""
+    """False: conditions and loops are Switch, Merge and the like."""
     return False
 
 
@@ -63,7 +63,7 @@ def disable_tensor_equality() -> None:
 
 @tf_export("disable_control_flow_v2")
 def disable_control_flow_v2() -> None:
-    """Changes nothing: conditions and loops are Switch, Merge and their kin."""
+    """Changes nothing: conditions and loops are Switch, Merge and the like."""
 
 
 @tf_export("disable_v2_behavior")

@@ -18,7 +18,7 @@ real_types = tf_export("compat.real_types")((numbers.Real, np.integer, np.floati
 
 @tf_export("compat.as_bytes")
 def as_bytes(bytes_or_text: Any, encoding: str = "utf-8") -> bytes:
-    """Text encoded; bytes as they are. TypeError for anything else."""
+    """Encodes text and returns bytes as they are. TypeError for anything else."""
     if isinstance(bytes_or_text, str):
         return bytes_or_text.encode(encoding)
     if isinstance(bytes_or_text, bytes | bytearray):
@@ -28,7 +28,7 @@ def as_bytes(bytes_or_text: Any, encoding: str = "utf-8") -> bytes:
 
 @tf_export("compat.as_str", "compat.as_text")
 def as_text(bytes_or_text: Any, encoding: str = "utf-8") -> str:
-    """Bytes decoded; text as it is. TypeError for anything else."""
+    """Decodes bytes and returns text as it is. TypeError for anything else."""
     if isinstance(bytes_or_text, str):
         return bytes_or_text
     if isinstance(bytes_or_text, bytes):
@@ -41,13 +41,13 @@ as_str = as_text
 
 @tf_export("compat.as_str_any")
 def as_str_any(value: Any) -> str:
-    """``str(value)``, but bytes are decoded."""
+    """Returns ``str(value)``, but decodes bytes."""
     return as_str(value) if isinstance(value, bytes) else str(value)
 
 
 @tf_export("compat.path_to_str")
 def path_to_str(path: Any) -> Any:
-    """The text of a path object; anything else as it is."""
+    """Returns the text of a path object; anything else as it is."""
     return os.fspath(path) if hasattr(path, "__fspath__") else path
 
 

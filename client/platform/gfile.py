@@ -80,21 +80,21 @@ class GFile:
         return content if self._binary else content.decode()
 
     def size(self) -> int:
-        """The bytes that are in the file."""
+        """Returns the bytes that are in the file."""
         return Stat(self._name).length
 
     def read(self, n: int = -1) -> Any:
-        """The next ``n`` bytes (all that is left if negative); in text mode as a ``str``."""
+        """Reads the next ``n`` bytes (all that is left if negative); in text mode as a ``str``."""
         with translated(self._path):
             return self._shown(self._for_reading().read(n))
 
     def readline(self) -> Any:
-        """The next line with its end, "" at the end of the file; carriage returns are dropped."""
+        """Reads the next line with its end, "" at the end of the file; drops carriage returns."""
         with translated(self._path):
             return self._shown(self._for_reading().readline().replace(b"\r", b""))
 
     def readlines(self) -> list[Any]:
-        """All lines that are left."""
+        """Returns all lines that are left."""
         return list(self)
 
     def write(self, file_content: str | bytes) -> None:
@@ -135,7 +135,7 @@ class GFile:
         file.seek(offset)
 
     def tell(self) -> int:
-        """The position in bytes."""
+        """Returns the position in bytes."""
         return self._opened().tell()
 
     def seekable(self) -> bool:
@@ -176,7 +176,7 @@ class GFile:
         return line
 
     def next(self) -> Any:
-        """The next line; StopIteration at the end."""
+        """Returns the next line; StopIteration at the end."""
         return next(self)
 
 
@@ -220,7 +220,7 @@ def Stat(filename: Path) -> FileStatistics:
 
 @tf_export("gfile.Glob")
 def Glob(filename: Path | Sequence[Path]) -> list[str]:
-    """The paths that fit a pattern, or any of several.
+    """Returns the paths that fit a pattern, or any of several.
 
     ``*`` and ``?`` stand for characters but ``/``, ``[ab]`` for one of those listed.
     """
@@ -231,7 +231,7 @@ def Glob(filename: Path | Sequence[Path]) -> list[str]:
 
 @tf_export("gfile.ListDirectory")
 def ListDirectory(dirname: Path) -> list[str]:
-    """The names in a directory, in no particular order, without "." and "..".
+    """Returns the names in a directory, in no particular order, without "." and "..".
 
     Raises:
         NotFoundError: there is no such directory.

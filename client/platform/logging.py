@@ -27,7 +27,7 @@ _calls: Counter[tuple[str, int]] = Counter()
 
 @tf_export("get_logger", "logging.get_logger")
 def get_logger() -> logging.Logger:
-    """The logger that everything here uses.
+    """Returns the logger that everything here uses.
 
     It gets a handler of its own when it is first used and nobody handles its messages: not earlier,
     because a script may configure logging after it has imported flowray.
@@ -44,7 +44,7 @@ def get_logger() -> logging.Logger:
 
 @tf_export("logging.get_verbosity")
 def get_verbosity() -> int:
-    """The least level that is shown."""
+    """Returns the least level that is shown."""
     return get_logger().getEffectiveLevel()
 
 

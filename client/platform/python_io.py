@@ -50,7 +50,7 @@ class TFRecordOptions:
 
     @classmethod
     def get_compression_type_string(cls, options: Any) -> str:
-        """The name of a compression: of options, a ``TFRecordCompressionType``, a name, None."""
+        """Returns the name of a compression, given as options, a type, a name or None."""
         if isinstance(options, TFRecordOptions):
             options = options.compression_type
         if isinstance(options, str):
@@ -100,7 +100,7 @@ class TFRecordWriter:
 
 @tf_export("io.tf_record_iterator", "python_io.tf_record_iterator")
 def tf_record_iterator(path: Any, options: Any = None) -> Iterator[bytes]:
-    """The records of a file.
+    """Returns the records of a file.
 
     Raises:
         OpError: it cannot be read (DataLossError for a wrong checksum).

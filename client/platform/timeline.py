@@ -24,7 +24,7 @@ class Timeline:
     def generate_chrome_trace_format(
         self, show_dataflow: bool = True, show_memory: bool = False
     ) -> str:
-        """The JSON text: a process per device, an event per node, arrows along the edges.
+        """Returns the JSON text: a process per device, an event per node, arrows along the edges.
 
         ``show_memory`` is accepted; the statistics have no allocations.
         """

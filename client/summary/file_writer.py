@@ -178,7 +178,7 @@ class FileWriterCache:
 
     @staticmethod
     def get(logdir: str) -> FileWriter:
-        """The writer for ``logdir``; made for the default graph if there is none."""
+        """Returns the writer for ``logdir``; made for the default graph if there is none."""
         with FileWriterCache._lock:
             writer = FileWriterCache._cache.get(logdir)
             if writer is None:

@@ -18,7 +18,7 @@ from flowray.proto.messages import graph_pb2
 
 
 def located_at(scope: str) -> AbstractContextManager[None]:
-    """Ops made within it go where the variable ``scope`` is."""
+    """Places the ops of the block where the variable ``scope`` is."""
     location = graph_pb2.AttrValue()
     location.list.s.append(b"loc:@" + scope.rstrip("/").encode())
     return get_default_graph()._attr_scope_context({"_class": location})
@@ -26,13 +26,13 @@ def located_at(scope: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def initializer_scope(scope: str) -> Iterator[None]:
-    """The name scope "Initializer", whose ops go where the variable ``scope`` is going to be."""
+    """Opens the name scope "Initializer" and places ops where the variable ``scope`` will be."""
     with located_at(scope), name_scope("Initializer"), device(None):
         yield
 
 
 def guarded(scope: str, initial_value: Tensor) -> Tensor:
-    """``initial_value`` over the initial values of the (reference) variables that it reads.
+    """Rebuilds ``initial_value`` on the initial values of the reference variables that it reads.
 
     So one run can initialize them all, though nothing orders the initializers.
     """
@@ -74,7 +74,7 @@ class _Guard:
         return self._outputs[tensor.op][tensor._value_index]
 
     def _outputs_of(self, op: Operation) -> Sequence[Tensor]:
-        """The outputs of ``op``, or of what stands for it here. Its inputs are done."""
+        """Returns the outputs of ``op``, or of what stands for it here. Its inputs are done."""
         if op.op_def is not None and op.op_def.is_ref_variable:
             variable = self._variable_of(op)
             return op._outputs if variable is None else [variable.initialized_value()]

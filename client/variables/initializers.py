@@ -41,13 +41,13 @@ class Initializer:
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal initializer, as JSON can hold them."""
+        """Returns the arguments that make an equal initializer, as JSON can hold them."""
         config = {key: value for key, value in vars(self).items() if key != "dtype"}
         return {**config, "dtype": self.dtype.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Initializer:
-        """The initializer that ``get_config`` describes."""
+        """Returns the initializer that ``get_config`` describes."""
         return cls(**config)
 
     def _dtype(self, dtype: Any) -> DType:
@@ -372,7 +372,7 @@ def _floating(dtype: Any) -> DType:
 
 
 def _fans(shape: Sequence[int]) -> tuple[int, int]:
-    """The numbers of inputs and outputs of a unit whose weights have ``shape``.
+    """Returns the numbers of inputs and outputs of a unit whose weights have ``shape``.
 
     The last two dimensions are inputs and outputs, those before them a convolution's window.
     """

@@ -52,7 +52,7 @@ class PartitionInfo:
         return self._var_offset
 
     def single_slice_dim(self, shape: Sequence[int]) -> int | None:
-        """The axis along which a part of ``shape`` is cut; None if it is the whole."""
+        """Returns the axis along which a part of ``shape`` is cut; None if it is the whole."""
         if len(shape) != len(self._full_shape):
             raise ValueError(
                 f"Expected equal length, but received shape={shape} of length {len(shape)} while "
@@ -74,7 +74,7 @@ class PartitionInfo:
 
 
 class PartitionedVariable:
-    """Several variables that together are one; converted to a tensor, their concatenation.
+    """Several variables that are the parts of one. Converted to a tensor, they are concatenated.
 
     Args:
         name: the name of the whole.
@@ -136,11 +136,11 @@ class PartitionedVariable:
         return self._partitions
 
     def _partition_axes(self) -> list[int]:
-        """The axes with several parts; [0] if there are none."""
+        """Returns the axes with several parts; [0] if there are none."""
         return [i for i, parts in enumerate(self._partitions) if parts > 1] or [0]
 
     def as_tensor(self) -> Tensor:
-        """The value of the whole, concatenated anew where this is called."""
+        """Returns the value of the whole, concatenated anew where this is called."""
         if len(self._variable_list) == 1:
             with name_scope(None):
                 return output_of("Identity", self._variable_list[0], name=self._name)
@@ -182,7 +182,7 @@ class PartitionedVariable:
         name: str | None = None,
         read_value: bool = True,
     ) -> list[Any]:
-        """Subtracts from the parts their pieces of ``value``."""
+        """Subtracts from each part its slice of ``value``."""
         return self._write("assign_sub", value, use_locking, name, read_value)
 
     def _write(
@@ -260,12 +260,12 @@ def partitions_for(partitioner: Any, shape: TensorShape, dtype: DType) -> list[i
 
 
 def slice_axis(partitions: Sequence[int]) -> tuple[int, int]:
-    """The axis that is cut, and into how many parts."""
+    """Returns the axis that is cut, and into how many parts."""
     return next(((axis, parts) for axis, parts in enumerate(partitions) if parts > 1), (0, 1))
 
 
 def slices(shape: Sequence[int], axis: int, count: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Offset and shape of each part; the first ones are longer where the axis does not divide."""
+    """Yields offset and shape of each part; the first ones are longer if sizes differ."""
     least, longer = divmod(shape[axis], count)
     begin = 0
     for index in range(count):
@@ -285,7 +285,7 @@ def variable_axis_size_partitioner(
     bytes_per_string_element: int = 16,
     max_shards: int | None = None,
 ) -> Partitioner:
-    """Parts along ``axis`` that are at most ``max_shard_bytes`` large, where slices are not larger.
+    """Makes a partitioner: parts along ``axis`` of at most ``max_shard_bytes``, or of one slice.
 
     Args:
         bytes_per_string_element: what a string counts.
@@ -322,7 +322,7 @@ def min_max_variable_partitioner(
     min_slice_size: int = 256 << 10,
     bytes_per_string_element: int = 16,
 ) -> Partitioner:
-    """At most ``max_partitions`` parts along ``axis``, of at least ``min_slice_size`` bytes each.
+    """Makes a partitioner: at most ``max_partitions`` parts of at least ``min_slice_size`` bytes.
 
     Args:
         bytes_per_string_element: what a string counts.
@@ -355,7 +355,7 @@ def min_max_variable_partitioner(
 
 @tf_export("fixed_size_partitioner")
 def fixed_size_partitioner(num_shards: int, axis: int = 0) -> Partitioner:
-    """``num_shards`` parts along ``axis``, or as many as it is long."""
+    """Makes a partitioner: ``num_shards`` parts along ``axis``, or as many as it is long."""
 
     def partitioner(shape: Any, **_: Any) -> list[int]:
         sizes = as_shape(shape).as_list()
@@ -367,7 +367,7 @@ def fixed_size_partitioner(num_shards: int, axis: int = 0) -> Partitioner:
 
 
 def _checked(shape: Any, dtype: Any, axis: int, string_bytes: int) -> tuple[list[int], int]:
-    """The shape as a list, and the size of an element in bytes."""
+    """Returns the shape as a list, and the size of an element in bytes."""
     if not isinstance(shape, TensorShape):
         raise ValueError(f"shape is not a TensorShape: {shape}")
     if not shape.is_fully_defined():

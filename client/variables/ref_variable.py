@@ -112,11 +112,11 @@ class RefVariable(Variable):
         return self._variable
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
-        """The rows ``indices`` of the value."""
+        """Returns the rows ``indices`` of the value."""
         return output_of("GatherV2", self.value(), indices, 0, name=name or "GatherV2")
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Tensor:
-        """The slices of the value at the index vectors ``indices``."""
+        """Returns the slices of the value at the index vectors ``indices``."""
         return output_of("GatherNd", self.value(), indices, name=name)
 
     def _write(

@@ -1,4 +1,4 @@
-"""Resource variables: named by a handle, read by value, each write one piece."""
+"""Resource variables: a handle names them, reads copy the value, and each write is atomic."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class ResourceVariable(Variable):
 
     @contextmanager
     def _at_handle(self) -> Iterator[None]:
-        """Ops made here go to the variable's device, whatever is around them."""
+        """Places the ops of the block on the variable's device, whatever scopes are around."""
         with colocate_with(None, ignore_existing=True), device(self._handle.device or None):
             yield
 
@@ -170,12 +170,12 @@ class ResourceVariable(Variable):
         return self._graph_element
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
-        """The rows ``indices`` of the value; the whole is not read."""
+        """Returns the rows ``indices`` of the value; the whole is not read."""
         with name_scope(name, "Gather") as scope:
             return output_of("ResourceGather", self._handle, indices, dtype=self._dtype, name=scope)
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Tensor:
-        """The slices of the value at the index vectors ``indices``."""
+        """Returns the slices of the value at the index vectors ``indices``."""
         with name_scope(name, "GatherNd") as scope:
             value = apply_op(
                 "ResourceGatherNd", self._handle, indices, dtype=self._dtype, name=scope
@@ -185,7 +185,7 @@ class ResourceVariable(Variable):
     # Writing --------------------------------------------------------------------------------
 
     def _after(self, op: Operation) -> _UnreadVariable:
-        """The variable as it is once ``op`` has written to it."""
+        """Returns the variable as it is once ``op`` has written to it."""
         return _UnreadVariable(self, op)
 
     def _write(self, op_type: str, value: Any, name: str | None, read_value: bool) -> Any:
@@ -296,7 +296,7 @@ def is_resource_variable(variable: Any) -> bool:
 
 
 def variable_shape(handle: Tensor, out_type: DType = dtypes.int32) -> Tensor:
-    """The shape of the variable that ``handle`` names: a constant where it is known."""
+    """Returns the shape of the variable that ``handle`` names: a constant where it is known."""
     shape = handle.op._attrs.get("shape") if handle.op.type == "VarHandleOp" else None
     if shape is not None and None not in shape:
         return constant(list(shape), out_type, shape=[len(shape)])

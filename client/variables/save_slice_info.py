@@ -8,7 +8,7 @@ from flowray.proto.messages import meta_graph_pb2
 
 
 def in_scope(name: str, import_scope: str | None) -> str:
-    """``name`` as it is after importing into ``import_scope``."""
+    """Returns ``name`` as it is after importing into ``import_scope``."""
     return f"{import_scope}/{name}" if import_scope else name
 
 

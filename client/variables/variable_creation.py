@@ -42,7 +42,7 @@ class VariableCreators:
             self._creators.pop()
 
     def around(self, make: Creator) -> Creator:
-        """``make``, called through the creators: the innermost one first."""
+        """Returns a function that calls ``make`` through the creators, the innermost one first."""
         for creator in self._creators:
             make = functools.partial(creator, make)
         return make

@@ -1,4 +1,4 @@
-"""The choice between reference and resource variables: what ``tf.Variable`` makes at last."""
+"""The choice between reference and resource variables for ``tf.Variable``."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class VariableAggregation(enum.Enum):
 
 
 def as_synchronization(mode: Any, variable: str | None) -> VariableSynchronization:
-    """The mode that a user named, or its number; AUTO for None."""
+    """Returns the mode that a user named, or its number; AUTO for None."""
     try:
         return VariableSynchronization.AUTO if mode is None else VariableSynchronization(mode)
     except ValueError:
@@ -40,7 +40,7 @@ def as_synchronization(mode: Any, variable: str | None) -> VariableSynchronizati
 
 
 def as_aggregation(mode: Any, variable: str | None) -> VariableAggregation:
-    """The mode that a user named, or its number; NONE for None."""
+    """Returns the mode that a user named, or its number; NONE for None."""
     try:
         return VariableAggregation.NONE if mode is None else VariableAggregation(mode)
     except ValueError:

@@ -133,7 +133,7 @@ class VariableScope:
         return self._constraint
 
     def reuse_variables(self) -> None:
-        """From here on, variables are taken and not made."""
+        """Lets ``get_variable`` only return variables that exist, from now on."""
         self._reuse = True
 
     def set_initializer(self, initializer: Any) -> None:
@@ -165,7 +165,7 @@ class VariableScope:
         self._use_resource = use_resource
 
     def get_collection(self, name: Any) -> list[Any]:
-        """The items of a collection that are in this scope."""
+        """Returns the items of a collection that are in this scope."""
         return get_collection(name, f"{self._name}/" if self._name else "")
 
     def trainable_variables(self) -> list[Any]:
@@ -200,7 +200,7 @@ class VariableScope:
         synchronization: Any = VariableSynchronization.AUTO,
         aggregation: Any = VariableAggregation.NONE,
     ) -> Any:
-        """``tf.get_variable`` in this scope."""
+        """Makes or returns a variable, as ``tf.get_variable`` does in this scope."""
 
         def chosen(given: Any, default: Any) -> Any:
             return default if given is None else given
@@ -235,7 +235,7 @@ class VariableScope:
             )
 
     def _copy(self, **changes: Any) -> VariableScope:
-        """This scope with other values for those arguments that are not None."""
+        """Returns this scope with other values for those arguments that are not None."""
         values = {key.removeprefix("_"): value for key, value in vars(self).items()}
         values.update((key, value) for key, value in changes.items() if value is not None)
         return VariableScope(**values)
@@ -261,7 +261,7 @@ class _GraphScopes:
         return scopes
 
     def unique(self, prefix: str) -> str:
-        """``prefix``, with a number if the current scope had a subscope of that name."""
+        """Returns ``prefix``, with a number if the current scope had a subscope of that name."""
         base = f"{self.current.name}/{prefix}" if self.current.name else prefix
         if not self._opened.get(base):
             return prefix
@@ -399,7 +399,7 @@ class variable_scope(AbstractContextManager[VariableScope]):  # noqa: N801 - Ten
 
 
 def _chained(inner: Callable[..., Any] | None, outer: Callable[..., Any] | None) -> Any:
-    """A custom getter that calls ``inner`` with ``outer`` as (part of) its getter."""
+    """Returns a custom getter that calls ``inner`` with ``outer`` as (part of) its getter."""
     if inner is None or outer is None:
         return inner
 
@@ -424,7 +424,7 @@ def variable_op_scope(
     use_resource: bool | None = None,
     constraint: Any = None,
 ) -> variable_scope:
-    """The older form of ``tf.variable_scope``, with its first arguments in another order."""
+    """Opens a scope as ``tf.variable_scope``; its first arguments are in another order."""
     return variable_scope(
         name_or_scope,
         default_name,
@@ -443,7 +443,7 @@ def variable_op_scope(
 
 @tf_export("get_variable_scope")
 def get_variable_scope() -> VariableScope:
-    """The current variable scope."""
+    """Returns the current variable scope."""
     return _GraphScopes.of(get_default_graph()).current
 
 
@@ -483,7 +483,7 @@ def get_variable(
     synchronization: Any = VariableSynchronization.AUTO,
     aggregation: Any = VariableAggregation.NONE,
 ) -> Any:
-    """The variable ``name`` of the current variable scope: made, or taken if the scope reuses.
+    """Makes the variable ``name`` in the current variable scope, or returns it if the scope reuses.
 
     Args:
         shape, dtype: of the variable; the dtype is the scope's if None.
@@ -539,7 +539,7 @@ def get_local_variable(
     synchronization: Any = VariableSynchronization.AUTO,
     aggregation: Any = VariableAggregation.NONE,
 ) -> Any:
-    """``tf.get_variable`` for the collection ``LOCAL_VARIABLES``; it is never trainable."""
+    """Makes or returns a variable of ``LOCAL_VARIABLES``, which is never trainable."""
     return get_variable(
         name,
         shape,
@@ -570,7 +570,7 @@ def create_partitioned_variables(
     name: str | None = None,
     reuse: Any = None,
 ) -> list[Any]:
-    """The parts of a new variable; ``tf.get_variable`` with a partitioner is what replaced this.
+    """Makes the parts of a variable; superseded by ``tf.get_variable`` with a partitioner.
 
     Args:
         shape: of the whole.

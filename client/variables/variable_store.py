@@ -62,7 +62,7 @@ class VariableStore:
         dtype: Any,
         **arguments: Any,
     ) -> Any:
-        """The variable, by the custom getter if there is one."""
+        """Returns the variable, by the custom getter if there is one."""
         if custom_getter is not None and not callable(custom_getter):
             raise ValueError(f"Passed a custom_getter which is not callable: {custom_getter}")
         synchronization = as_synchronization(synchronization, name)
@@ -309,7 +309,7 @@ def default_initializer(name: str, dtype: DType) -> Callable[..., Tensor]:
 def _initial_value(
     initializer: Any, shape: TensorShape, dtype: DType, partition_info: PartitionInfo | None
 ) -> tuple[Any, DType | None]:
-    """The arguments ``initial_value`` and ``dtype`` for ``tf.Variable``."""
+    """Returns the arguments ``initial_value`` and ``dtype`` for ``tf.Variable``."""
     if not callable(initializer):
         return initializer, None
     if inspect.isclass(initializer):

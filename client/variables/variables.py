@@ -240,15 +240,15 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
     # Reading --------------------------------------------------------------------------------
 
     def value(self) -> Tensor:
-        """The value, as the tensor that operators and conversions take."""
+        """Returns the value, as the tensor that operators and conversions take."""
         raise NotImplementedError
 
     def read_value(self) -> Tensor:
-        """A new read of the value, where the control dependencies around the call are obeyed."""
+        """Adds a read of the value, which obeys the control dependencies around the call."""
         raise NotImplementedError
 
     def eval(self, session: Any = None) -> Any:
-        """The value in ``session``, or in the default session, as a numpy array."""
+        """Returns the value in ``session``, or in the default session, as a numpy array."""
         element = self._as_graph_element()
         return element.eval(session=session)
 
@@ -265,18 +265,18 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
             return value
 
     def is_initialized(self, name: str | None = None) -> Tensor:
-        """A bool scalar: whether the variable has a value."""
+        """Returns a bool scalar: whether the variable has a value."""
         raise NotImplementedError
 
     def _ref(self) -> Tensor:
-        """The reference, where there is one; else the value."""
+        """Returns the reference, where there is one; else the value."""
         return self.value()
 
     def _as_graph_element(self) -> Tensor:
         raise NotImplementedError
 
     def __getitem__(self, spec: Any) -> Tensor:
-        """A slice of the value; its method ``assign`` writes to that slice of the variable."""
+        """Returns a slice of the value; its method ``assign`` writes to that slice."""
         return slice_helper(self.value(), spec, self)
 
     def __iter__(self) -> Any:
@@ -295,10 +295,10 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
         name: str | None = None,
         read_value: bool = True,
     ) -> Any:
-        """An op that sets the variable to ``value``.
+        """Adds an op that sets the variable to ``value``.
 
         Args:
-            use_locking: accepted for TensorFlow's sake; an assignment is one piece.
+            use_locking: accepted for TensorFlow's sake; assignments are atomic.
             read_value: whether to return the new value and not just the op.
         """
         raise NotImplementedError
@@ -310,7 +310,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
         name: str | None = None,
         read_value: bool = True,
     ) -> Any:
-        """An op that adds ``delta``, shaped as the variable is."""
+        """Adds an op that adds ``delta``, shaped as the variable is."""
         raise NotImplementedError
 
     def assign_sub(
@@ -320,11 +320,11 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
         name: str | None = None,
         read_value: bool = True,
     ) -> Any:
-        """An op that subtracts ``delta``, shaped as the variable is."""
+        """Adds an op that subtracts ``delta``, shaped as the variable is."""
         raise NotImplementedError
 
     def count_up_to(self, limit: int) -> Tensor:
-        """The value before adding 1; OutOfRangeError instead, once it is ``limit``."""
+        """Returns the value before adding 1; OutOfRangeError instead, once it is ``limit``."""
         raise NotImplementedError
 
     def _assign_slice(self, slice_op: Operation, value: Any, name: str | None = None) -> Any:
@@ -347,7 +347,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
     # Protos ---------------------------------------------------------------------------------
 
     def to_proto(self, export_scope: str | None = None) -> meta_graph_pb2.VariableDef | None:
-        """The names of its nodes; None if it is outside ``export_scope``."""
+        """Returns the names of its nodes; None if it is outside ``export_scope``."""
         if export_scope is not None and not self.name.startswith(export_scope + "/"):
             return None
 
@@ -379,7 +379,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
     def from_proto(
         variable_def: meta_graph_pb2.VariableDef, import_scope: str | None = None
     ) -> Variable:
-        """The variable of the default graph whose nodes ``variable_def`` names."""
+        """Returns the variable of the default graph whose nodes ``variable_def`` names."""
         variable: Variable = default_creator()(variable_def=variable_def, import_scope=import_scope)
         return variable
 
@@ -396,7 +396,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
 
 
 def slice_masks(slice_op: Operation) -> dict[str, int]:
-    """The five mask attributes of a StridedSlice."""
+    """Returns the five mask attributes of a StridedSlice."""
     return {key: value for key, value in slice_op._attrs.items() if key.endswith("_mask")}
 
 
@@ -450,7 +450,7 @@ for _operator in OVERLOADED_OPERATORS:
 
 @tf_export("global_variables", "contrib.framework.get_variables", "contrib.slim.get_variables")
 def global_variables(scope: str | None = None) -> list[Any]:
-    """The variables that are shared by all workers (``tf.Variable`` adds to them by default).
+    """Returns the variables that all workers share, to which ``tf.Variable`` adds by default.
 
     Args:
         scope: only those whose name matches this regular expression.
@@ -468,7 +468,7 @@ def all_variables() -> list[Any]:
     "local_variables", "contrib.framework.get_local_variables", "contrib.slim.get_local_variables"
 )
 def local_variables(scope: str | None = None) -> list[Any]:
-    """The variables that belong to one process and are not saved."""
+    """Returns the variables that belong to one process and are not saved."""
     return get_collection(GraphKeys.LOCAL_VARIABLES, scope)
 
 
@@ -476,7 +476,7 @@ def local_variables(scope: str | None = None) -> list[Any]:
     "model_variables", "contrib.framework.get_model_variables", "contrib.slim.get_model_variables"
 )
 def model_variables(scope: str | None = None) -> list[Any]:
-    """The variables that the model needs for inference."""
+    """Returns the variables that the model needs for inference."""
     return get_collection(GraphKeys.MODEL_VARIABLES, scope)
 
 
@@ -486,19 +486,19 @@ def model_variables(scope: str | None = None) -> list[Any]:
     "contrib.slim.get_trainable_variables",
 )
 def trainable_variables(scope: str | None = None) -> list[Any]:
-    """The variables that optimizers change."""
+    """Returns the variables that optimizers change."""
     return get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
 
 
 @tf_export("moving_average_variables")
 def moving_average_variables(scope: str | None = None) -> list[Any]:
-    """The variables whose moving averages are kept."""
+    """Returns the variables whose moving averages are kept."""
     return get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
 
 
 @tf_export("variables_initializer", "initializers.variables")
 def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operation:
-    """An op that runs the initializers of ``var_list``, in any order."""
+    """Adds an op that runs the initializers of ``var_list``, in any order."""
     if var_list:
         return group(*[v.initializer for v in var_list], name=name)
     return no_op(name=name)
@@ -512,7 +512,7 @@ def initialize_variables(var_list: Sequence[Any], name: str = "init") -> Operati
 
 @tf_export("global_variables_initializer", "initializers.global_variables")
 def global_variables_initializer() -> Operation:
-    """An op that initializes all global variables."""
+    """Adds an op that initializes all global variables."""
     return variables_initializer(global_variables())
 
 
@@ -524,7 +524,7 @@ def initialize_all_variables() -> Operation:
 
 @tf_export("local_variables_initializer", "initializers.local_variables")
 def local_variables_initializer() -> Operation:
-    """An op that initializes all local variables."""
+    """Adds an op that initializes all local variables."""
     return variables_initializer(local_variables())
 
 
@@ -536,7 +536,7 @@ def initialize_local_variables() -> Operation:
 
 @tf_export("is_variable_initialized")
 def is_variable_initialized(variable: Any) -> Tensor:
-    """A bool scalar: whether ``variable`` has a value."""
+    """Returns a bool scalar: whether ``variable`` has a value."""
     if isinstance(variable, Variable):
         return variable.is_initialized()
     return output_of("IsVariableInitialized", variable)
@@ -546,7 +546,7 @@ def is_variable_initialized(variable: Any) -> Tensor:
 def report_uninitialized_variables(
     var_list: Sequence[Any] | None = None, name: str = "report_uninitialized_variables"
 ) -> Tensor:
-    """A string vector: the names of those of ``var_list`` that have no value.
+    """Returns a string vector: the names of those of ``var_list`` that have no value.
 
     Args:
         var_list: variables; all global and local ones if None.
@@ -565,7 +565,7 @@ def report_uninitialized_variables(
 
 @tf_export("assert_variables_initialized")
 def assert_variables_initialized(var_list: Sequence[Any] | None = None) -> Tensor | None:
-    """An older check: a tensor that fails with FailedPreconditionError if a variable has no value.
+    """Adds an op that fails with FailedPreconditionError if a variable has no value; superseded.
 
     None if there are no variables.
     """

@@ -17,7 +17,7 @@ class AdadeltaOptimizer(SingleOpOptimizer):
         learning_rate: a number or scalar Tensor; the paper's form has 1.0.
         rho: the decay of the two averages.
         epsilon: what keeps roots and divisions well conditioned.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients, and of the slots.
     """
 

@@ -20,7 +20,7 @@ class AdagradOptimizer(SingleOpOptimizer):
     Args:
         learning_rate: a number, scalar Tensor, or function without arguments that returns one.
         initial_accumulator_value: what the accumulators start with; positive.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients, and of the slots.
 
     Raises:

@@ -25,7 +25,7 @@ class AdagradDAOptimizer(SingleOpOptimizer):
         global_step: an int64 variable with the number of steps so far.
         initial_gradient_squared_accumulator_value: what the accumulators start with; positive.
         l1_regularization_strength, l2_regularization_strength: numbers; not negative.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients, and of the slots.
 
     Raises:

@@ -22,7 +22,7 @@ class AdamOptimizer(SingleOpOptimizer):
         learning_rate: a number, scalar Tensor, or function without arguments that returns one.
         beta1, beta2: the decay of the mean and of the mean square.
         epsilon: what keeps the division well conditioned (the paper's epsilon hat).
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients, and of the slots.
 
     The rows that a sparse gradient lacks count as zeros: their slots decay, and they move.

@@ -20,7 +20,7 @@ class FtrlOptimizer(SingleOpOptimizer):
         learning_rate_power: how the rate falls with the accumulators; not positive.
         initial_accumulator_value: what the accumulators start with; not negative.
         l1_regularization_strength, l2_regularization_strength: the penalties; not negative.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients, and of the slots.
         accum_name, linear_name: the names of the two slots, if not ``name``.
         l2_shrinkage_regularization_strength: a penalty on the magnitude that is added to the

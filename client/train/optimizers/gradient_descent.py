@@ -17,7 +17,7 @@ class GradientDescentOptimizer(SingleOpOptimizer):
 
     Args:
         learning_rate: a number, scalar Tensor, or function without arguments that returns one.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients.
     """
 

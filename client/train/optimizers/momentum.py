@@ -15,7 +15,7 @@ class MomentumOptimizer(SingleOpOptimizer):
 
     Args:
         learning_rate, momentum: numbers, scalar Tensors, or functions that return one.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients, and of the slots.
         use_nesterov: whether to step by ``grad + momentum * accum`` instead of ``accum``
             (Sutskever et al., 2013).

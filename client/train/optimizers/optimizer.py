@@ -53,7 +53,7 @@ class Optimizer:
     ``_create_slots``, ``_prepare`` and ``_finish``.
 
     Args:
-        use_locking: whether updates lock the variable; each update is one piece anyway.
+        use_locking: whether updates lock the variable; each update is atomic anyway.
         name: the name of the ops that apply gradients, and of the slots.
 
     Raises:

@@ -22,7 +22,7 @@ class ProximalGradientDescentOptimizer(SingleOpOptimizer):
     Args:
         learning_rate: a number or scalar Tensor.
         l1_regularization_strength, l2_regularization_strength: the penalties; not negative.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients.
     """
 
@@ -52,7 +52,7 @@ class ProximalAdagradOptimizer(SingleOpOptimizer):
         learning_rate: a number or scalar Tensor.
         initial_accumulator_value: what the accumulators start with; positive.
         l1_regularization_strength, l2_regularization_strength: the penalties; not negative.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         name: the name of the ops that apply gradients, and of the slots.
 
     Raises:

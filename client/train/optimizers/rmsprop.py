@@ -20,7 +20,7 @@ class RMSPropOptimizer(SingleOpOptimizer):
         decay: the decay of the averages; called rho in the op.
         momentum: how much of the last step is repeated.
         epsilon: what keeps the division well conditioned.
-        use_locking: accepted for TensorFlow's sake; each update is one piece.
+        use_locking: accepted for TensorFlow's sake; each update is atomic.
         centered: whether to divide by the root of the variance, which takes one slot more.
         name: the name of the ops that apply gradients, and of the slots.
     """

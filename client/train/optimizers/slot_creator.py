@@ -94,7 +94,7 @@ def _create_variable(
         use_resource = False
     scope = get_variable_scope()
     partitioner = scope.partitioner
-    scope.set_partitioner(None)  # the slot of a piece is one piece
+    scope.set_partitioner(None)  # the slot of a part is not cut
     try:
         slot = get_variable(
             "",
