@@ -14,7 +14,7 @@ from flowray.client.tf_export import tf_export
 
 @tf_export("contrib.data.batch_and_drop_remainder")
 def batch_and_drop_remainder(batch_size: Any) -> Transformation:
-    """``Dataset.batch`` without an incomplete last batch."""
+    """Returns a function for ``Dataset.apply``: ``batch`` without an incomplete last batch."""
     return lambda dataset: dataset.batch(batch_size, drop_remainder=True)
 
 
@@ -22,7 +22,7 @@ def batch_and_drop_remainder(batch_size: Any) -> Transformation:
 def padded_batch_and_drop_remainder(
     batch_size: Any, padded_shapes: Any, padding_values: Any = None
 ) -> Transformation:
-    """``Dataset.padded_batch`` without an incomplete last batch."""
+    """Returns a function for ``Dataset.apply``: padded batches, all of them complete."""
     return lambda dataset: dataset.padded_batch(
         batch_size, padded_shapes, padding_values, drop_remainder=True
     )
@@ -30,7 +30,7 @@ def padded_batch_and_drop_remainder(
 
 @tf_export("contrib.data.assert_element_shape")
 def assert_element_shape(expected_shapes: Any) -> Transformation:
-    """States the shapes of the elements, nested like them; at run time they are checked."""
+    """States the shapes of the elements, nested like them; a run checks them."""
 
     def apply(dataset: Dataset) -> Dataset:
         shapes = nest.flatten_up_to(dataset._structure, expected_shapes)
@@ -52,7 +52,7 @@ def assert_element_shape(expected_shapes: Any) -> Transformation:
 def sliding_window_batch(
     window_size: Any, stride: Any = None, window_shift: Any = None, window_stride: Any = 1
 ) -> Transformation:
-    """Windows of ``window_size`` elements, stacked, each ``window_shift`` elements after the last.
+    """Makes stacked windows of ``window_size`` elements, ``window_shift`` elements apart.
 
     Args:
         stride: the old name of ``window_shift``.

@@ -34,7 +34,7 @@ def add_arg_scope(func: Callable[..., Any]) -> Callable[..., Any]:
 def arg_scope(
     list_ops_or_scope: Sequence[Callable[..., Any]] | Mapping[str, Any], **kwargs: Any
 ) -> Iterator[_Defaults]:
-    """In this scope the arguments are the defaults of some functions, over those of outer scopes.
+    """Sets defaults for arguments of some functions in this scope, over those of outer scopes.
 
     Args:
         list_ops_or_scope: functions with ``@add_arg_scope``; or what an earlier ``arg_scope`` gave,
@@ -42,7 +42,7 @@ def arg_scope(
         kwargs: the arguments.
 
     Raises:
-        TypeError, ValueError: it is none of these, or a scope comes with more arguments.
+        TypeError, ValueError: it is something else, or a scope comes with more arguments.
     """
     if isinstance(list_ops_or_scope, Mapping):
         if kwargs:
@@ -64,7 +64,7 @@ def arg_scope(
 
 @tf_export("contrib.framework.has_arg_scope")
 def has_arg_scope(func: Callable[..., Any]) -> bool:
-    """Whether ``func`` has been decorated with ``@add_arg_scope``."""
+    """Tells whether ``func`` has been decorated with ``@add_arg_scope``."""
     return getattr(func, "_takes_arg_scope", False)
 
 

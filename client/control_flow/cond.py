@@ -67,7 +67,7 @@ class CondContext(ControlFlowContext):
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Ops made in the scope belong to the branch."""
+        """Makes ops of the scope belong to the branch."""
         graph = get_default_graph()
         graph._set_control_flow_context(self)
         try:
@@ -99,7 +99,7 @@ def cond(
     fn1: Callable[[], Any] | None = None,
     fn2: Callable[[], Any] | None = None,
 ) -> Any:
-    """``true_fn()`` if ``pred`` holds in a run, else ``false_fn()``.
+    """Returns the results of ``true_fn()`` if ``pred`` is true in a run, else of ``false_fn()``.
 
     Only the ops that a function makes depend on the condition; what it uses from outside runs in
     any case.
@@ -241,7 +241,7 @@ def case(
         strict: whether a list of one stays a list.
 
     Raises:
-        TypeError: the pairs are none, or a function is not callable.
+        TypeError: an item is not a pair, or a function is not callable.
         ValueError: as for ``cond``.
     """
     pairs = list(pred_fn_pairs.items()) if isinstance(pred_fn_pairs, dict) else pred_fn_pairs

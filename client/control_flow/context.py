@@ -107,7 +107,7 @@ def loop_around(op: Operation) -> WhileContext | None:
 
 @contextmanager
 def in_context(context: ControlFlowContext | None) -> Iterator[None]:
-    """Ops made in the scope belong to ``context``, and wait for nothing that scopes around say."""
+    """Makes ops of the scope belong to ``context``, without the control inputs of outer scopes."""
     graph = get_default_graph()
     with graph.control_dependencies(None):
         graph._set_control_flow_context(context)

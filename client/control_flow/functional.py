@@ -75,7 +75,7 @@ class _Rows:
 
 
 def _with_length(length: int | None, tensor: Tensor) -> Tensor:
-    """``tensor``, its first dimension known to be ``length``."""
+    """Returns ``tensor``, whose first dimension is known to be ``length``."""
     shape: Shape = tensor._shape
     tensor.set_shape(None if shape is None else [length, *shape[1:]])
     return tensor
@@ -148,7 +148,7 @@ def scan(
     reverse: bool = False,
     name: str | None = None,
 ) -> Any:
-    """``a = fn(a, row)`` for one row after the other, and what ``a`` was each time, stacked.
+    """Computes ``a = fn(a, row)`` for one row after the other and stacks all values of ``a``.
 
     Args:
         fn: gets the accumulated value and a row.
@@ -224,7 +224,7 @@ def foldl(
     swap_memory: bool = False,
     name: str | None = None,
 ) -> Any:
-    """``a = fn(a, row)`` for one row after the other, from the first to the last; the last ``a``.
+    """Computes ``a = fn(a, row)`` from the first row to the last; returns the last ``a``.
 
     For the arguments see ``scan``.
     """
@@ -243,7 +243,7 @@ def foldr(
     swap_memory: bool = False,
     name: str | None = None,
 ) -> Any:
-    """``a = fn(a, row)`` for one row after the other, from the last to the first; the last ``a``.
+    """Computes ``a = fn(a, row)`` from the last row to the first; returns the last ``a``.
 
     For the arguments see ``scan``.
     """

@@ -96,7 +96,7 @@ class WhileContext(ControlFlowContext):
         )
 
     def _free(self, op: Operation) -> Tensor | None:
-        """An op that has only constants as its inputs would run before the loop decides to."""
+        """Returns the op that a new op with only constants as inputs waits for."""
         if op._control_inputs or not all(_is_constant(tensor) for tensor in op._inputs):
             return None
         if self.variables and self.variables[0].value is not None:
@@ -176,7 +176,7 @@ class WhileContext(ControlFlowContext):
         return variable.exit
 
     def add_variable(self, first: Tensor, shape: Shape) -> LoopVariable:
-        """One more variable of a loop that has its condition.
+        """Adds a variable to a loop that has its condition.
 
         To be called in the context around the loop.
         """
@@ -192,7 +192,7 @@ def _is_constant(tensor: Tensor) -> bool:
 
 
 def check_invariant(first: Tensor, shape: Shape, following: Tensor) -> None:
-    """ValueError if a variable of ``shape`` may have another one after an iteration."""
+    """Raises ValueError if a variable of ``shape`` may have another one after an iteration."""
     after = following._shape
     if not is_compatible(after, shape) or merge_shapes(after, shape) != after:
         raise ValueError(

@@ -91,17 +91,17 @@ class Dataset:
         return structure.legacy_classes(self._structure)
 
     def make_one_shot_iterator(self) -> Iterator:
-        """An iterator that needs no initializer; see ``iterator.make_one_shot_iterator``."""
+        """Makes an iterator that needs no initializer."""
         return make_one_shot_iterator(self)
 
     def make_initializable_iterator(self, shared_name: str | None = None) -> Iterator:
-        """An iterator that starts whenever its ``initializer`` runs."""
+        """Makes an iterator that starts whenever its ``initializer`` runs."""
         return make_initializable_iterator(self, shared_name)
 
     # Making others --------------------------------------------------------------------------
 
     def _derived(self, op: str, *inputs: Any, element: Any = None, **attrs: Any) -> Dataset:
-        """The dataset of op ``op`` on this one; its elements are like these unless given."""
+        """Makes the dataset of op ``op`` on this one; its elements are like these unless given."""
         element = self._structure if element is None else element
         variant = apply_op(
             op, self._variant_tensor, *inputs, **structure.flat_attrs(element), **attrs
@@ -113,7 +113,7 @@ class Dataset:
 
     @staticmethod
     def from_tensors(tensors: Any) -> Dataset:
-        """The dataset whose one element is ``tensors``."""
+        """Makes a dataset with one element, ``tensors``."""
         value = structure.normalized(tensors)
         element = structure.structure_of(value)
         variant = apply_op(
@@ -125,7 +125,7 @@ class Dataset:
 
     @staticmethod
     def from_tensor_slices(tensors: Any) -> Dataset:
-        """The dataset whose elements are the rows of ``tensors``.
+        """Makes a dataset of the rows of ``tensors``.
 
         Raises:
             ValueError: a tensor is a scalar, or their numbers of rows differ.
@@ -150,12 +150,12 @@ class Dataset:
         output_shapes: Any = None,
         args: Sequence[Any] | None = None,
     ) -> Dataset:
-        """The dataset of what a Python generator gives; see ``generator_dataset``."""
+        """Makes a dataset of the values of a Python generator; see ``generator_dataset``."""
         return Dataset(*generator_dataset(generator, output_types, output_shapes, args))
 
     @staticmethod
     def range(*args: Any) -> Dataset:
-        """The int64 scalars of ``range(*args)``."""
+        """Makes a dataset of the int64 scalars of ``range(*args)``."""
         if not 1 <= len(args) <= 3:
             raise ValueError(f"Invalid arguments to RangeDataset: {args}")
         start, stop, step = (0, args[0], 1) if len(args) == 1 else (*args, 1)[:3]
@@ -170,7 +170,7 @@ class Dataset:
 
     @staticmethod
     def zip(datasets: Any) -> Dataset:
-        """The dataset whose elements are nested like ``datasets``, of one element of each.
+        """Makes elements nested like ``datasets``, of one element of each; ends with the shortest.
 
         It ends with the shortest one.
         """
@@ -197,7 +197,7 @@ class Dataset:
     def list_files(
         file_pattern: Any, shuffle: bool | None = None, seed: int | None = None
     ) -> Dataset:
-        """The names of the files that match a glob pattern (or several).
+        """Makes a dataset of the names of files that match a glob pattern (or several).
 
         Args:
             file_pattern: string, scalar or vector. The patterns hold on the machine that runs the
@@ -230,7 +230,7 @@ class Dataset:
     # One after the other ---------------------------------------------------------------------
 
     def concatenate(self, dataset: Dataset) -> Dataset:
-        """These elements, then those of ``dataset``, which must have the same types."""
+        """Appends the elements of ``dataset``, which must have the same types."""
         for what in ("types", "classes"):
             mine, theirs = getattr(self, f"output_{what}"), getattr(dataset, f"output_{what}")
             if mine != theirs:
@@ -243,31 +243,31 @@ class Dataset:
         return result
 
     def repeat(self, count: Any = None) -> Dataset:
-        """These elements ``count`` times over; for ever if it is None or -1."""
+        """Repeats the elements ``count`` times; for ever if it is None or -1."""
         return self._derived("RepeatDataset", _int64(-1 if count is None else count, "count"))
 
     def take(self, count: Any) -> Dataset:
-        """The first ``count`` elements; all if it is -1."""
+        """Takes the first ``count`` elements; all if it is -1."""
         return self._derived("TakeDataset", _int64(count, "count"))
 
     def skip(self, count: Any) -> Dataset:
-        """All but the first ``count`` elements; none if it is -1."""
+        """Skips the first ``count`` elements; all if it is -1."""
         return self._derived("SkipDataset", _int64(count, "count"))
 
     def shard(self, num_shards: Any, index: Any) -> Dataset:
-        """Every ``num_shards``-th element, beginning with the one at ``index``."""
+        """Takes every ``num_shards``-th element, beginning with the one at ``index``."""
         return self._derived(
             "ShardDataset", _int64(num_shards, "num_shards"), _int64(index, "index")
         )
 
     def enumerate(self, start: Any = 0) -> Dataset:
-        """Each element with its number: ``(number, element)``."""
+        """Adds its number to each element: ``(number, element)``."""
         return Dataset.zip((Dataset.range(start, _INT64_MAX), self))
 
     def shuffle(
         self, buffer_size: Any, seed: Any = None, reshuffle_each_iteration: bool | None = None
     ) -> Dataset:
-        """These elements in random order.
+        """Shuffles the elements.
 
         Args:
             buffer_size: how many elements each one is drawn from; for an even mix as many as
@@ -283,7 +283,7 @@ class Dataset:
         )
 
     def cache(self, filename: Any = "") -> Dataset:
-        """These elements, kept from when they have been gone through for the first time.
+        """Keeps the elements of the first complete iteration.
 
         ``filename`` is where; in memory if it is empty.
         """
@@ -292,14 +292,14 @@ class Dataset:
         )
 
     def prefetch(self, buffer_size: Any) -> Dataset:
-        """These elements, up to ``buffer_size`` of them made in advance by a thread."""
+        """Computes up to ``buffer_size`` elements ahead in a thread."""
         size = AUTOTUNE if buffer_size is None else buffer_size
         return self._derived("PrefetchDataset", _int64(size, "buffer_size"))
 
     # Batches --------------------------------------------------------------------------------
 
     def batch(self, batch_size: Any, drop_remainder: Any = False) -> Dataset:
-        """``batch_size`` elements at a time, stacked; the last ones may be fewer.
+        """Stacks ``batch_size`` elements each; the last batch may be smaller.
 
         With ``drop_remainder`` those are left out, and the batch size is known statically.
         """
@@ -316,7 +316,7 @@ class Dataset:
         padding_values: Any = None,
         drop_remainder: Any = False,
     ) -> Dataset:
-        """``batch_size`` elements at a time, padded to one shape and stacked.
+        """Pads ``batch_size`` elements each to one shape and stacks them.
 
         Args:
             padded_shapes: nested like an element, the shape to pad each component to; None or -1
@@ -360,7 +360,7 @@ class Dataset:
         return Dataset(variant, element, self._options)
 
     def unbatch(self) -> Dataset:
-        """The rows of each element, one after the other."""
+        """Splits each element into its rows."""
         element = nest.map_structure(lambda leaf: leaf.unbatched(), self._structure)
         dataset = self
         if any(isinstance(leaf, SparseTensorStructure) for leaf in nest.flatten(self._structure)):
@@ -372,7 +372,7 @@ class Dataset:
     def window(
         self, size: Any, shift: Any = None, stride: Any = 1, drop_remainder: Any = False
     ) -> Dataset:
-        """Datasets of ``size`` elements that are ``stride`` apart.
+        """Makes datasets of ``size`` elements that are ``stride`` apart.
 
         Each begins ``shift`` elements after the one before (``size`` if None). Of an element with
         several components, every component becomes a dataset of its own.
@@ -388,7 +388,7 @@ class Dataset:
     # Functions ------------------------------------------------------------------------------
 
     def map(self, map_func: Callable[..., Any], num_parallel_calls: Any = None) -> Dataset:
-        """``map_func`` of each element, in the same order.
+        """Applies ``map_func`` to each element, in the same order.
 
         With ``num_parallel_calls`` that many elements are worked on at the same time.
         """
@@ -404,7 +404,7 @@ class Dataset:
     map_with_legacy_function = map
 
     def flat_map(self, map_func: Callable[..., Any]) -> Dataset:
-        """The elements of the datasets that ``map_func`` makes of these, one after the other."""
+        """Joins the datasets that ``map_func`` returns for the elements."""
         function = self._function(map_func, "Dataset.flat_map()")
         return self._derived(
             "FlatMapDataset",
@@ -420,7 +420,7 @@ class Dataset:
         block_length: Any = 1,
         num_parallel_calls: Any = None,
     ) -> Dataset:
-        """The elements of the datasets that ``map_func`` makes of these, taking turns.
+        """Takes elements by turns from the datasets that ``map_func`` returns.
 
         Args:
             cycle_length: how many of those datasets take turns.
@@ -441,7 +441,7 @@ class Dataset:
         )
 
     def filter(self, predicate: Callable[..., Any]) -> Dataset:
-        """The elements of which ``predicate`` (a bool scalar) is true."""
+        """Keeps the elements for which ``predicate`` (a bool scalar) is true."""
         function = self._function(predicate, "Dataset.filter()")
         if function.result != TensorStructure(dtypes.bool, []) and not (
             isinstance(function.result, TensorStructure)
@@ -456,7 +456,7 @@ class Dataset:
     filter_with_legacy_function = filter
 
     def apply(self, transformation_func: Callable[[Dataset], Dataset]) -> Dataset:
-        """What ``transformation_func`` makes of this dataset."""
+        """Calls ``transformation_func`` on this dataset and returns the dataset that it returns."""
         result = transformation_func(self)
         if not isinstance(result, Dataset):
             raise TypeError(
@@ -465,7 +465,7 @@ class Dataset:
         return result
 
     def reduce(self, initial_state: Any, reduce_func: Callable[..., Any]) -> Any:
-        """The state after ``state = reduce_func(state, element)`` of every element.
+        """Returns the state after ``state = reduce_func(state, element)`` of every element.
 
         Raises:
             TypeError: ``reduce_func`` gives another structure or other dtypes than the state has.
@@ -500,16 +500,16 @@ class Dataset:
     # Options --------------------------------------------------------------------------------
 
     def options(self) -> Options:
-        """The options of this dataset and those that it was made of."""
+        """Returns the options of this dataset and of those that it was made of."""
         return self._options
 
     def with_options(self, options: Options) -> Dataset:
-        """This dataset with ``options``, beside those that it has."""
+        """Adds ``options`` to those of this dataset."""
         return Dataset(self._variant_tensor, self._structure, self._options.merge(options))
 
 
 def inner_structure(function: StructuredFunction, name: str) -> Any:
-    """The structure of the elements of the dataset that ``function`` returns; TypeError if none."""
+    """Returns the structure of the dataset that ``function`` returns; TypeError for others."""
     if not isinstance(function.result, DatasetStructure):
         raise TypeError(
             f"`map_func` of {name} must return a `Dataset` object. Got {function.result}"
@@ -522,7 +522,7 @@ def _int64(value: Any, name: str) -> Tensor:
 
 
 def seeds(seed: Any) -> tuple[Tensor, Tensor]:
-    """The inputs ``seed`` and ``seed2`` of a dataset op, for the seed that the user gave."""
+    """Returns the inputs ``seed`` and ``seed2`` of a dataset op for the user's seed."""
     if isinstance(seed, Tensor):
         graph_seed, _ = random_seed.get_seed(0)
         zero, largest = _int64(0, "zero"), _int64(2**31 - 1, "largest")
@@ -534,13 +534,13 @@ def seeds(seed: Any) -> tuple[Tensor, Tensor]:
 
 
 def _known_rows(size: Tensor, drop_remainder: Tensor) -> int | None:
-    """The batch size, where every batch has it and it is known."""
+    """Returns the batch size, if every batch has it and it is known."""
     drop, rows = constant_value(drop_remainder), constant_value(size)
     return int(rows) if rows is not None and drop is not None and drop else None
 
 
 def _padded_shape(shape: Any, leaf: TensorStructure) -> Tensor:
-    """What to pad a component to, as the op takes it: -1 for as much as there is."""
+    """Converts the shape to pad a component to, as the op takes it: -1 for the largest size."""
     if isinstance(shape, Tensor):
         result = convert_to_tensor(shape, name="padded_shape")
         if result.dtype != dtypes.int64:
@@ -589,17 +589,17 @@ def _padding_value(value: Any, leaf: TensorStructure) -> Tensor:
 
 @tf_export("data.get_output_types")
 def get_legacy_output_types(dataset_or_iterator: Any) -> Any:
-    """The nested dtypes of the elements of a dataset or iterator."""
+    """Returns the nested dtypes of the elements of a dataset or iterator."""
     return dataset_or_iterator.output_types
 
 
 @tf_export("data.get_output_shapes")
 def get_legacy_output_shapes(dataset_or_iterator: Any) -> Any:
-    """The nested shapes of the elements of a dataset or iterator."""
+    """Returns the nested shapes of the elements of a dataset or iterator."""
     return dataset_or_iterator.output_shapes
 
 
 @tf_export("data.get_output_classes")
 def get_legacy_output_classes(dataset_or_iterator: Any) -> Any:
-    """The nested Python classes of the elements of a dataset or iterator."""
+    """Returns the nested Python classes of the elements of a dataset or iterator."""
     return dataset_or_iterator.output_classes

@@ -45,7 +45,7 @@ UNKNOWN_CARDINALITY = tf_export("data.experimental.UNKNOWN_CARDINALITY")(-2)
 
 @tf_export("contrib.data.shuffle_and_repeat", "data.experimental.shuffle_and_repeat")
 def shuffle_and_repeat(buffer_size: Any, count: Any = None, seed: Any = None) -> Transformation:
-    """``shuffle(buffer_size, seed)`` and ``repeat(count)`` in one.
+    """Shuffles and repeats in one: ``shuffle(buffer_size, seed)``, ``repeat(count)``.
 
     The buffer stays full from one repetition to the next.
     """
@@ -73,7 +73,7 @@ def map_and_batch(
     drop_remainder: Any = False,
     num_parallel_calls: Any = None,
 ) -> Transformation:
-    """``map(map_func)`` and ``batch(batch_size, drop_remainder)`` in one.
+    """Maps and batches in one: ``map(map_func)``, ``batch(batch_size, drop_remainder)``.
 
     Args:
         num_parallel_batches: how many batches are in work at the same time.
@@ -122,7 +122,7 @@ def parallel_interleave(
     buffer_output_elements: Any = None,
     prefetch_input_elements: Any = None,
 ) -> Transformation:
-    """``interleave`` that reads the inner datasets ahead, each in a thread.
+    """Interleaves inner datasets that are read ahead, each in a thread.
 
     Args:
         sloppy: whether elements may come in another order where that is quicker (flowray keeps the
@@ -152,7 +152,7 @@ def parallel_interleave(
 
 @tf_export("contrib.data.unbatch", "data.experimental.unbatch")
 def unbatch() -> Transformation:
-    """``Dataset.unbatch``."""
+    """Returns a function for ``Dataset.apply``: ``Dataset.unbatch``."""
     return lambda dataset: dataset.unbatch()
 
 
@@ -164,7 +164,7 @@ def ignore_errors() -> Transformation:
 
 @tf_export("data.experimental.take_while")
 def take_while(predicate: Callable[..., Any]) -> Transformation:
-    """The elements before the first one of which ``predicate`` is false."""
+    """Takes the elements before the first one for which ``predicate`` is false."""
 
     def apply(dataset: Dataset) -> Dataset:
         function = dataset._function(predicate, "tf.data.experimental.take_while()")
@@ -177,7 +177,7 @@ def take_while(predicate: Callable[..., Any]) -> Transformation:
 
 @tf_export("contrib.data.scan", "data.experimental.scan")
 def scan(initial_state: Any, scan_func: Callable[..., Any]) -> Transformation:
-    """``scan_func(state, element)`` gives the next state and what comes out.
+    """Calls ``scan_func(state, element)``, which returns the next state and a new element.
 
     Raises:
         TypeError: it gives no such pair, or the state changes its structure or dtypes.
@@ -221,7 +221,7 @@ def scan(initial_state: Any, scan_func: Callable[..., Any]) -> Transformation:
 
 @tf_export("contrib.data.enumerate_dataset", "data.experimental.enumerate_dataset")
 def enumerate_dataset(start: Any = 0) -> Transformation:
-    """``Dataset.enumerate``."""
+    """Returns a function for ``Dataset.apply``: ``Dataset.enumerate``."""
     return lambda dataset: dataset.enumerate(start)
 
 
@@ -232,7 +232,7 @@ def group_by_window(
     window_size: Any = None,
     window_size_func: Callable[..., Any] | None = None,
 ) -> Transformation:
-    """Collects elements of one key, and gives what ``reduce_func`` makes of windows of them.
+    """Collects the elements of each key, and gives ``reduce_func`` of windows of them.
 
     Args:
         key_func: the key (int64 scalar) of an element.
@@ -349,7 +349,7 @@ def bucket_by_sequence_length(
 
 
 def _filled(shape: Any, boundary: Tensor) -> Tensor:
-    """``shape`` with ``boundary`` where a dimension is unknown."""
+    """Returns ``shape`` with ``boundary`` for unknown dimensions."""
     dims = as_shape(shape).as_list()
     parts = [boundary if d is None else _int64(d, "dim") for d in dims]
     if not parts:
@@ -359,19 +359,19 @@ def _filled(shape: Any, boundary: Tensor) -> Tensor:
 
 @tf_export("contrib.data.unique", "data.experimental.unique")
 def unique() -> Transformation:
-    """The elements without those that came before: scalars of int32, int64 or string."""
+    """Skips elements that came before: scalars of int32, int64 or string."""
     return lambda dataset: dataset._derived("UniqueDataset")
 
 
 @tf_export("contrib.data.prefetch_to_device", "data.experimental.prefetch_to_device")
 def prefetch_to_device(device: str, buffer_size: Any = None) -> Transformation:
-    """``prefetch``: what a step on ``device`` reads goes there by itself."""
+    """Prefetches; values that a step on ``device`` reads are copied there automatically."""
     return lambda dataset: dataset.prefetch(1 if buffer_size is None else buffer_size)
 
 
 @tf_export("contrib.data.copy_to_device", "data.experimental.copy_to_device")
 def copy_to_device(target_device: str, source_device: str = "/cpu:0") -> Transformation:
-    """The same dataset: what a step on a device reads goes there by itself."""
+    """Returns the same dataset; values that a step reads are copied to its device."""
     return lambda dataset: dataset
 
 
@@ -380,7 +380,7 @@ def copy_to_device(target_device: str, source_device: str = "/cpu:0") -> Transfo
 
 @tf_export("contrib.data.Counter", "data.experimental.Counter")
 def Counter(start: Any = 0, step: Any = 1, dtype: Any = dtypes.int64) -> Dataset:
-    """The numbers ``start``, ``start + step``, and so on without end."""
+    """Makes the numbers ``start``, ``start + step``, and so on without end."""
     first, distance = convert_to_tensor(start, dtype), convert_to_tensor(step, dtype)
     numbers = Dataset.range(2**63 - 1)
     return numbers.map(lambda i: first + cast(i, dtype) * distance)
@@ -400,7 +400,7 @@ class RandomDataset(Dataset):
 def sample_from_datasets(
     datasets: Sequence[Dataset], weights: Any = None, seed: Any = None
 ) -> Dataset:
-    """Elements of ``datasets``, each time of one drawn at random.
+    """Takes each element from one of ``datasets`` drawn at random.
 
     Args:
         weights: how often each is drawn, evenly if None: a sequence of numbers, or a dataset of
@@ -429,10 +429,10 @@ def sample_from_datasets(
 
 @tf_export("contrib.data.choose_from_datasets", "data.experimental.choose_from_datasets")
 def choose_from_datasets(datasets: Sequence[Dataset], choice_dataset: Dataset) -> Dataset:
-    """Elements of ``datasets``, each time of the one whose number (int64) is the next choice.
+    """Takes each element from the dataset whose number (int64) is the next choice.
 
     Raises:
-        TypeError: the choices are no int64 scalars.
+        TypeError: the choices are not int64 scalars.
     """
     if not TensorStructure(dtypes.int64, []).is_compatible_with(choice_dataset._structure):
         raise TypeError("`choice_dataset` must be a dataset of scalar `tf.int64` tensors.")
@@ -466,7 +466,7 @@ def _directed(choices: Dataset, datasets: Sequence[Dataset]) -> Dataset:
 
 @tf_export("contrib.data.get_single_element", "data.experimental.get_single_element")
 def get_single_element(dataset: Dataset) -> Any:
-    """The one element of ``dataset``; at run time InvalidArgumentError if there is not just one."""
+    """Returns the only element of ``dataset``; InvalidArgumentError if there are others."""
     if not isinstance(dataset, Dataset):
         raise TypeError("`dataset` must be a `tf.data.Dataset` object.")
     tensors = apply_op(
@@ -479,13 +479,16 @@ def get_single_element(dataset: Dataset) -> Any:
 
 @tf_export("data.experimental.cardinality")
 def cardinality(dataset: Dataset) -> Tensor:
-    """int64 scalar: how many elements there are; INFINITE_CARDINALITY or UNKNOWN_CARDINALITY."""
+    """Returns the number of elements, an int64 scalar, or one of two constants.
+
+    These are INFINITE_CARDINALITY and UNKNOWN_CARDINALITY.
+    """
     return output_of("DatasetCardinality", dataset._variant_tensor)
 
 
 @tf_export("data.experimental.get_structure")
 def get_structure(dataset_or_iterator: Any) -> Any:
-    """The nested structure of an element."""
+    """Returns the nested structure of an element."""
     return dataset_or_iterator._structure
 
 
@@ -500,10 +503,10 @@ class TFRecordWriter:
         )
 
     def write(self, dataset: Dataset) -> Operation:
-        """An op that writes all of ``dataset``.
+        """Makes an op that writes all of ``dataset``.
 
         Raises:
-            TypeError: it is no dataset, or not one of string scalars.
+            TypeError: it is not a dataset of string scalars.
         """
         if not isinstance(dataset, Dataset):
             raise TypeError("`dataset` must be a `tf.data.Dataset` object.")

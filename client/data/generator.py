@@ -40,7 +40,7 @@ def generator_dataset(
         The variant tensor of the dataset and the structure of its elements.
 
     Raises:
-        TypeError: ``generator`` is not callable, or ``args`` are no sequence.
+        TypeError: ``generator`` is not callable, or ``args`` is not a sequence.
     """
     if not callable(generator):
         raise TypeError("`generator` must be callable.")
@@ -103,8 +103,10 @@ class _Running:
         return np.int64(number)
 
     def produce(self, number: np.int64) -> list[np.ndarray]:
-        """The next element's components. StopIteration at the end; TypeError, ValueError if they
-        are not what was promised."""
+        """Returns the components of the next element.
+
+        StopIteration at the end; TypeError or ValueError if they are not as promised.
+        """
         value = next(self._iterators[int(number)])
         try:
             parts = nest.flatten_up_to(self._types, value)

@@ -1,4 +1,4 @@
-"""``tf.data.Iterator``: how a graph reads a dataset."""
+"""``tf.data.Iterator``, through which a graph reads a dataset."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Iterator:
         shared_name: str | None = None,
         output_classes: Any = None,
     ) -> Iterator:
-        """An iterator without a dataset; ``make_initializer`` gives it one.
+        """Makes an iterator without a dataset; ``make_initializer`` gives it one.
 
         Args:
             output_types: nested dtypes of the elements.
@@ -63,7 +63,7 @@ class Iterator:
     def from_string_handle(
         string_handle: Any, output_types: Any, output_shapes: Any = None, output_classes: Any = None
     ) -> Iterator:
-        """Returns the iterator that a handle names: a value of ``string_handle()``, maybe fed."""
+        """Makes the iterator that a handle names, the value of ``string_handle()``."""
         element = structure.from_legacy(output_types, output_shapes, output_classes)
         handle = convert_to_tensor(string_handle, dtypes.string)
         resource = apply_op("IteratorFromStringHandleV2", handle, **structure.flat_attrs(element))
@@ -77,7 +77,7 @@ class Iterator:
         return self._initializer
 
     def make_initializer(self, dataset: Dataset, name: str | None = None) -> Operation:
-        """An op that starts the iterator at the beginning of ``dataset``.
+        """Makes an op that starts the iterator at the beginning of ``dataset``.
 
         Raises:
             TypeError: the elements of ``dataset`` are not what this iterator gives.
@@ -104,7 +104,7 @@ class Iterator:
                 )
 
     def get_next(self, name: str | None = None) -> Any:
-        """The next element, in its structure; at the end, a run raises OutOfRangeError.
+        """Returns the next element in its structure; at the end a run raises OutOfRangeError.
 
         Every call makes an op that takes an element of its own: call it once, outside of loops.
         """
@@ -129,7 +129,7 @@ class Iterator:
         return structure.from_tensors(self._structure, tensors)
 
     def string_handle(self, name: str | None = None) -> Tensor:
-        """string scalar: what ``from_string_handle`` takes."""
+        """Returns a string scalar for ``from_string_handle``."""
         if name is None:
             return self._string_handle
         return output_of("IteratorToStringHandle", self._iterator_resource, name=name)
@@ -162,7 +162,7 @@ def _new_resource(element: Any, shared_name: str | None) -> Tensor:
 
 @tf_export("data.make_initializable_iterator")
 def make_initializable_iterator(dataset: Dataset, shared_name: str | None = None) -> Iterator:
-    """An iterator over ``dataset`` that starts whenever its ``initializer`` runs."""
+    """Makes an iterator over ``dataset`` that starts whenever its ``initializer`` runs."""
     with colocate_with(dataset._variant_tensor):
         resource = _new_resource(dataset._structure, shared_name)
         initializer = apply_op("MakeIterator", dataset._variant_tensor, resource)
@@ -171,7 +171,7 @@ def make_initializable_iterator(dataset: Dataset, shared_name: str | None = None
 
 @tf_export("data.make_one_shot_iterator")
 def make_one_shot_iterator(dataset: Dataset) -> Iterator:
-    """An iterator over ``dataset`` that starts by itself, once in a session.
+    """Makes an iterator over ``dataset`` that starts by itself, once in a session.
 
     Raises:
         ValueError: the dataset depends on state (a variable, a table) or on a placeholder.
@@ -189,7 +189,7 @@ def make_one_shot_iterator(dataset: Dataset) -> Iterator:
 
 
 def _factory(dataset: Dataset) -> TracedFunction:
-    """The function without arguments that makes ``dataset``: its ops once more."""
+    """Makes a function without arguments that returns ``dataset``: its ops once more."""
     try:
         return trace(
             lambda: _Copier().tensor(dataset._variant_tensor),

@@ -35,11 +35,11 @@ class Optional:
         return self._value_structure
 
     def has_value(self, name: str | None = None) -> Tensor:
-        """bool scalar: whether there is a value."""
+        """Tells whether there is a value, as a bool scalar."""
         return output_of("OptionalHasValue", self._variant_tensor, name=name)
 
     def get_value(self, name: str | None = None) -> Any:
-        """The value; at run time InvalidArgumentError if there is none."""
+        """Returns the value; a run raises InvalidArgumentError if there is none."""
         with name_scope(name, "OptionalGetValue", [self._variant_tensor]) as scope:
             attrs = structure.flat_attrs(self._value_structure)
             tensors = apply_op("OptionalGetValue", self._variant_tensor, name=scope, **attrs)
@@ -47,7 +47,7 @@ class Optional:
 
     @staticmethod
     def from_value(value: Any) -> Optional:
-        """The optional that has ``value``."""
+        """Makes the optional that has ``value``."""
         with name_scope("optional"):
             normal = structure.normalized(value)
             variant = apply_op("OptionalFromValue", structure.to_tensors(normal))
@@ -55,13 +55,13 @@ class Optional:
 
     @staticmethod
     def none_from_structure(value_structure: Any) -> Optional:
-        """The optional without a value."""
+        """Makes the optional without a value."""
         return Optional(apply_op("OptionalNone"), value_structure)
 
 
 @tf_export("contrib.data.get_next_as_optional", "data.experimental.get_next_as_optional")
 def get_next_as_optional(iterator: Any) -> Optional:
-    """The next element of ``iterator``, as an optional that has no value at the end."""
+    """Returns the next element of ``iterator`` as an optional, without a value at the end."""
     element = iterator._structure
     variant = apply_op(
         "IteratorGetNextAsOptional", iterator._iterator_resource, **structure.flat_attrs(element)

@@ -1,4 +1,4 @@
-"""``tf.data.Options``: how a user wants a pipeline to run. flowray decides most of that itself."""
+"""``tf.data.Options``: a user's wishes for a pipeline. flowray decides most of that itself."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Options:
     __hash__ = None  # type: ignore[assignment]
 
     def merge(self, other: Options) -> Options:
-        """Both, ``other``'s where both say something."""
+        """Returns both; the settings of ``other`` win."""
         result = Options()
         for name in _NAMES:
             mine, theirs = getattr(self, name), getattr(other, name)

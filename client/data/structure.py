@@ -1,4 +1,4 @@
-"""What the elements of a dataset are: nested structures of specifications, and values of them.
+"""Structures of the elements of a dataset: nested specifications, and values of them.
 
 A specification (a leaf of such a structure) says what one component is, and which tensor carries
 it: itself, or a variant scalar.
@@ -38,19 +38,20 @@ class TensorStructure:
 
     @property
     def flat_shape(self) -> Shape:
+        """The shape of the component."""
         return self.shape.as_tuple()
 
     def from_tensor(self, tensor: Tensor) -> Any:
-        """The component that ``tensor`` carries."""
+        """Returns the component that ``tensor`` carries."""
         tensor.set_shape(self.shape)
         return tensor
 
     def batched(self, rows: int | None) -> TensorStructure:
-        """That of a batch of such components."""
+        """Returns the structure of a batch of such components."""
         return TensorStructure(self.dtype, as_shape([rows]).concatenate(self.shape))
 
     def unbatched(self) -> TensorStructure:
-        """That of a row. ValueError for a scalar."""
+        """Returns the structure of a row. ValueError for a scalar."""
         if self.shape.rank is None:
             return TensorStructure(self.dtype, None)
         if self.shape.rank == 0:
@@ -58,6 +59,7 @@ class TensorStructure:
         return TensorStructure(self.dtype, self.shape[1:])
 
     def is_compatible_with(self, other: Any) -> bool:
+        """Tells whether a component may have both structures."""
         return (
             isinstance(other, TensorStructure)
             and self.dtype == other.dtype
@@ -93,14 +95,17 @@ class SparseTensorStructure:
     legacy_class = property(lambda self: SparseTensor)
 
     def from_tensor(self, tensor: Tensor) -> SparseTensor:
+        """Returns the SparseTensor that ``tensor`` carries."""
         result = deserialize_sparse(tensor, self.dtype, self.shape.rank)
         result.set_shape(self.shape)
         return result
 
     def batched(self, rows: int | None) -> SparseTensorStructure:
+        """Returns the structure of a batch of such sparse tensors."""
         return SparseTensorStructure(self.dtype, as_shape([rows]).concatenate(self.shape))
 
     def unbatched(self) -> SparseTensorStructure:
+        """Returns the structure of a row. ValueError for a scalar."""
         if self.shape.rank is None:
             return SparseTensorStructure(self.dtype, None)
         if self.shape.rank == 0:
@@ -108,6 +113,7 @@ class SparseTensorStructure:
         return SparseTensorStructure(self.dtype, self.shape[1:])
 
     def is_compatible_with(self, other: Any) -> bool:
+        """Tells whether a component may have both structures."""
         return (
             isinstance(other, SparseTensorStructure)
             and self.dtype == other.dtype
@@ -136,16 +142,19 @@ class VariantStructure:
     legacy_class = property(lambda self: self)
 
     def from_tensor(self, tensor: Tensor) -> Any:
-        """The component that ``tensor`` carries."""
+        """Returns the component that ``tensor`` carries."""
         raise NotImplementedError
 
     def batched(self, rows: int | None) -> Any:
+        """Returns the structure of a batch of such components."""
         raise errors.unimplemented(f"flowray cannot batch elements of {self}")
 
     def unbatched(self) -> Any:
+        """Returns the structure of a row."""
         raise errors.unimplemented(f"flowray cannot unbatch elements of {self}")
 
     def is_compatible_with(self, other: Any) -> bool:
+        """Tells whether a component may have both structures."""
         return type(other) is type(self) and are_compatible(self.inner, other.inner)
 
     def __repr__(self) -> str:
@@ -156,7 +165,7 @@ class VariantStructure:
 
 
 def normalized(value: Any) -> Any:
-    """``value`` with its leaves made tensors or sparse tensors; datasets and optionals stay.
+    """Converts the leaves of ``value`` to tensors or sparse tensors; datasets and optionals stay.
 
     Raises:
         TypeError, ValueError: a leaf has no tensor form.
@@ -173,7 +182,7 @@ def normalized(value: Any) -> Any:
 
 
 def structure_of(value: Any) -> Any:
-    """The structure of a normalized value."""
+    """Returns the structure of a normalized value."""
     return nest.map_structure(_leaf_structure, value)
 
 
@@ -186,12 +195,12 @@ def _leaf_structure(leaf: Any) -> Any:
 
 
 def to_tensors(value: Any) -> list[Tensor]:
-    """The tensors that carry a normalized value."""
+    """Returns the tensors that carry a normalized value."""
     return [_carrier(leaf, serialize_sparse) for leaf in nest.flatten(value)]
 
 
 def to_rows(value: Any) -> list[Tensor]:
-    """The tensors whose rows carry the rows of a normalized value."""
+    """Returns the tensors whose rows carry the rows of a normalized value."""
     return [_carrier(leaf, serialize_many_sparse) for leaf in nest.flatten(value)]
 
 
@@ -203,7 +212,7 @@ def _carrier(leaf: Any, serialize: Callable[..., Tensor]) -> Tensor:
 
 
 def from_tensors(structure: Any, tensors: Sequence[Tensor]) -> Any:
-    """The value of ``structure`` that ``tensors`` carry."""
+    """Returns the value of ``structure`` that ``tensors`` carry."""
     leaves = [
         leaf.from_tensor(tensor)
         for leaf, tensor in zip(nest.flatten(structure), tensors, strict=True)
@@ -215,7 +224,7 @@ def from_tensors(structure: Any, tensors: Sequence[Tensor]) -> Any:
 
 
 def flat_attrs(structure: Any) -> dict[str, Any]:
-    """The attributes ``output_types`` and ``output_shapes`` of an op that gives elements of it."""
+    """Returns the attributes ``output_types`` and ``output_shapes`` for such elements."""
     leaves = nest.flatten(structure)
     return {
         "output_types": [leaf.flat_type for leaf in leaves],
@@ -224,22 +233,22 @@ def flat_attrs(structure: Any) -> dict[str, Any]:
 
 
 def legacy_types(structure: Any) -> Any:
-    """The nested ``output_types`` of a dataset."""
+    """Returns the nested ``output_types`` of a dataset."""
     return nest.map_structure(lambda leaf: leaf.legacy_type, structure)
 
 
 def legacy_shapes(structure: Any) -> Any:
-    """The nested ``output_shapes`` of a dataset."""
+    """Returns the nested ``output_shapes`` of a dataset."""
     return nest.map_structure(lambda leaf: leaf.legacy_shape, structure)
 
 
 def legacy_classes(structure: Any) -> Any:
-    """The nested ``output_classes`` of a dataset."""
+    """Returns the nested ``output_classes`` of a dataset."""
     return nest.map_structure(lambda leaf: leaf.legacy_class, structure)
 
 
 def from_legacy(types: Any, shapes: Any = None, classes: Any = None) -> Any:
-    """The structure that nested types, shapes (None: unknown) and classes (None: tensors) state.
+    """Returns the structure of nested types, shapes (None: unknown), classes (None: tensors).
 
     Raises:
         TypeError, ValueError: the three differ in form.
@@ -260,7 +269,7 @@ def from_legacy(types: Any, shapes: Any = None, classes: Any = None) -> Any:
 
 
 def are_compatible(first: Any, second: Any) -> bool:
-    """Whether an element may be of both structures."""
+    """Tells whether an element may have both structures."""
     try:
         nest.assert_same_structure(first, second)
     except (TypeError, ValueError):
@@ -272,7 +281,7 @@ def are_compatible(first: Any, second: Any) -> bool:
 
 
 def most_specific_compatible(first: Any, second: Any) -> Any:
-    """The most specific structure that the elements of both have; of equal types."""
+    """Returns the most specific structure that covers both; of equal types."""
 
     def merged(a: Any, b: Any) -> Any:
         if isinstance(a, VariantStructure):

@@ -63,18 +63,18 @@ Hooks = Sequence[SessionRunHook]
 
 @tf_export("estimator.Estimator")
 class Estimator:
-    """A model that keeps itself in a folder: checkpoints, summaries, the graph.
+    """A model that keeps itself in a directory: checkpoints, summaries, the graph.
 
     Args:
         model_fn: makes the model: ``model_fn(features, labels, mode, params, config)``, of which it
             takes what it names; returns an ``EstimatorSpec``.
-        model_dir: the folder; that of ``config``, or a temporary one, if None.
+        model_dir: the directory; that of ``config``, or a temporary one, if None.
         config: a ``RunConfig``.
         params: a dict that ``model_fn`` (and the input function) gets.
         warm_start_from: not supported.
 
     Raises:
-        ValueError: ``model_fn`` takes arguments that it should not, or two folders are given.
+        ValueError: ``model_fn`` takes arguments that it should not, or two directories are given.
     """
 
     def __init__(
@@ -103,14 +103,17 @@ class Estimator:
 
     @property
     def model_dir(self) -> str:
+        """The directory of the model."""
         return self._model_dir
 
     @property
     def config(self) -> RunConfig:
+        """The RunConfig."""
         return copy.deepcopy(self._config)
 
     @property
     def params(self) -> Any:
+        """A copy of the hyperparameters that the model function gets."""
         return copy.deepcopy(self._params)
 
     @property
@@ -123,15 +126,15 @@ class Estimator:
         return public
 
     def eval_dir(self, name: str | None = None) -> str:
-        """The folder of the summaries of an evaluation."""
+        """The directory of the summaries of an evaluation."""
         return os.path.join(self._model_dir, f"eval_{name}" if name else "eval")
 
     def latest_checkpoint(self) -> str | None:
-        """The last checkpoint of ``model_dir``; None if there is none."""
+        """Returns the last checkpoint of ``model_dir``; None if there is none."""
         return latest_checkpoint(self._model_dir)
 
     def get_variable_names(self) -> list[str]:
-        """The names of the trained variables. ValueError before training."""
+        """Returns the names of the trained variables. ValueError before training."""
         return list(self._reader().get_variable_to_shape_map())
 
     def get_variable_value(self, name: str) -> np.ndarray[Any, Any]:
@@ -263,7 +266,7 @@ class Estimator:
         hooks: Hooks,
         listeners: Sequence[CheckpointSaverListener],
     ) -> list[SessionRunHook]:
-        """The hook that saves checkpoints, unless the user has one."""
+        """Returns the hook that saves checkpoints, unless the user has one."""
         given = [hook for hook in hooks if isinstance(hook, CheckpointSaverHook)]
         if given:
             given[0]._listeners.extend(listeners)
@@ -297,14 +300,14 @@ class Estimator:
         checkpoint_path: str | None = None,
         name: str | None = None,
     ) -> dict[str, Any]:
-        """The metrics of a checkpoint over an input, also written as summaries.
+        """Computes the metrics of a checkpoint over an input, and writes them as summaries.
 
         Args:
             steps: how many batches; until the input ends if None.
             hooks: more hooks.
             checkpoint_path: the checkpoint; the last one if None, and an initialized model if
                 there is none.
-            name: tells evaluations apart: part of the summaries' folder.
+            name: tells evaluations apart: part of the summaries' directory.
 
         Returns:
             The metrics of the model function, ``loss`` (the mean over the batches) and
@@ -437,13 +440,13 @@ class Estimator:
 
     @contextmanager
     def _graph(self) -> Iterator[Graph]:
-        """A graph of its own as the default one, with the seed of the configuration."""
+        """Opens a graph as the default one, with the seed of the configuration."""
         with Graph().as_default() as graph:
             set_random_seed(self._config.tf_random_seed)
             yield graph
 
     def _inputs(self, input_fn: InputFn, mode: str) -> tuple[Any, Any]:
-        """The features and labels that ``input_fn`` makes."""
+        """Returns the features and labels that ``input_fn`` makes."""
         result = self._call_input_fn(input_fn, mode)
         if isinstance(result, Dataset):
             iterator = result.make_initializable_iterator()
@@ -488,7 +491,7 @@ def _create_global_step(graph: Graph) -> Any:
 
 
 def _parameters(function: Callable[..., Any]) -> set[str]:
-    """The names of the arguments that ``function`` takes."""
+    """Returns the names of the arguments that ``function`` takes."""
     return set(inspect.signature(function).parameters)
 
 
@@ -523,7 +526,7 @@ def _with_model_dir(
     chosen = given or config.model_dir
     if chosen is None:
         chosen = tempfile.mkdtemp()
-        logging.warning("Using temporary folder as model directory: %s", chosen)
+        logging.warning("Using temporary directory as model directory: %s", chosen)
     return config.replace(model_dir=chosen)
 
 

@@ -31,7 +31,7 @@ from flowray.proto.types import dtypes
 
 
 def get_or_create_eval_step() -> Any:
-    """The local variable that counts the steps of an evaluation."""
+    """Returns the local variable that counts the steps of an evaluation."""
     found = get_default_graph().get_collection(GraphKeys.EVAL_STEP)
     if len(found) > 1:
         raise ValueError("Multiple tensors added to tf.GraphKeys.EVAL_STEP")
@@ -57,7 +57,7 @@ class StopAfterNEvalsHook(SessionRunHook):
         self._evals_completed: Any = None
 
     def set_counter(self, evals_completed: Any) -> None:
-        """The tensor that counts the steps, after each."""
+        """Sets the tensor that counts the steps, after each."""
         self._evals_completed = evals_completed
 
     def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
@@ -114,15 +114,16 @@ def evaluate_once(
 
 
 def metric_ops(metrics: Mapping[str, tuple[Any, Any]]) -> tuple[Any, dict[str, Any]]:
-    """One op that updates all metrics, and their values by name."""
+    """Returns one op that updates all metrics, and their values by name."""
     updates = [update for _, update in metrics.values()]
     return group(*updates), {name: value for name, (value, _) in metrics.items()}
 
 
 def log_text(values: Mapping[str, Any]) -> str:
-    """``name = value`` of all, sorted."""
+    """Formats all as ``name = value``, sorted."""
     return ", ".join(f"{key} = {values[key]}" for key in sorted(values))
 
 
 def is_scalar_number(value: Any) -> bool:
+    """Tells whether ``value`` is a number or a numpy scalar of numbers."""
     return isinstance(value, np.floating | np.integer | float | int)

@@ -35,7 +35,7 @@ class _ArrayFeeder:
         return []
 
     def to_proto(self, export_scope: str | None = None) -> None:
-        """Arrays of a process do not travel with a graph."""
+        """Returns None: arrays of a process do not travel with a graph."""
 
 
 @tf_export("estimator.inputs.numpy_input_fn")
@@ -48,7 +48,7 @@ def numpy_input_fn(
     queue_capacity: int = 1000,
     num_threads: int = 1,
 ) -> Callable[[], Any]:
-    """An input function that gives batches of arrays.
+    """Returns an input function that gives batches of arrays.
 
     Args:
         x: an array, or a dict of arrays; all of the same length.
@@ -108,11 +108,11 @@ def pandas_input_fn(
     num_threads: int = 1,
     target_column: str = "target",
 ) -> Callable[[], Any]:
-    """As ``numpy_input_fn``, over the columns of a DataFrame ``x`` and a Series (or frame) ``y``.
+    """Returns an input function as ``numpy_input_fn`` does, over columns of DataFrames.
 
     Raises:
         ValueError: as there; or the indices of x and y differ.
-        TypeError: ``target_column`` is no string.
+        TypeError: ``target_column`` is not a string.
     """
     if not isinstance(target_column, str):
         raise TypeError("target_column must be a string type")

@@ -1,4 +1,4 @@
-"""What a model function gets and returns: ``ModeKeys`` and ``EstimatorSpec``."""
+"""The arguments and results of a model function: ``ModeKeys`` and ``EstimatorSpec``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOSS_METRIC_KEY = "loss"
 
 @tf_export("estimator.ModeKeys")
 class ModeKeys:
-    """What a model function is called for."""
+    """The purposes for which a model function is called."""
 
     TRAIN = "train"
     EVAL = "eval"

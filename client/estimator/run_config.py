@@ -1,4 +1,4 @@
-"""``tf.estimator.RunConfig``: how and where an Estimator runs."""
+"""``tf.estimator.RunConfig``: the settings for the runs of an Estimator."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class RunConfig:
 
     The environment variable ``TF_CONFIG`` (JSON) tells the rest: ``session_master`` is the target
     of sessions (and ``eval_session_master`` of those that evaluate), ``task`` is what this process
-    is in the ``cluster``, ``model_dir`` the folder.
+    is in the ``cluster``, ``model_dir`` the directory.
 
     Args:
-        model_dir: the folder of checkpoints and summaries.
+        model_dir: the directory of checkpoints and summaries.
         tf_random_seed: the graphs' seed.
         save_summary_steps: how often to write summaries.
         save_checkpoints_steps, save_checkpoints_secs: how often to save; every 600 seconds if
@@ -183,10 +183,10 @@ class RunConfig:
             )
 
     def replace(self, **kwargs: Any) -> RunConfig:
-        """A copy with some settings replaced.
+        """Returns a copy with some settings replaced.
 
         Raises:
-            ValueError: a name is none of these, or a value is out of range.
+            ValueError: a name is unknown, or a value is out of range.
         """
         unknown = set(kwargs) - set(_REPLACEABLE)
         if unknown:

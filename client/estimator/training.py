@@ -29,7 +29,7 @@ class TrainSpec(
         ],
     )
 ):
-    """What to train with, up to which global step. ValueError if that is not positive."""
+    """The input of a training and its last global step. ValueError if that is not positive."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ class EvalSpec(
         ],
     )
 ):
-    """What to evaluate with, and how often.
+    """The input of an evaluation, and how often to evaluate.
 
     Raises:
         ValueError: a number is out of range.

@@ -240,7 +240,7 @@ def trace_loop(
     arguments: Sequence[tuple[Any, Any]],
     names: Sequence[str],
 ) -> tuple[TracedFunction, TracedFunction]:
-    """Traces the functions of a While: the captures of both are arguments and results of ``body``.
+    """Traces the functions of a While; captures of both are arguments and results of ``body``.
 
     Args:
         arguments: ``(dtype, shape)`` of each loop variable.

@@ -367,9 +367,9 @@ class Graph:
         """Returns the tensor or operation of ``obj``: one of them, a name, or a variable.
 
         Raises:
-            ValueError: the name is no name, or the object belongs to another graph.
+            ValueError: the name is not valid, or the object belongs to another graph.
             KeyError: no such operation or tensor.
-            TypeError: ``obj`` is none of these things.
+            TypeError: ``obj`` is something else.
         """
         kinds = " or ".join(
             kind

@@ -16,9 +16,9 @@ from flowray.proto.types import dtypes
 
 @gradient("Switch", "RefSwitch")
 def switch_(op: Operation, *grads: Any) -> Any:
-    """The gradient of the branch that was taken; zeros where that gives none."""
+    """Returns the gradient of the branch that was taken; zeros if that gives none."""
     data, pred = op.inputs
-    # As for any use of a tensor that is no number, nothing flows to it.
+    # As for any use of a tensor that is not a number, no gradient flows to it.
     if all(grad is None for grad in grads):
         return None, None
     branches = [
@@ -30,7 +30,7 @@ def switch_(op: Operation, *grads: Any) -> Any:
 
 
 def _zeros_of_branch(data: Tensor, pred: Tensor, branch: int) -> Tensor:
-    """Zeros like ``data`` that are alive only in one branch."""
+    """Makes zeros like ``data`` that are live only in one branch."""
     alive = switch(data, pred)[branch]
     if alive.dtype.base_dtype == dtypes.resource:
         shape = apply_op("VariableShape", alive)
@@ -45,13 +45,13 @@ def _zeros_of_branch(data: Tensor, pred: Tensor, branch: int) -> Tensor:
 
 @gradient("Enter", "RefEnter")
 def enter(op: Operation, grad: Any) -> Any:
-    """Of what does not vary in the loop in whose body gradients are taken (``_check_level``)."""
+    """Passes on the gradient of a value that is the same in all iterations (``_check_level``)."""
     return grad
 
 
 @gradient("Merge", "RefMerge")
 def merge_(op: Operation, grad: Any, _: Any) -> Any:
-    """The gradient goes to the input that was alive."""
+    """Passes the gradient to the input that was live."""
     condition = _switch_before(op.inputs[0].op)
     if condition is None:
         raise LookupError(f"no Switch leads to Merge '{op.name}': it has no gradient")
@@ -59,7 +59,7 @@ def merge_(op: Operation, grad: Any, _: Any) -> Any:
 
 
 def _switch_before(op: Operation) -> Tensor | None:
-    """The innermost predicate under which ``op`` runs, as its context or the graph tells."""
+    """Returns the innermost predicate under which ``op`` runs, by its context or the graph."""
     context = op._control_flow_context
     if context is not None:
         predicate: Tensor | None = context.pred

@@ -31,6 +31,7 @@ def _convolution_attrs(op: Any) -> dict[str, Any]:
 
 @gradient(*_NAMES)
 def convolution(op: Any, grad: Any) -> Any:
+    """Computes the gradients of input and filter by the ops that are made for them."""
     _, to_input, to_filter = _FAMILY[op.type]
     x, weights = op.inputs
     attrs = _convolution_attrs(op)
@@ -43,6 +44,7 @@ def convolution(op: Any, grad: Any) -> Any:
 
 @gradient(*(names[1] for names in _NAMES.values()))
 def convolution_backprop_input(op: Any, grad: Any) -> Any:
+    """Differentiates a gradient of the input, which is linear in filter and gradient."""
     forward, _, to_filter = _FAMILY[op.type]
     _, weights, out_backprop = op.inputs
     attrs = _convolution_attrs(op)
@@ -56,6 +58,7 @@ def convolution_backprop_input(op: Any, grad: Any) -> Any:
 
 @gradient(*(names[2] for names in _NAMES.values()))
 def convolution_backprop_filter(op: Any, grad: Any) -> Any:
+    """Differentiates a gradient of the filter, which is linear in input and gradient."""
     forward, to_input, _ = _FAMILY[op.type]
     x, _, out_backprop = op.inputs
     attrs = _convolution_attrs(op)

@@ -40,7 +40,7 @@ Gradient = Tensor | IndexedSlices
 
 @tf_export("UnconnectedGradients")
 class UnconnectedGradients(enum.Enum):
-    """What ``gradients`` gives for an x that no y depends on: None, or zeros like x."""
+    """The results of ``gradients`` for an x that no y depends on: None, or zeros like x."""
 
     NONE = "none"
     ZERO = "zero"
@@ -48,7 +48,7 @@ class UnconnectedGradients(enum.Enum):
 
 @tf_export("AggregationMethod")
 class AggregationMethod:
-    """How gradients that flow together at one tensor are added up."""
+    """The ways to add up the gradients that meet at one tensor."""
 
     ADD_N = 0
     DEFAULT = ADD_N
@@ -68,7 +68,7 @@ def gradients(
     stop_gradients: Any = None,
     unconnected_gradients: UnconnectedGradients = UnconnectedGradients.NONE,
 ) -> list[Gradient | None]:
-    """The derivatives of the sum of ``ys`` by each of ``xs``.
+    """Adds the derivatives of the sum of ``ys`` by each of ``xs`` to the graph.
 
     Args:
         ys, xs: a Tensor (or variable), or a list of them.
@@ -191,7 +191,7 @@ class _Engine:
         lists[self._walk.position(tensor)].append(grad)
 
     def _input_gradients(self, step: Step) -> list[Gradient | None]:
-        """What the gradient function gives for a step's inputs; Nones where nothing flows."""
+        """Calls the gradient function for a step's inputs; None where no gradient flows."""
         outputs = self._walk.outputs(step)
         arrived = self._gradients.get(step) or [[] for _ in outputs]
         out_grads = [self._sum(step.name, grads) for grads in arrived]
@@ -230,7 +230,7 @@ class _Engine:
     def _differentiate(
         self, ys: list[Tensor], xs: list[Tensor], grad_ys: list[Tensor], level: WhileContext
     ) -> list[Gradient | None]:
-        """As ``gradients``, in the body of a loop."""
+        """Computes ``gradients`` in the body of a loop."""
         engine = _Engine(ys, xs, (), self._colocate, self._gate, self._aggregation_method, level)
         engine.start(grad_ys)
         engine.propagate()
@@ -257,7 +257,7 @@ def _current_loop() -> WhileContext | None:
 
 
 def _check_level(between: Iterable[Step], xs: Sequence[Tensor]) -> None:
-    """ValueError, in TensorFlow's words, if a way leads back through earlier iterations."""
+    """Raises ValueError with TensorFlow's text if a path goes back through earlier iterations."""
     for step in between:
         if not isinstance(step, Operation) or step._kind is not OpKind.ENTER:
             continue
@@ -284,7 +284,7 @@ def _gradient_function(op: Operation) -> Any:
 
 
 def _source(x: Any) -> Tensor:
-    """What gradients are taken by: a variable stands for its reference or handle."""
+    """Returns the tensor to differentiate by: for a variable its reference or handle."""
     handle = getattr(x, "handle", None)
     if isinstance(handle, Tensor) and handle.dtype == dtypes.resource:
         return handle
@@ -348,7 +348,7 @@ def _given_gradient(grad: Any, y: Gradient, i: int) -> Gradient:
 
 
 def _shape_of(tensor: Tensor) -> Tensor:
-    """The shape as an int32 vector: a constant where it is known."""
+    """Returns the shape as an int32 vector: a constant if it is known."""
     shape = tensor._shape
     if shape is not None and is_fully_defined(shape):
         return constant(list(shape), dtypes.int32, shape=[len(shape)], name="Shape")
@@ -385,7 +385,7 @@ def _add_n_by_device(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def aggregate_indexed_slices(grads: Sequence[Gradient]) -> IndexedSlices:
-    """One IndexedSlices that stands for the sum: values and indices, concatenated."""
+    """Returns one IndexedSlices for the sum: values and indices, concatenated."""
     slices = [as_indexed_slices(g) for g in grads]
     if len({s.indices.dtype.base_dtype for s in slices}) > 1:
         slices = [
@@ -408,7 +408,7 @@ def _cast(tensor: Tensor, dtype: dtypes.DType) -> Tensor:
 
 
 def _gated(grads: Sequence[Gradient | None]) -> list[Gradient | None]:
-    """``tf.tuple``: none of the gradients is there before all of them are."""
+    """Applies ``tf.tuple``: no gradient is available before all of them are."""
     present = [g for g in grads if g is not None]
     with name_scope("tuple"):
         gate = _group([g.op for g in present], "group_deps")
@@ -416,7 +416,7 @@ def _gated(grads: Sequence[Gradient | None]) -> list[Gradient | None]:
 
 
 def _group(ops: Sequence[Operation], name: str) -> Operation:
-    """``tf.group``: one NoOp per device, and one that waits for these if there are several."""
+    """Applies ``tf.group``: one NoOp per device, and one for them all if there are several."""
     by_device: dict[str, list[Operation]] = defaultdict(list)
     for op in ops:
         by_device[op.device].append(op)

@@ -48,7 +48,7 @@ def _library(graph: Graph) -> dict[str, graph_pb2.FunctionDef]:
 def _check_repeatable(
     function: str, library: dict[str, graph_pb2.FunctionDef], seen: frozenset[str] = frozenset()
 ) -> None:
-    """NotImplementedError if a function does more than to compute."""
+    """Raises NotImplementedError if a function has effects."""
     if function not in library:
         raise LookupError(f"Function {function} is not defined.")
     for node in library[function].node_def:
@@ -64,12 +64,12 @@ def _check_repeatable(
 
 
 def _is_repeatable(op: OpDef) -> bool:
-    """Whether the op gives the same when it runs again in a step."""
+    """Tells whether the op gives the same when it runs again in a step."""
     return not op.stateful or op.reads_only or op.step_state or op.kind is OpKind.VARIABLE
 
 
 def _inlined(function: graph_pb2.NameAttrList, arguments: Sequence[Tensor]) -> list[Tensor]:
-    """What a function of the library computes, as nodes of the default graph."""
+    """Copies the body of a function of the library into the default graph."""
     library = _library(get_default_graph())
     body = functions.body_of(library[function.name], function.attr, library)
     values = dict(zip(body.inputs, arguments, strict=True))
@@ -83,7 +83,7 @@ def _inlined(function: graph_pb2.NameAttrList, arguments: Sequence[Tensor]) -> l
 
 
 def _scope() -> str:
-    """The scope of this call of ``tf.gradients``: within functions, arrays know it by its name."""
+    """Returns the scope of this call of ``tf.gradients``, by which arrays in functions know it."""
     parts = get_default_graph().get_name_scope().split("/")
     found = [i for i, part in enumerate(parts) if part.startswith("gradients")]
     return "/".join(parts[: found[-1] + 1]) if found else "gradients"
@@ -95,7 +95,7 @@ def _differentiated(
     grads: Sequence[Tensor | None],
     scope: str,
 ) -> list[Tensor | None]:
-    """The gradients by ``xs``, dense, of a function whose results have the gradients ``grads``."""
+    """Returns the gradients by ``xs``, dense, of a function for gradients of its results."""
     ys = _inlined(function, xs)
     pairs = [(y, g) for y, g in zip(ys, grads, strict=True) if g is not None and is_trainable(y)]
     wanted = [x for x in xs if is_trainable(x)]
@@ -158,7 +158,7 @@ class _Backward:
         return trace(backward, self._signature, f"{function.name}_grad")
 
     def spread(self, results: Sequence[Tensor]) -> list[Tensor | None]:
-        """What the functions give, one for each of the inputs."""
+        """Returns the results of the functions, one for each of the inputs."""
         remaining = iter(results)
         return [next(remaining) if flows else None for flows in self._flows]
 
@@ -170,7 +170,7 @@ def _note_sources(arguments: Sequence[Tensor], passed: Sequence[Tensor]) -> None
 
 
 def _zeros_like(tensor: Tensor) -> Tensor:
-    """Zeros like a tensor, or like the variable that it names."""
+    """Makes zeros like a tensor, or like the variable that it names."""
     if tensor.dtype.base_dtype != dtypes.resource:
         return output_of("ZerosLike", tensor)
     known = variable_of(tensor)
@@ -184,12 +184,14 @@ def _function(op: Operation, attribute: str) -> graph_pb2.NameAttrList:
 
 @gradient("PartitionedCall", "StatefulPartitionedCall")
 def partitioned_call(op: Operation, *grads: Any) -> Any:
+    """Calls a function that computes the gradients of the called one."""
     backward = _Backward([_function(op, "f")], op.inputs, grads)
     return backward.spread(call(backward.functions[0], backward.arguments))
 
 
 @gradient("If", "StatelessIf")
 def if_(op: Operation, *grads: Any) -> Any:
+    """Makes an If of the gradients of both branches."""
     branches = [_function(op, "then_branch"), _function(op, "else_branch")]
     backward = _Backward(branches, op.inputs[1:], grads)
     then_branch, else_branch = backward.functions
@@ -199,13 +201,14 @@ def if_(op: Operation, *grads: Any) -> Any:
 
 @gradient("Case", "StatelessCase")
 def case(op: Operation, *grads: Any) -> Any:
+    """Makes a Case of the gradients of all branches."""
     branches = list(op._node_def.attr["branches"].list.func)
     backward = _Backward(branches, op.inputs[1:], grads)
     return None, *_called("Case", op.inputs[0], backward, branches=backward.functions)
 
 
 def _called(kind: str, chooser: Tensor, backward: _Backward, **branches: Any) -> list[Any]:
-    """The results of an op that calls one of the functions."""
+    """Returns the results of an op that calls one of the functions."""
     stateful = any(function.is_stateful for function in backward.functions)
     types = backward.functions[0].output_types
     made = make_op(
@@ -224,7 +227,7 @@ def _called(kind: str, chooser: Tensor, backward: _Backward, **branches: Any) ->
 
 @gradient("While", "StatelessWhile")
 def while_(op: Operation, *grads: Any) -> Any:
-    """Forward again, with the variables of each iteration pushed on stacks; then backward."""
+    """Runs the loop again and pushes each iteration's variables on stacks, then goes backward."""
     cond, body = _function(op, "cond"), _function(op, "body")
     library = _library(get_default_graph())
     for function in (cond, body):
@@ -296,7 +299,7 @@ class _Loop:
         return _differentiated(self._body, xs, given, self._scope)
 
     def forward(self) -> Tensor:
-        """The loop once more; gives how many iterations there were."""
+        """Runs the loop again; returns the number of iterations."""
         count = len(self._inputs)
 
         def step(i: Tensor, *values: Tensor) -> list[Tensor]:
@@ -320,7 +323,7 @@ class _Loop:
         )[0]
 
     def backward(self, count: Tensor) -> list[Tensor | None]:
-        """The gradients by all inputs."""
+        """Returns the gradients by all inputs."""
         resources = [t for t in self._inputs if t.dtype.base_dtype == dtypes.resource]
         grads = list(self._grads.values())
 
@@ -371,7 +374,7 @@ def _loop(
     inputs: Sequence[Tensor],
     shapes: Sequence[Shape],
 ) -> list[Tensor]:
-    """The results of a While of functions that are traced for it."""
+    """Returns the results of a While of functions that are traced for it."""
     signature = [(t.dtype.base_dtype, shape) for t, shape in zip(inputs, shapes, strict=True)]
     condition, step = trace_loop(cond, body, signature, ["while_grad_cond", "while_grad_body"])
     given = [*inputs, *step.captures]

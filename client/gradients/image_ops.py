@@ -9,5 +9,5 @@ from flowray.client.gradients.registry import gradient
 
 @gradient("AdjustContrastv2", "AdjustHue", "AdjustSaturation")
 def without(op: Any, *grads: Any) -> None:
-    """TensorFlow refuses these; a gradient of None would silently be wrong."""
+    """Raises LookupError, as TensorFlow does; a gradient of None would be silently wrong."""
     raise LookupError(f"No gradient defined for operation '{op.name}' (op type: {op.type})")

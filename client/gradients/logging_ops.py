@@ -9,4 +9,5 @@ from flowray.client.gradients.registry import gradient
 
 @gradient("Print")
 def print_(op: Any, grad: Any) -> list[Any]:
+    """Passes the gradient of the input on."""
     return [grad, *[None] * (len(op.inputs) - 1)]

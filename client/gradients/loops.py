@@ -59,7 +59,7 @@ class BackwardLoop(WhileContext):
         return {t: e for t, e in self._brought.items() if e.op._kind is OpKind.ENTER}
 
     def _recalled(self, tensor: Tensor) -> Tensor:
-        """What ``tensor`` was in the iteration of the forward loop."""
+        """Returns the value of ``tensor`` in the iteration of the forward loop."""
         if tensor.op._kind is OpKind.ENTER and tensor in self._forward.constants.values():
             return super().AddValue(tensor.op._inputs[0])
         value = constant_value(tensor)
@@ -88,7 +88,7 @@ class BackwardLoop(WhileContext):
 
 
 def _counted(loop: WhileContext) -> tuple[Tensor, Operation]:
-    """How many iterations a loop did; and what each waits for before it ends."""
+    """The number of iterations of a loop, and the ops that each iteration waits for."""
     with in_context(loop.outer_context):
         variable = loop.add_variable(constant(0, name="f_count"), ())
     with in_context(loop):
@@ -105,7 +105,7 @@ def loop_gradients(
     out_grads: Sequence[Gradient | None],
     differentiate: Differentiate,
 ) -> list[Gradient | None]:
-    """The gradients by what enters a loop, of what depends on its last values.
+    """Returns the gradients by the inputs of a loop, for gradients of its last values.
 
     Args:
         loop: the loop.
@@ -154,8 +154,10 @@ def loop_gradients(
 
 
 def _active(loop: WhileContext, out_grads: Sequence[Gradient | None]) -> list[int]:
-    """The variables that gradients flow to: their last values have some, or those of others that
-    are made from them."""
+    """Returns the variables that gradients flow to.
+
+    Their last values have gradients, or those of others that are made from them.
+    """
     walk = Walk(loop)
     reached = {
         i: walk.reached_from([_value(variable).op])
@@ -173,7 +175,7 @@ def _active(loop: WhileContext, out_grads: Sequence[Gradient | None]) -> list[in
 
 
 def _begin(backward: BackwardLoop) -> LoopVariable:
-    """The variable that counts down, which decides how often a loop goes round."""
+    """Makes the variable that counts down and ends the loop."""
     entered = backward.enter(backward.count, ())
     with in_context(backward):
         index = backward.merge(entered)
@@ -184,7 +186,7 @@ def _begin(backward: BackwardLoop) -> LoopVariable:
 
 
 def _summed(backward: BackwardLoop, tensor: Tensor, grad: Gradient | None) -> Gradient | None:
-    """The sum over all iterations of the gradients by something that does not vary."""
+    """Returns the sum over all iterations of the gradients by a value that does not vary."""
     if grad is None:
         return None
     if isinstance(grad, Tensor):
@@ -197,7 +199,7 @@ def _summed(backward: BackwardLoop, tensor: Tensor, grad: Gradient | None) -> Gr
 
 
 def _collected(backward: BackwardLoop, tensor: Tensor, grad: IndexedSlices) -> IndexedSlices:
-    """The slices of all iterations, one after the other."""
+    """Returns the slices of all iterations, concatenated."""
     parts = []
     for part, of_rows in ((grad.values, True), (grad.indices, False)):
         rest = None if part._shape is None else part._shape[1:]
@@ -222,13 +224,13 @@ def _value(variable: LoopVariable) -> Tensor:
 
 
 def _following(variable: LoopVariable) -> Tensor:
-    """What the body made of a variable."""
+    """Returns the value that the body gave to a variable."""
     assert variable.following is not None
     return variable.following.op._inputs[0]
 
 
 def _zeros_like(tensor: Tensor) -> Tensor:
-    """Zeros like a tensor, or like the variable that a resource names."""
+    """Makes zeros like a tensor, or like the variable that a resource names."""
     if tensor.dtype.base_dtype != dtypes.resource:
         return output_of("ZerosLike", tensor)
     known = variable_of(tensor)
@@ -237,7 +239,7 @@ def _zeros_like(tensor: Tensor) -> Tensor:
 
 
 def _shape_of(tensor: Tensor) -> Tensor:
-    """The shape of a tensor, or of the variable that a resource names."""
+    """Returns the shape of a tensor, or of the variable that a resource names."""
     if tensor.dtype.base_dtype == dtypes.resource:
         known = variable_of(tensor)
         shape = None if known is None else known[1]

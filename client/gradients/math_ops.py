@@ -18,7 +18,7 @@ from flowray.proto.types.shapes import Shape, is_fully_defined
 
 
 def _number(value: float, like: Tensor) -> Tensor:
-    """A scalar constant of the dtype of ``like``."""
+    """Makes a scalar constant of the dtype of ``like``."""
     return constant(value, like.dtype.base_dtype)
 
 
@@ -64,7 +64,7 @@ def reduce_to_inputs(op: Operation, *gradients: Tensor | None) -> list[Tensor | 
 
 
 def _sum_to_static(g: Tensor, shape: Shape) -> Tensor:
-    """``g`` summed to a known shape that broadcasts to its own."""
+    """Sums ``g`` to a known shape that broadcasts to its own."""
     whole = g.shape_tuple
     if whole == shape:
         return g
@@ -203,7 +203,10 @@ def _xdivy(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 @gradient("Zeta")
 def _zeta(op: Operation, grad: Tensor) -> list[Tensor | None]:
-    """Its derivative by x has no closed form; TensorFlow gives none either."""
+    """Differentiates by q.
+
+    The derivative by x has no closed form, and TensorFlow gives none either.
+    """
     x, q = op.inputs
     slope = tf.multiply(tf.negative(x), tf.zeta(tf.add(x, _number(1, x)), q))
     return reduce_to_inputs(op, None, tf.multiply(grad, slope))
@@ -211,7 +214,7 @@ def _zeta(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 @gradient("Polygamma")
 def _polygamma(op: Operation, grad: Tensor) -> list[Tensor | None]:
-    """The order is an integer, so there is no derivative by it."""
+    """Differentiates by x. The order is an integer, so there is no derivative by it."""
     a, x = op.inputs
     slope = tf.polygamma(tf.add(a, _number(1, a)), x)
     return reduce_to_inputs(op, None, tf.multiply(grad, slope))
@@ -237,7 +240,7 @@ def _betainc(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 
 def _of_input(slope: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """grad * slope(x): a derivative that is best told from the input."""
+    """Returns a gradient ``grad * slope(x)``, for derivatives that are simplest in the input."""
 
     def function(op: Operation, grad: Tensor) -> Tensor:
         with control_dependencies([grad]):
@@ -247,7 +250,7 @@ def _of_input(slope: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
 
 
 def _of_output(slope: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """grad * slope(y): a derivative that is best told from the output."""
+    """Returns a gradient ``grad * slope(y)``, for derivatives that are simplest in the output."""
 
     def function(op: Operation, grad: Tensor) -> Tensor:
         with control_dependencies([grad]):
@@ -526,7 +529,7 @@ def _batch_matmul(op: Operation, grad: Tensor) -> list[Tensor]:
 
 
 def _sum_batch(g: Tensor, x: Tensor) -> Tensor:
-    """``g`` summed over the batch dimensions along which ``x`` was broadcast."""
+    """Sums ``g`` over the batch dimensions along which ``x`` was broadcast."""
     shape, whole = x.shape_tuple, g.shape_tuple
     if shape is not None and whole is not None:
         batch, target = whole[:-2], shape[:-2]

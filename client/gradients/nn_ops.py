@@ -13,11 +13,13 @@ from flowray.client.gradients.registry import gradient
 
 @gradient("BiasAdd")
 def bias_add(op: Any, grad: Any) -> Any:
+    """Sums the gradient over all axes but the channels for the bias."""
     return grad, apply_op("BiasAddGrad", grad, data_format=op.get_attr("data_format"))
 
 
 @gradient("BiasAddV1")
 def bias_add_v1(op: Any, grad: Any) -> Any:
+    """Sums the gradient over all axes but the last for the bias."""
     axes = apply_op("Range", 0, apply_op("Rank", grad) - 1, 1)
     return grad, apply_op("Sum", grad, axes)
 
@@ -40,7 +42,7 @@ def bias_add_grad(op: Any, received: Any) -> Tensor:
 
 @gradient("Relu", "Relu6", "Elu", "Selu")
 def of_output(op: Any, grad: Any) -> Any:
-    """For activations whose derivative is told from their output."""
+    """Computes the gradient of an activation from its output."""
     return apply_op(f"{op.type}Grad", grad, op.outputs[0])
 
 
@@ -51,6 +53,7 @@ def softsign(op: Any, grad: Any) -> Tensor:
 
 @gradient("Softplus")
 def softplus(op: Any, grad: Any) -> Any:
+    """Computes ``grad * sigmoid(x)``."""
     return grad * apply_op("Sigmoid", op.inputs[0])
 
 
@@ -61,12 +64,14 @@ def leaky_relu(op: Any, grad: Any) -> Tensor:
 
 @gradient("ReluGrad", "Relu6Grad")
 def relu_grad(op: Any, grad: Any) -> Any:
+    """Differentiates by the gradient; the second derivative by x is 0."""
     x = op.inputs[1]
     return apply_op(op.type, grad, x), apply_op("ZerosLike", x)
 
 
 @gradient("LeakyReluGrad")
 def leaky_relu_grad(op: Any, grad: Any) -> Any:
+    """Differentiates by the gradient; the second derivative by x is 0."""
     x = op.inputs[1]
     second = apply_op("LeakyReluGrad", grad, x, alpha=op.get_attr("alpha"))
     return second, apply_op("ZerosLike", x)
@@ -74,6 +79,7 @@ def leaky_relu_grad(op: Any, grad: Any) -> Any:
 
 @gradient("EluGrad", "SeluGrad")
 def elu_grad(op: Any, grad: Any) -> Any:
+    """Differentiates by the gradient and, where it is negative, by the output."""
     y = op.inputs[1]
     zeros = apply_op("ZerosLike", y)
     negative = apply_op("Less", y, apply_op("Cast", 0, DstT=y.dtype))
@@ -82,6 +88,7 @@ def elu_grad(op: Any, grad: Any) -> Any:
 
 @gradient("SoftplusGrad")
 def softplus_grad(op: Any, grad: Any) -> Any:
+    """Differentiates by the gradient and by x."""
     # d/dx of dy / (1 + exp(-x)) is dy / (exp(-x) + 2 + exp(x)).
     dy, x = op.inputs
     curvature = (grad * dy) / (apply_op("Exp", -x) + 2.0 + apply_op("Exp", x))
@@ -90,6 +97,7 @@ def softplus_grad(op: Any, grad: Any) -> Any:
 
 @gradient("SoftsignGrad")
 def softsign_grad(op: Any, grad: Any) -> Any:
+    """Differentiates by the gradient and by x."""
     # d/dx of dy / (1 + |x|)^2 is -2 sign(x) dy / (1 + |x|)^3.
     dy, x = op.inputs
     slope = apply_op("SoftsignGrad", grad * dy, x)
@@ -106,17 +114,19 @@ def _sum_over_classes(x: Any) -> Tensor:
 
 @gradient("Softmax")
 def softmax(op: Any, grad: Any) -> Any:
+    """Computes ``(grad - sum(grad * y)) * y`` over the classes."""
     probabilities = op.outputs[0]
     return (grad - _sum_over_classes(grad * probabilities)) * probabilities
 
 
 @gradient("LogSoftmax")
 def log_softmax(op: Any, grad: Any) -> Any:
+    """Computes ``grad - sum(grad) * exp(y)`` over the classes."""
     return grad - _sum_over_classes(grad) * apply_op("Exp", op.outputs[0])
 
 
 def _is_zero(tensor: Any) -> bool:
-    """Whether nothing depends on the output that this is the gradient of."""
+    """Tells whether nothing depends on the output that this is the gradient of."""
     if tensor is None or tensor.op.type in ("ZerosLike", "Zeros"):
         return True
     value = constant_value(tensor) if tensor.op.type in ("Fill", "Const") else None
@@ -124,7 +134,7 @@ def _is_zero(tensor: Any) -> bool:
 
 
 def _logits_gradient(op: Any, grad_loss: Any, grad_backprop: Any) -> Any:
-    """The gradient of the logits from those of both outputs (the second for second derivatives)."""
+    """Returns the gradient of the logits for gradients of both outputs."""
     logits, backprop = op.inputs[0], op.outputs[1]
     result = apply_op("ExpandDims", grad_loss, -1) * backprop
     if not _is_zero(grad_backprop):
@@ -136,17 +146,20 @@ def _logits_gradient(op: Any, grad_loss: Any, grad_backprop: Any) -> Any:
 
 @gradient("SoftmaxCrossEntropyWithLogits")
 def softmax_cross_entropy(op: Any, grad_loss: Any, grad_backprop: Any) -> Any:
+    """Computes ``grad * (softmax - labels)``, and the gradient of the labels."""
     to_labels = apply_op("ExpandDims", grad_loss, -1) * -apply_op("LogSoftmax", op.inputs[0])
     return _logits_gradient(op, grad_loss, grad_backprop), to_labels
 
 
 @gradient("SparseSoftmaxCrossEntropyWithLogits")
 def sparse_softmax_cross_entropy(op: Any, grad_loss: Any, grad_backprop: Any) -> Any:
+    """Computes ``grad * (softmax - one_hot(labels))``."""
     return _logits_gradient(op, grad_loss, grad_backprop), None
 
 
 @gradient("L2Loss")
 def l2_loss(op: Any, grad: Any) -> Any:
+    """Computes ``grad * x``."""
     return op.inputs[0] * grad
 
 
@@ -155,7 +168,7 @@ def l2_loss(op: Any, grad: Any) -> Any:
 
 @gradient("TopK", "TopKV2")
 def top_k(op: Any, grad: Any, _: Any) -> Any:
-    """Scatters the gradients to where the values came from."""
+    """Scatters the gradients to the places of the values."""
     x, indices = op.inputs[0], op.outputs[1]
     shape = apply_op("Shape", x, out_type="int64")
     last = apply_op("StridedSlice", shape, [-1], [0], [1], end_mask=1, shrink_axis_mask=1)
@@ -188,5 +201,5 @@ def lrn(op: Any, grad: Any) -> Tensor:
 
 @gradient("LRNGrad")
 def lrn_grad(op: Any, grad: Any) -> Any:
-    """As TensorFlow: there is no second derivative."""
+    """Raises LookupError, as TensorFlow does: there is no second derivative."""
     raise LookupError("gradient registry has no entry for: LRNGrad")

@@ -14,6 +14,7 @@ _VERSION = {"FusedBatchNorm": "", "FusedBatchNormV2": "V2", "FusedBatchNormV3": 
 
 @gradient(*_VERSION)
 def fused_batch_norm(op: Any, grad: Any, *_: Any) -> Any:
+    """Computes the gradients by the op that is made for them."""
     x, scale, _offset, mean, variance = op.inputs
     is_training = op.get_attr("is_training")
     # In training the statistics are the batch's; else they are constants, given from outside.
@@ -34,7 +35,7 @@ def fused_batch_norm(op: Any, grad: Any, *_: Any) -> Any:
 
 @gradient("FusedBatchNormGrad", "FusedBatchNormGradV2", "FusedBatchNormGradV3")
 def fused_batch_norm_grad(op: Any, *grads: Any) -> Any:
-    """The second derivative, by differentiating the first one written in elementary ops."""
+    """Differentiates the first derivative, written in elementary ops."""
     g, x, scale = op.inputs[:3]
     reserves = len(op.inputs) - 3
     data_format = op.get_attr("data_format").decode()

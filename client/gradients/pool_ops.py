@@ -22,6 +22,7 @@ def max_pool(op: Any, grad: Any) -> Tensor:
 
 @gradient("MaxPoolV2")
 def max_pool_v2(op: Any, grad: Any) -> Any:
+    """Passes the gradient to the maxima of the windows."""
     x, ksize, strides = op.inputs
     attrs = _pool_attrs(op)
     result = apply_op("MaxPoolGradV2", x, op.outputs[0], grad, ksize, strides, **attrs)
@@ -30,6 +31,7 @@ def max_pool_v2(op: Any, grad: Any) -> Any:
 
 @gradient("MaxPoolGrad")
 def max_pool_grad(op: Any, grad: Any) -> Any:
+    """Takes the gradient at the maxima; it does not depend on input and output otherwise."""
     x, y, _ = op.inputs
     return (
         apply_op("ZerosLike", x),
@@ -40,6 +42,7 @@ def max_pool_grad(op: Any, grad: Any) -> Any:
 
 @gradient("MaxPoolGradV2")
 def max_pool_grad_v2(op: Any, grad: Any) -> Any:
+    """Takes the gradient at the maxima; it does not depend on input and output otherwise."""
     x, y, _, ksize, strides = op.inputs
     return (
         apply_op("ZerosLike", x),
@@ -52,6 +55,7 @@ def max_pool_grad_v2(op: Any, grad: Any) -> Any:
 
 @gradient("MaxPoolGradGrad")
 def max_pool_grad_grad(op: Any, grad: Any) -> Any:
+    """Passes the gradient to the maxima; it does not depend on input and output otherwise."""
     x, y, _ = op.inputs
     return (
         apply_op("ZerosLike", x),
@@ -62,6 +66,7 @@ def max_pool_grad_grad(op: Any, grad: Any) -> Any:
 
 @gradient("MaxPoolGradGradV2")
 def max_pool_grad_grad_v2(op: Any, grad: Any) -> Any:
+    """Passes the gradient to the maxima; it does not depend on input and output otherwise."""
     x, y, _, ksize, strides = op.inputs
     return (
         apply_op("ZerosLike", x),
@@ -79,6 +84,7 @@ def max_pool_3d(op: Any, grad: Any) -> Tensor:
 
 @gradient("MaxPool3DGrad")
 def max_pool_3d_grad(op: Any, grad: Any) -> Any:
+    """Takes the gradient at the maxima; it does not depend on input and output otherwise."""
     x, y, _ = op.inputs
     return (
         apply_op("ZerosLike", x),
@@ -89,6 +95,7 @@ def max_pool_3d_grad(op: Any, grad: Any) -> Any:
 
 @gradient("MaxPool3DGradGrad")
 def max_pool_3d_grad_grad(op: Any, grad: Any) -> Any:
+    """Passes the gradient to the maxima; it does not depend on input and output otherwise."""
     x, y, _ = op.inputs
     return (
         apply_op("ZerosLike", x),
@@ -99,11 +106,13 @@ def max_pool_3d_grad_grad(op: Any, grad: Any) -> Any:
 
 @gradient("AvgPool", "AvgPool3D")
 def avg_pool(op: Any, grad: Any) -> Any:
+    """Spreads the gradient over the windows."""
     shape = apply_op("Shape", op.inputs[0])
     return apply_op(f"{op.type}Grad", shape, grad, **_pool_attrs(op))
 
 
 @gradient("AvgPoolGrad", "AvgPool3DGrad")
 def avg_pool_grad(op: Any, grad: Any) -> Any:
+    """Averages the gradient over the windows."""
     shape = apply_op("StopGradient", op.inputs[0])
     return shape, apply_op(op.type.removesuffix("Grad"), grad, **_pool_attrs(op))

@@ -19,5 +19,5 @@ def random_gamma(op: Operation, grad: Tensor) -> tuple[None, Tensor]:
 
 @gradient("RandomGammaGrad")
 def without(op: Operation, grad: Tensor) -> None:
-    """TensorFlow refuses this; a gradient of None would silently be wrong."""
+    """Raises LookupError, as TensorFlow does; a gradient of None would be silently wrong."""
     raise LookupError(f"No gradient defined for operation '{op.name}' (op type: {op.type})")

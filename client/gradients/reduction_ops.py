@@ -31,7 +31,7 @@ def _gather(params: Tensor, indices: Tensor) -> Tensor:
 
 
 def _shape_of(x: Tensor) -> Tensor:
-    """The shape as int32: a constant where it is known."""
+    """Returns the shape as int32: a constant if it is known."""
     shape = x.shape_tuple
     if is_fully_defined(shape):
         return constant(np.array(shape, np.int32))
@@ -39,7 +39,7 @@ def _shape_of(x: Tensor) -> Tensor:
 
 
 def _kept_shape(x: Tensor, axes: Tensor) -> Tensor:
-    """The shape of ``x`` with its reduced dimensions set to 1."""
+    """Returns the shape of ``x`` with its reduced dimensions set to 1."""
     shape, indices = x.shape_tuple, constant_value(axes)
     if shape is None or indices is None:
         rank = apply_op("Rank", x)
@@ -57,14 +57,14 @@ def _kept_shape(x: Tensor, axes: Tensor) -> Tensor:
 
 
 def _with_kept_dims(op: Operation, value: Tensor) -> Tensor:
-    """``value``, of the shape of the op's output, reshaped to broadcast against its input."""
+    """Reshapes ``value``, of the output's shape, to broadcast against the input."""
     if op.get_attr("keep_dims"):
         return value
     return output_of("Reshape", value, _kept_shape(*op.inputs))
 
 
 def _spread(op: Operation, grad: Tensor) -> Tensor:
-    """The gradient of a sum: every element of the input gets its sum's."""
+    """Passes the gradient of a sum to every element of the input."""
     x, axes = op.inputs[0], constant_value(op.inputs[1])
     rank = x.shape.rank
     if rank is not None and axes is not None and np.array_equal(axes, np.arange(rank)):
@@ -97,7 +97,7 @@ def _mean(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 @gradient("Max", "Min")
 def _extremum(op: Operation, grad: Tensor) -> list[Tensor | None]:
-    """Elements that tie share the gradient."""
+    """Divides the gradient among the elements that tie."""
     x, axes = op.inputs
     y, grad = _with_kept_dims(op, op.outputs[0]), _with_kept_dims(op, grad)
     chosen = tf.cast(tf.equal(y, x), grad.dtype.base_dtype)
@@ -106,7 +106,7 @@ def _extremum(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 
 def _axes_first(x: Tensor, axes: Tensor) -> tuple[Any, Any, Any]:
-    """The reduced axes, the others, and the inverse of their concatenation as a permutation."""
+    """Returns reduced axes, the others, and the inverse of their concatenation."""
     indices = constant_value(axes)
     if x.shape_tuple is not None and indices is not None:
         rank = len(x.shape_tuple)
@@ -123,8 +123,11 @@ def _axes_first(x: Tensor, axes: Tensor) -> tuple[Any, Any, Any]:
 
 @gradient("Prod")
 def _prod(op: Operation, grad: Tensor) -> list[Tensor | None]:
-    """Each element's factor is the product of all others: what comes before it times what comes
-    after it, so that a 0 among them is no trouble."""
+    """Multiplies the gradient by the product of all other elements.
+
+    That is the product of the elements before times that of the elements after, so that a 0 is no
+    problem.
+    """
     x = op.inputs[0]
     reduced, other, inverse = _axes_first(*op.inputs)
     permuted = apply_op("Transpose", x, apply_op("ConcatV2", [reduced, other], 0))
@@ -150,7 +153,7 @@ def _euclidean_norm(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 
 def _scan_attrs(op: Operation) -> dict[str, Any]:
-    """A scan's gradient runs the other way."""
+    """Returns the attributes of a scan in the other direction."""
     return {"exclusive": op.get_attr("exclusive"), "reverse": not op.get_attr("reverse")}
 
 
@@ -175,7 +178,7 @@ def _ones_like(x: Tensor, dtype: Any) -> Tensor:
 
 
 def _expand_to(x: Tensor, like: Tensor) -> Tensor:
-    """``x`` with trailing dimensions of size 1, so that it broadcasts against ``like``."""
+    """Adds trailing dimensions of size 1 to ``x``, so that it broadcasts against ``like``."""
     inner = tf.subtract(apply_op("Rank", like), apply_op("Rank", x))
     tail = apply_op("Fill", apply_op("Reshape", inner, [1]), constant(1))
     shape = apply_op("ConcatV2", [apply_op("Shape", x), tail], 0)
@@ -204,7 +207,7 @@ def _segment_extremum(op: Operation, grad: Tensor) -> list[Tensor | None]:
 
 
 def _gather_or_zero(params: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """``params`` at ids, 0 where an id is negative; and where it is not."""
+    """Returns ``params`` at ids, 0 where an id is negative, and where it is not."""
     gathered = _gather(params, tf.maximum(ids, _number(0, ids)))
     inside = _expand_to(tf.greater_equal(ids, _number(0, ids)), gathered)
     return apply_op("SelectV2", inside, gathered, _number(0, params)), inside
@@ -226,8 +229,10 @@ def _unsorted_segment_extremum(op: Operation, grad: Tensor) -> list[Tensor | Non
 
 
 def _product_grad(op: Operation, grad: Tensor, reduce: Callable[[str, Tensor], Tensor]) -> Tensor:
-    """A segment's product divided by the element; with one 0 in the segment, that element's
-    factor is the product of the others; with more, all are 0.
+    """Divides each segment's product by the element.
+
+    With one 0 in the segment, that element's factor is the product of the others; with more, all
+    are 0.
 
     Args:
         reduce: ``reduce(kind, data)`` gives the segments of ``data``, "Sum" or "Prod".
@@ -271,7 +276,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _without_count(op: Operation, *gradients: Tensor | None) -> list[Tensor | None]:
-    """The gradients, and None for the number of segments, where the op has it."""
+    """Returns the gradients, and None for the number of segments, if the op has it."""
     return [*gradients, *[None] * (len(op.inputs) - len(gradients))]
 
 
@@ -299,7 +304,7 @@ for _kind in ("Mean", "SqrtN"):
 
 @gradient("SparseSegmentMeanGrad")
 def _sparse_segment_mean_grad(op: Operation, grad: Tensor) -> list[Tensor | None]:
-    """The op is linear in its first input; this is its transpose."""
+    """Applies the transpose of the op, which is linear in its first input."""
     return _transposed(op, grad, "Mean")
 
 

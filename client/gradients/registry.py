@@ -69,7 +69,7 @@ def is_registered(op_type: str) -> bool:
 
 @tf_export("lookup")
 def lookup(op_type: str) -> GradientFunction | None:
-    """The gradient function of ``op_type``; None if it is not differentiable.
+    """Returns the gradient function of ``op_type``; None if it is not differentiable.
 
     Raises:
         LookupError: neither is registered; the text is TensorFlow's.

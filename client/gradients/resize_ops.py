@@ -19,11 +19,13 @@ def _centers(op: Any) -> dict[str, Any]:
 
 @gradient("ResizeBilinear")
 def resize_bilinear(op: Any, grad: Any) -> Any:
+    """Computes the gradient by the op that is made for it."""
     return apply_op("ResizeBilinearGrad", dense(grad), op.inputs[0], **_centers(op)), None
 
 
 @gradient("ResizeBicubic")
 def resize_bicubic(op: Any, grad: Any) -> Any:
+    """Computes the gradient by the op that is made for it; None for integers."""
     image = op.inputs[0]
     if image.dtype not in (dtypes.float32, dtypes.float64):
         return None, None
@@ -32,6 +34,7 @@ def resize_bicubic(op: Any, grad: Any) -> Any:
 
 @gradient("ResizeNearestNeighbor")
 def resize_nearest_neighbor(op: Any, grad: Any) -> Any:
+    """Sums the gradients of the pixels that took each input pixel."""
     image = op.inputs[0]
     size = slice_ops.slice(array_ops.shape(image), [1], [2])
     return apply_op("ResizeNearestNeighborGrad", dense(grad), size, **_centers(op)), None
@@ -39,7 +42,7 @@ def resize_nearest_neighbor(op: Any, grad: Any) -> Any:
 
 @gradient("CropAndResize")
 def crop_and_resize(op: Any, grad: Any) -> Any:
-    """By the images, if they are floats, and by the boxes, as if the method were bilinear."""
+    """Differentiates by images, if they are floats, and by boxes, as if bilinear."""
     image, boxes, box_ind, _ = op.inputs
     grad = dense(grad)
     by_image = None
@@ -66,5 +69,5 @@ def crop_and_resize(op: Any, grad: Any) -> Any:
     "ResizeNearestNeighborGrad",
 )
 def without(op: Any, *grads: Any) -> None:
-    """TensorFlow refuses these; a gradient of None would silently be wrong."""
+    """Raises LookupError, as TensorFlow does; a gradient of None would be silently wrong."""
     raise LookupError(f"No gradient defined for operation '{op.name}' (op type: {op.type})")

@@ -18,12 +18,13 @@ from flowray.proto import errors
 
 @gradient("ReadVariableOp")
 def read(op: Any, grad: Any) -> Any:
+    """Passes the gradient to the handle."""
     return grad
 
 
 @gradient("ResourceGather")
 def resource_gather(op: Any, grad: Any) -> Any:
-    """One row for each index; the variable itself is not read."""
+    """Returns one row for each index; the variable itself is not read."""
     if op.get_attr("batch_dims"):
         raise errors.unimplemented("the gradient of ResourceGather with batch_dims", node=op.name)
     handle, indices = op.inputs
@@ -35,6 +36,7 @@ def resource_gather(op: Any, grad: Any) -> Any:
 
 @gradient("ResourceGatherNd")
 def resource_gather_nd(op: Any, grad: Any) -> Any:
+    """Returns one row for each index vector of length 1, else scatters into zeros."""
     handle, indices = op.inputs
     dtype = indices.dtype.base_dtype
     shape = variable_shape(handle, dtype)

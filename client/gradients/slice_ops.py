@@ -16,7 +16,7 @@ from flowray.client.ops import array_ops, slice_ops
 
 @gradient("Slice")
 def slice_(op: Any, grad: Any) -> Any:
-    """Zeros around the gradient."""
+    """Pads the gradient with zeros."""
     x, begin = op.inputs[0], op.inputs[1]
     column = array_ops.stack([array_ops.rank(x), 1])
     size = array_ops.shape(op.outputs[0], out_type=begin.dtype)
@@ -34,6 +34,7 @@ def _masks(op: Any) -> dict[str, Any]:
 
 @gradient("StridedSlice")
 def strided_slice(op: Any, grad: Any) -> Any:
+    """Puts the gradient at its places in zeros."""
     x, begin, end, strides = op.inputs
     shape = array_ops.shape(x, out_type=begin.dtype)
     x_grad = apply_op("StridedSliceGrad", shape, begin, end, strides, dense(grad), **_masks(op))
@@ -42,6 +43,7 @@ def strided_slice(op: Any, grad: Any) -> Any:
 
 @gradient("StridedSliceGrad")
 def strided_slice_grad(op: Any, grad: Any) -> Any:
+    """Slices the gradient."""
     _, begin, end, strides, _ = op.inputs
     return (
         *[None] * 4,
@@ -53,7 +55,7 @@ def strided_slice_grad(op: Any, grad: Any) -> Any:
 
 
 def _rows(params: Any, indices: Any, grad: Any) -> IndexedSlices:
-    """The gradient of a gather along the first axis: one row for each index."""
+    """Returns the gradient of a gather along the first axis: one row for each index."""
     with colocate_with(params):
         shape = array_ops.shape(params)
     count = array_ops.expand_dims(array_ops.size(indices), 0)
@@ -63,11 +65,13 @@ def _rows(params: Any, indices: Any, grad: Any) -> IndexedSlices:
 
 @gradient("Gather")
 def gather(op: Any, grad: Any) -> Any:
+    """Returns one row for each index."""
     return _rows(op.inputs[0], op.inputs[1], grad), None
 
 
 @gradient("GatherV2")
 def gather_v2(op: Any, grad: Any) -> Any:
+    """Returns one row for each index, or sums slices into zeros along other axes."""
     params, indices, axis = op.inputs
     at = array_ops.static_axis(axis)
     if at == 0:
@@ -107,6 +111,7 @@ def _gather_along(params: Any, indices: Any, grad: Any, at: Any, batch_dims: Any
 
 @gradient("GatherNd")
 def gather_nd(op: Any, grad: Any) -> Any:
+    """Returns one row for each index vector of length 1, else scatters into zeros."""
     params, indices = op.inputs
     shape = array_ops.shape(params, out_type=indices.dtype)
     grad = dense(grad)
@@ -120,11 +125,13 @@ def gather_nd(op: Any, grad: Any) -> Any:
 
 @gradient("ScatterNd")
 def scatter_nd(op: Any, grad: Any) -> Any:
+    """Gathers the gradient at the indices."""
     return None, slice_ops.gather_nd(grad, op.inputs[0]), None
 
 
 @gradient("TensorScatterUpdate")
 def tensor_scatter_update(op: Any, grad: Any) -> Any:
+    """Gathers the gradient at the indices; there it is 0 for the tensor."""
     _, indices, updates = op.inputs
     kept = slice_ops.tensor_scatter_update(grad, indices, array_ops.zeros_like(updates))
     return kept, None, slice_ops.gather_nd(grad, indices)
@@ -132,17 +139,19 @@ def tensor_scatter_update(op: Any, grad: Any) -> Any:
 
 @gradient("TensorScatterAdd")
 def tensor_scatter_add(op: Any, grad: Any) -> Any:
+    """Passes the gradient on, and gathers it at the indices for the updates."""
     return array_ops.identity(grad), None, slice_ops.gather_nd(grad, op.inputs[1])
 
 
 @gradient("TensorScatterSub")
 def tensor_scatter_sub(op: Any, grad: Any) -> Any:
+    """Passes the gradient on, and gathers its negative at the indices."""
     return array_ops.identity(grad), None, apply_op("Neg", slice_ops.gather_nd(grad, op.inputs[1]))
 
 
 @gradient("TensorScatterMin", "TensorScatterMax")
 def tensor_scatter_extreme(op: Any, grad: Any) -> Any:
-    """To each element that is the extreme one, its share."""
+    """Divides the gradient among the elements that have the extreme value."""
     tensor, indices, updates = op.inputs
     result = op.outputs[0]
     from_tensor = apply_op("Cast", apply_op("Equal", tensor, result), DstT=grad.dtype)
@@ -159,7 +168,7 @@ def tensor_scatter_extreme(op: Any, grad: Any) -> Any:
 
 @gradient("DynamicPartition")
 def dynamic_partition(op: Any, *grads: Any) -> Any:
-    """Partitions the places, too, and stitches the gradients together by them."""
+    """Partitions the places as well, and stitches the gradients together by them."""
     data, partitions = op.inputs
     shape = array_ops.shape(partitions)
     places = array_ops.reshape(apply_op("Range", 0, apply_op("Prod", shape, [0]), 1), shape)
@@ -170,6 +179,7 @@ def dynamic_partition(op: Any, *grads: Any) -> Any:
 
 @gradient("DynamicStitch", "ParallelDynamicStitch")
 def dynamic_stitch(op: Any, grad: Any) -> Any:
+    """Gathers the gradient at the indices."""
     count = len(op.inputs) // 2
     grad = dense(grad)
     return [*[None] * count, *(slice_ops.gather(grad, i) for i in op.inputs[:count])]

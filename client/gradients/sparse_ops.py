@@ -11,6 +11,7 @@ from flowray.client.ops.reduction_ops import reduce_sum
 
 @gradient("SparseToDense")
 def sparse_to_dense(op: Any, grad: Any) -> Any:
+    """Gathers the gradient at the indices; the default value gets the sum of the rest."""
     indices, shape, _, _ = op.inputs
     of_values = apply_op("GatherNd", grad, indices)
     of_default = apply_op("Sub", reduce_sum(grad), reduce_sum(of_values))

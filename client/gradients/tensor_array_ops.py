@@ -15,7 +15,7 @@ from flowray.client.ops.tensor_array_ops import TensorArray
 
 
 def _source(grad: Tensor) -> str:
-    """The call of ``tf.gradients`` that makes ``grad``: the name scope of its ops.
+    """Returns the call of ``tf.gradients`` that makes ``grad``: the name scope of its ops.
 
     Raises:
         ValueError: it is in no such scope.
@@ -34,13 +34,13 @@ def _source(grad: Tensor) -> str:
 
 
 def _array(op: Operation, dtype: Any, flow: Tensor, grad: Tensor) -> TensorArray:
-    """The array of gradients of the one that ``op`` uses."""
+    """Returns the array of gradients of the one that ``op`` uses."""
     array = TensorArray(dtype, handle=op.inputs[0], flow=flow, colocate_with_first_write_call=False)
     return array.grad(_source(grad), flow)
 
 
 def _after(op: Operation, flow: Tensor) -> Tensor:
-    """``flow``, once what ``op`` wrote is there: its shape counts."""
+    """Returns ``flow`` after the write of ``op``, whose shape counts."""
     done = identity(op.outputs[0], name="flow_out")
     with control_dependencies([done]):
         return identity(flow, name="write_barrier")
@@ -48,35 +48,41 @@ def _after(op: Operation, flow: Tensor) -> Tensor:
 
 @gradient("TensorArrayReadV3")
 def read(op: Operation, grad: Any) -> Any:
+    """Writes the gradient to the array of gradients."""
     array = _array(op, op.get_attr("dtype"), op.inputs[2], grad)
     return None, None, array.write(op.inputs[1], grad).flow
 
 
 @gradient("TensorArrayWriteV3")
 def write(op: Operation, flow: Any) -> Any:
+    """Reads the gradient from the array of gradients."""
     array = _array(op, op.get_attr("T"), _after(op, flow), flow)
     return None, None, array.read(op.inputs[1]), flow
 
 
 @gradient("TensorArrayGatherV3")
 def gather(op: Operation, grad: Any) -> Any:
+    """Scatters the gradient into the array of gradients."""
     array = _array(op, op.get_attr("dtype"), op.inputs[2], grad)
     return None, None, array.scatter(op.inputs[1], grad).flow
 
 
 @gradient("TensorArrayScatterV3")
 def scatter(op: Operation, flow: Any) -> Any:
+    """Gathers the gradient from the array of gradients."""
     array = _array(op, op.get_attr("T"), _after(op, flow), flow)
     return None, None, array.gather(op.inputs[1]), flow
 
 
 @gradient("TensorArrayConcatV3")
 def concat(op: Operation, grad: Any, _: Any) -> Any:
+    """Splits the gradient into the array of gradients."""
     array = _array(op, op.get_attr("dtype"), op.inputs[1], grad)
     return None, array.split(grad, lengths=op.outputs[1]).flow
 
 
 @gradient("TensorArraySplitV3")
 def split(op: Operation, flow: Any) -> Any:
+    """Concatenates the array of gradients."""
     array = _array(op, op.get_attr("T"), _after(op, flow), flow)
     return None, array.concat(), None, flow

@@ -1,4 +1,4 @@
-"""What ``tf.gradients`` goes over: the ops of one level, each loop in it being one step.
+"""The steps that ``tf.gradients`` walks over: the ops of one level; a loop is one step.
 
 A level is a loop, or what is in none. A loop of the level is a step from what enters it to what
 leaves it: its gradient is a loop as well (``loops.py``), in which a walk goes over its body.
@@ -21,7 +21,7 @@ _TRAINABLE = dtypes.FLOATING | dtypes.COMPLEX | {dtypes.resource, dtypes.variant
 
 
 def is_trainable(tensor_or_dtype: object) -> bool:
-    """Whether gradients flow through tensors of this dtype."""
+    """Tells whether gradients flow through tensors of this dtype."""
     dtype = dtypes.as_dtype(getattr(tensor_or_dtype, "dtype", tensor_or_dtype)).base_dtype
     return dtype in _TRAINABLE
 
@@ -39,7 +39,7 @@ class Walk:
         self._inputs: dict[WhileContext, list[Tensor]] = {}
 
     def step(self, op: Operation) -> Step:
-        """The step that ``op`` is, or is a part of."""
+        """Returns the step that ``op`` is, or is a part of."""
         loops = loops_around(op._control_flow_context)
         if op._kind is OpKind.EXIT:  # it is made around the loop that it leaves
             loops = loops_around(loop_around(op._inputs[0].op))
@@ -49,7 +49,7 @@ class Walk:
         return op if len(loops) <= len(self._around) else loops[len(self._around)]
 
     def inputs(self, step: Step) -> list[Tensor]:
-        """The tensors that a step takes; of a loop, first those of its variables.
+        """Returns the inputs of a step; for a loop those of its variables come first.
 
         They stay the same in this walk, though gradients bring more into a loop.
         """
@@ -61,18 +61,18 @@ class Walk:
         return self._inputs[step]
 
     def outputs(self, step: Step) -> list[Tensor]:
-        """The tensors that a step makes."""
+        """Returns the tensors that a step makes."""
         if isinstance(step, Operation):
             return step._outputs
         return [variable.exit for variable in step.variables if variable.exit is not None]
 
     def position(self, tensor: Tensor) -> int:
-        """Which output of its step a tensor is."""
+        """Returns the index of a tensor among the outputs of its step."""
         step = self.step(tensor.op)
         return tensor._value_index if isinstance(step, Operation) else _index(tensor, step)
 
     def reached_from(self, ops: Iterable[Operation]) -> set[Step]:
-        """The steps that ``ops`` have a differentiable path to, themselves included."""
+        """Returns the steps that ``ops`` have a differentiable path to, themselves included."""
         reached: set[Step] = set()
         queue: deque[Step] = deque(map(self.step, ops))
         while queue:
@@ -89,7 +89,7 @@ class Walk:
         return (self.step(op) for op in tensor._consumers if op._kind is not OpKind.NEXT_ITERATION)
 
     def between(self, to_ops: Iterable[Operation], reached: set[Step]) -> dict[Step, None]:
-        """Those of ``reached`` that ``to_ops`` depend on, themselves included."""
+        """Returns those of ``reached`` that ``to_ops`` depend on, themselves included."""
         between: dict[Step, None] = {}
         queue: deque[Step] = deque(map(self.step, to_ops))
         while queue:

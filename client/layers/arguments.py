@@ -1,4 +1,4 @@
-"""What the arguments of layers may be: numbers or tuples, functions or their names."""
+"""Conversion of the arguments of layers: numbers or tuples, functions or their names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def as_activation(identifier: Any) -> Function | None:
 
 
 def as_initializer(identifier: Any) -> Any:
-    """An initializer, or the one that a name stands for. ValueError for what is neither."""
+    """Returns an initializer, or the one that a name stands for. ValueError for others."""
     if identifier is None or callable(identifier):
         return identifier
     if isinstance(identifier, str) and identifier in _INITIALIZERS:
@@ -67,14 +67,14 @@ def as_initializer(identifier: Any) -> Any:
 
 
 def as_function(identifier: Any, what: str) -> Any:
-    """A regularizer or constraint (``what``): a function or None. ValueError for other things."""
+    """Returns a regularizer or constraint (``what``): a function or None. ValueError for others."""
     if identifier is None or callable(identifier):
         return identifier
     raise ValueError(f"Could not interpret {what} identifier: {identifier}")
 
 
 def as_tuple(value: Any, n: int, name: str) -> tuple[int, ...]:
-    """An integer, or ``n`` of them, as a tuple of ``n``. ValueError for other things."""
+    """Returns an integer, or ``n`` of them, as a tuple of ``n``. ValueError for others."""
     if isinstance(value, int):
         return (value,) * n
     problem = f"The `{name}` argument must be a tuple of {n} integers. Received: {value}"
@@ -93,7 +93,7 @@ def as_tuple(value: Any, n: int, name: str) -> tuple[int, ...]:
 
 
 def as_data_format(value: str | None) -> str:
-    """``channels_last`` (the default) or ``channels_first``. ValueError for other things."""
+    """Returns ``channels_last`` (the default) or ``channels_first``. ValueError for others."""
     data_format = "channels_last" if value is None else value.lower()
     if data_format not in ("channels_first", "channels_last"):
         raise ValueError(
@@ -115,6 +115,6 @@ def as_padding(value: Any) -> str:
 
 
 def layout(data_format: str, ndim: int) -> str:
-    """The ops' name of ``data_format`` for tensors of rank ``ndim``, as ``NHWC``."""
+    """Returns the ops' name of ``data_format`` for tensors of rank ``ndim``, as ``NHWC``."""
     spatial = {3: "W", 4: "HW", 5: "DHW"}[ndim]
     return f"N{spatial}C" if data_format == "channels_last" else f"NC{spatial}"

@@ -116,6 +116,7 @@ class Layer:
 
     @property
     def name(self) -> str:
+        """The name of the layer."""
         return self._name
 
     @property
@@ -140,10 +141,12 @@ class Layer:
 
     @property
     def trainable_weights(self) -> list[Any]:
+        """The variables that optimizers change."""
         return list(self._trainable_weights) if self.trainable else []
 
     @property
     def non_trainable_weights(self) -> list[Any]:
+        """The other variables."""
         if self.trainable:
             return list(self._non_trainable_weights)
         return self._trainable_weights + self._non_trainable_weights
@@ -155,18 +158,21 @@ class Layer:
 
     @property
     def variables(self) -> list[Any]:
+        """All variables, the trainable ones first."""
         return self.weights
 
     @property
     def trainable_variables(self) -> list[Any]:
+        """The variables that optimizers change."""
         return self.trainable_weights
 
     @property
     def non_trainable_variables(self) -> list[Any]:
+        """The other variables."""
         return self.non_trainable_weights
 
     def count_params(self) -> int:
-        """The number of elements of all variables. ValueError before the first call."""
+        """Counts the elements of all variables. ValueError before the first call."""
         if not self.built:
             raise ValueError(
                 f"You tried to call `count_params` on {self.name}, but the layer isn't built. You "
@@ -201,11 +207,11 @@ class Layer:
             self._updates.append(made if isinstance(made, Operation) else made.op)
 
     def get_losses_for(self, inputs: Any) -> list[Tensor]:
-        """The losses that depend on ``inputs``; with None, those that depend on no input."""
+        """Returns the losses that depend on ``inputs``; with None, those that depend on none."""
         return self._chosen(self.losses, inputs)
 
     def get_updates_for(self, inputs: Any) -> list[Any]:
-        """The updates that depend on ``inputs``; with None, those that depend on no input."""
+        """Returns the updates that depend on ``inputs``; with None, those that depend on none."""
         return self._chosen(self.updates, inputs)
 
     def _chosen(self, items: list[Any], inputs: Any) -> list[Any]:
@@ -231,7 +237,7 @@ class Layer:
         partitioner: Any = None,
         experimental_autocast: bool = True,
     ) -> Any:
-        """The variable ``name`` of the layer's scope: made, or taken if the layer reuses.
+        """Makes the variable ``name`` in the layer's scope, or takes it if the layer reuses.
 
         Args:
             name, shape, initializer, constraint, use_resource, synchronization, aggregation,
@@ -285,7 +291,7 @@ class Layer:
         return variable
 
     def add_variable(self, *args: Any, **kwargs: Any) -> Any:
-        """The older name of ``add_weight``."""
+        """Calls ``add_weight``, by its older name."""
         return self.add_weight(*args, **kwargs)
 
     # Calls ----------------------------------------------------------------------------------
@@ -299,7 +305,7 @@ class Layer:
         return inputs
 
     def compute_output_shape(self, input_shape: Any) -> TensorShape:
-        """The shape of the output for inputs of shape ``input_shape``."""
+        """Returns the shape of the output for inputs of shape ``input_shape``."""
         raise NotImplementedError
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -326,7 +332,7 @@ class Layer:
         return outputs
 
     def apply(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """The same as a call of the layer."""
+        """Calls the layer."""
         return self(inputs, *args, **kwargs)
 
     def _call_in_scope(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -383,7 +389,7 @@ class Layer:
             self._scope = captured
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Layer:
-        """Another layer with the same tensors and variables, but state of its own."""
+        """Copies the layer: the same tensors and variables, but state of its own."""
         result = type(self).__new__(type(self))
         memo[id(self)] = result
         for key, value in vars(self).items():
@@ -401,7 +407,7 @@ _IN_A_GRAPH = (Graph, Operation, PartitionedVariable, Tensor, Variable)
 
 
 def snake_case(name: str) -> str:
-    """``MaxPooling2D`` as ``max_pooling2d``."""
+    """Converts ``MaxPooling2D`` to ``max_pooling2d``."""
     return _WORD_START.sub("_", name).lower()
 
 
@@ -417,7 +423,7 @@ def _add_to_collection(items: Iterable[Any], name: str) -> None:
 
 
 def _depends_on(item: Any, tensors: list[Tensor]) -> bool:
-    """Whether a tensor or op is computed from one of ``tensors``."""
+    """Tells whether a tensor or op is computed from one of ``tensors``."""
     wanted, seen = set(tensors), set()
     pending = [item.op if isinstance(item, Tensor) else item]
     while pending:

@@ -1,4 +1,4 @@
-"""Whether a layer is training: known now, or known in a run."""
+"""The condition that a layer is training: known now, or known in a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowray.client.variables.variables import Variable
 
 
 def known(training: Any) -> bool | None:
-    """``training`` as a bool; None for a tensor whose value only a run tells."""
+    """Returns ``training`` as a bool; None for a tensor whose value only a run tells."""
     if isinstance(training, Variable):
         return None
     if not isinstance(training, Tensor):
@@ -22,7 +22,7 @@ def known(training: Any) -> bool | None:
 
 
 def smart_cond(training: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """``tf.cond``, or just one of the functions if it is known which."""
+    """Calls ``tf.cond``, or just one of the functions if it is known which."""
     value = known(training)
     if value is None:
         return cond(training, true_fn, false_fn)

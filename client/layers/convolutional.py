@@ -25,7 +25,7 @@ from flowray.proto.types.shapes import TensorShape, as_shape
 
 
 class _Conv(Layer):
-    """What convolutions have in common.
+    """The base class of convolutions.
 
     Args:
         filters: the number of channels of the output.
@@ -96,7 +96,7 @@ class _Conv(Layer):
         return self.data_format == "channels_first"
 
     def _input_channels(self, input_shape: Any) -> int:
-        """The number of channels, which ``input_spec`` demands from here on."""
+        """Returns the number of channels, which ``input_spec`` demands from here on."""
         axis = 1 if self._channels_first else -1
         channels = as_shape(input_shape)[axis].value
         if channels is None:
@@ -148,12 +148,12 @@ class _Conv(Layer):
         return self._finished(outputs)
 
     def _causal_padding(self) -> list[list[int]]:
-        """So that no output depends on later inputs."""
+        """Pads at the beginning, so that no output depends on later inputs."""
         before = [self.dilation_rate[0] * (self.kernel_size[0] - 1), 0]
         return [[0, 0], [0, 0], before] if self._channels_first else [[0, 0], before, [0, 0]]
 
     def _finished(self, outputs: Any) -> Any:
-        """With bias and activation."""
+        """Adds bias and activation."""
         if self.bias is not None:
             if self._channels_first and self.rank == 1:
                 outputs += array_ops.reshape(self.bias, (1, self.filters, 1))
@@ -169,7 +169,7 @@ class _Conv(Layer):
         return self._shape(batch, [self._output_size(i, size) for i, size in enumerate(sizes)])
 
     def _sizes(self, input_shape: Any) -> tuple[int | None, list[int | None]]:
-        """The batch's and the spatial dimensions."""
+        """Returns the batch's and the spatial dimensions."""
         batch, *rest = as_shape(input_shape).as_list()
         return batch, rest[1:] if self._channels_first else rest[:-1]
 
@@ -298,7 +298,7 @@ class _SeparableConv(_Conv):
     def _convolved(
         self, inputs: Any, depthwise: Any, pointwise: Any, strides: Any, rate: Any, padding: str
     ) -> Any:
-        """Over two dimensions, with the bias."""
+        """Convolves over two dimensions and adds the bias."""
         around = (1, 1, *strides) if self._channels_first else (1, *strides, 1)
         data_format = layout(self.data_format, 4)
         outputs = conv_ops.separable_conv2d(
@@ -436,7 +436,7 @@ class _ConvTranspose(_Conv):
         return self._finished(outputs)
 
     def _output_size(self, i: int, size: Any) -> Any:
-        """The smallest size that a convolution makes ``size`` (a number or a tensor) of."""
+        """Returns the smallest size that a convolution shrinks to ``size``."""
         if size is None:
             return None
         size *= self.strides[i]

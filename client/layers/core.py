@@ -206,13 +206,13 @@ def dropout(
     training: Any = False,
     name: str | None = None,
 ) -> Any:
-    """``Dropout`` as a function."""
+    """Makes a layer ``Dropout`` and calls it."""
     return Dropout(rate, noise_shape, seed, name)(inputs, training=training)
 
 
 @tf_export("layers.flatten")
 def flatten(inputs: Any, name: str | None = None, data_format: str = "channels_last") -> Any:
-    """``Flatten`` as a function."""
+    """Makes a layer ``Flatten`` and calls it."""
     return Flatten(data_format, name=name)(inputs)
 
 

@@ -10,11 +10,11 @@ from flowray.proto import errors
 
 @tf_export("layers.experimental.keras_style_scope")
 def keras_style_scope() -> AbstractContextManager[None]:
-    """UnimplementedError: layers have their variables in variable scopes."""
+    """Raises UnimplementedError: layers have their variables in variable scopes."""
     raise errors.unimplemented("flowray has no tf.layers.experimental.keras_style_scope yet")
 
 
 @tf_export("layers.experimental.set_keras_style")
 def set_keras_style() -> None:
-    """UnimplementedError: layers have their variables in variable scopes."""
+    """Raises UnimplementedError: layers have their variables in variable scopes."""
     raise errors.unimplemented("flowray has no tf.layers.experimental.set_keras_style yet")

@@ -13,7 +13,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def layer_function(layer_class: type[Layer], name: str) -> Callable[..., Any]:
-    """The function that makes a layer and calls it.
+    """Returns a function that makes a layer and calls it.
 
     Its arguments are ``inputs``, then those of the class, and then, if layers of the class can
     share variables (``takes_reuse``), ``reuse``: such a layer has the variable scope ``name``, and

@@ -13,7 +13,7 @@ from flowray.proto.types.shapes import as_shape
 
 @tf_export("layers.InputSpec")
 class InputSpec:
-    """What one input of a layer must be like. None demands nothing.
+    """The requirements of one input of a layer. None demands nothing.
 
     Args:
         dtype: the dtype.
@@ -45,7 +45,7 @@ class InputSpec:
 
 
 def check_inputs(spec: InputSpec | Sequence[InputSpec | None] | None, inputs: Any, of: str) -> None:
-    """ValueError if the inputs of the layer called ``of`` are not as ``spec`` demands."""
+    """Raises ValueError if the inputs of the layer ``of`` are not as ``spec`` demands."""
     if not spec:
         return
     specs: list[InputSpec | None] = nest.flatten(spec)

@@ -220,7 +220,7 @@ class BatchNormalization(Layer):
         return array_ops.reshape(outputs, original)
 
     def _fused(self, inputs: Any, training: Any) -> Any:
-        """By one op, which takes four dimensions, the channels first or last."""
+        """Normalizes by one op, for four dimensions with the channels first or last."""
         data_format = "NCHW" if self.axis == [1] else "NHWC"
         gamma = self._ones if self.gamma is None else self.gamma
         beta = self._zeros if self.beta is None else self.beta
@@ -251,7 +251,7 @@ class BatchNormalization(Layer):
         return outputs
 
     def _composed(self, inputs: Any, training: Any) -> Any:
-        """By several ops; they do all that the fused op cannot."""
+        """Normalizes by several ops, for all cases that the fused op cannot do."""
         assert isinstance(self.axis, list)
         shape, rank = inputs.shape, inputs.shape.rank
         reduced = [i for i in range(rank) if i not in self.axis]
@@ -301,7 +301,7 @@ class BatchNormalization(Layer):
         )
 
     def _moments(self, inputs: Any, axes: list[int], training: Any) -> tuple[Any, Any]:
-        """Those of the batch in training, else the moving averages."""
+        """Returns the moments of the batch in training, else the moving averages."""
         assert isinstance(self.axis, list)
         keepdims = self.virtual_batch_size is not None or len(self.axis) > 1
         wide = math_ops.cast(inputs, self._parameter_dtype)
@@ -312,7 +312,7 @@ class BatchNormalization(Layer):
         )
 
     def _renorm(self, mean: Any, variance: Any, training: Any) -> tuple[Any, Any, Any, Any]:
-        """Factor and offset of the correction; the moments, once the averages have moved."""
+        """Returns factor and offset of the correction, and the moments after the update."""
         stddev: Any = math_ops.sqrt(variance + self.epsilon)
         # At first, while the average may be 0.
         average = math_ops.maximum(self.renorm_stddev, math_ops.sqrt(float(self.epsilon)))
@@ -363,7 +363,7 @@ class BatchNormalization(Layer):
         self.add_update(smart_cond(training, move_variance, lambda: self.moving_variance))
 
     def _moved(self, variable: Any, value: Any, momentum: Any) -> Any:
-        """``variable``, moved towards ``value``."""
+        """Moves ``variable`` towards ``value``."""
         with name_scope("AssignMovingAvg") as scope, colocate_with(variable):
             decay = convert_to_tensor(1.0 - momentum, name="decay")
             if decay.dtype != variable.dtype.base_dtype:
@@ -390,7 +390,7 @@ def _checked_axes(axis: int | list[int], rank: int) -> list[int]:
 
 
 def _composition(scale: Any, offset: Any, then_scale: Any, then_offset: Any) -> tuple[Any, Any]:
-    """Scale and offset of two transformations, one after the other."""
+    """Returns scale and offset of two transformations, one after the other."""
     if then_scale is not None:
         scale *= then_scale
         offset *= then_scale
@@ -426,7 +426,7 @@ def batch_normalization(
     virtual_batch_size: int | None = None,
     adjustment: Callable[[Any], tuple[Any, Any]] | None = None,
 ) -> Any:
-    """``BatchNormalization`` as a function. ``training`` is a bool or a bool tensor."""
+    """Makes a layer ``BatchNormalization`` and calls it; ``training`` may be a bool tensor."""
     layer = BatchNormalization(
         axis,
         momentum,

@@ -14,7 +14,7 @@ from flowray.proto.types.shapes import TensorShape, as_shape
 
 
 class _Pooling(Layer):
-    """What is over windows of ``pool_size``: their averages or maxima.
+    """The base class of pools over windows of ``pool_size``: averages or maxima.
 
     Args:
         pool_size: the size of a window, one number or one per spatial dimension.

@@ -69,6 +69,7 @@ class Reduction:
 
     @classmethod
     def all(cls) -> tuple[str, ...]:
+        """Returns all ways."""
         return (
             cls.NONE,
             cls.SUM,
@@ -80,6 +81,7 @@ class Reduction:
 
     @classmethod
     def validate(cls, key: str) -> None:
+        """Raises ValueError for a ``key`` that is not one of them."""
         if key not in cls.all():
             raise ValueError(f"Invalid Reduction Key {key}.")
 
@@ -198,7 +200,7 @@ def compute_weighted_loss(
 
 
 def _operands(**named: Any) -> tuple[Tensor, Tensor]:
-    """Labels and predictions as float32, of the same shape."""
+    """Returns labels and predictions as float32, of the same shape."""
     for name, value in named.items():
         if value is None:
             raise ValueError(f"{name} must not be None.")
@@ -218,7 +220,7 @@ def absolute_difference(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Any:
-    """``|predictions - labels|``."""
+    """Computes the loss ``|predictions - labels|``."""
     with name_scope(scope, "absolute_difference", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
         losses = abs(subtract(predictions, labels))
@@ -236,7 +238,7 @@ def cosine_distance(
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
     dim: int | None = None,
 ) -> Any:
-    """``1 - sum(predictions * labels)`` along ``axis``; both must be unit vectors already."""
+    """Computes ``1 - sum(predictions * labels)`` along ``axis``, of unit vectors."""
     axis = deprecated_argument("axis", axis, "dim", dim)
     if axis is None:
         raise ValueError("You must specify 'axis'.")
@@ -256,7 +258,7 @@ def hinge_loss(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Any:
-    """``max(0, 1 - (2 * labels - 1) * logits)``: the labels are 0 or 1."""
+    """Computes ``max(0, 1 - (2 * labels - 1) * logits)``; the labels are 0 or 1."""
     with name_scope(scope, "hinge_loss", [logits, labels, weights]) as scope:
         labels, logits = _operands(labels=labels, logits=logits)
         ones = ones_like(labels)
@@ -275,7 +277,7 @@ def huber_loss(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Any:
-    """Half the squared error up to ``delta``, linear in the error beyond."""
+    """Computes half the squared error up to ``delta``, and linear in the error beyond."""
     with name_scope(scope, "huber_loss", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
         error = abs(subtract(predictions, labels))
@@ -314,7 +316,7 @@ def mean_squared_error(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Any:
-    """``(predictions - labels) ** 2``."""
+    """Computes the loss ``(predictions - labels) ** 2``."""
     with name_scope(scope, "mean_squared_error", [predictions, labels, weights]) as scope:
         labels, predictions = _operands(labels=labels, predictions=predictions)
         losses = squared_difference(predictions, labels)
@@ -362,7 +364,7 @@ def sigmoid_cross_entropy(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Any:
-    """``tf.nn.sigmoid_cross_entropy_with_logits``; smoothing pulls the labels towards 1/2."""
+    """Computes ``tf.nn.sigmoid_cross_entropy_with_logits``; smoothing moves labels to 1/2."""
     if multi_class_labels is None or logits is None:
         raise ValueError("multi_class_labels and logits must not be None.")
     inputs = [logits, multi_class_labels, weights]
@@ -386,7 +388,7 @@ def softmax_cross_entropy(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Any:
-    """``tf.nn.softmax_cross_entropy_with_logits_v2``; the gradient does not reach the labels."""
+    """Computes ``tf.nn.softmax_cross_entropy_with_logits_v2`` without a gradient for labels."""
     if onehot_labels is None or logits is None:
         raise ValueError("onehot_labels and logits must not be None.")
     with name_scope(scope, "softmax_cross_entropy_loss", [logits, onehot_labels, weights]) as scope:
@@ -410,7 +412,7 @@ def sparse_softmax_cross_entropy(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Any:
-    """``tf.nn.sparse_softmax_cross_entropy_with_logits``.
+    """Computes ``tf.nn.sparse_softmax_cross_entropy_with_logits``.
 
     Labels (and weights) may have one trailing dimension of 1 more than they need.
     """

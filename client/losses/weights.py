@@ -1,4 +1,4 @@
-"""Weights of losses and metrics: which shapes they may have, and how they are spread."""
+"""Weights of losses and metrics: their allowed shapes, and their broadcasting."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _parts(name: str, tensor: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def broadcast_weights(weights: Any, values: Any) -> Tensor:
-    """``weights`` with the dtype and shape of ``values``; see ``assert_broadcastable``."""
+    """Broadcasts ``weights`` to the dtype and shape of ``values``; see ``assert_broadcastable``."""
     with name_scope(None, "broadcast_weights", [weights, values]) as scope:
         values = convert_to_tensor(values, name="values")
         given = convert_to_tensor(weights, dtype=values.dtype.base_dtype, name="weights")

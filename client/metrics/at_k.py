@@ -51,10 +51,10 @@ def recall_at_k(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The share of the labels that are among the ``k`` highest predictions; NaN without labels.
+    """Computes the share of labels among the ``k`` highest predictions; NaN without labels.
 
     Args:
-        labels: int64; those that are no class count as missed.
+        labels: int64; those that are not a class count as missed.
         predictions: ``[D1, ..., DN, num_classes]``.
         class_id: count only this class.
         weights: broadcastable to ``[D1, ..., DN]``.
@@ -77,7 +77,7 @@ def recall_at_top_k(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """``recall_at_k`` of predicted classes ``[D1, ..., DN, k]``; ``k`` is for names only."""
+    """Computes ``recall_at_k`` of predicted classes ``[D1, ..., DN, k]``; ``k`` only names ops."""
     return _share(
         "recall",
         labels,
@@ -102,7 +102,7 @@ def precision_at_k(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The share of the ``k`` highest predictions that are among the labels; see ``recall_at_k``."""
+    """Computes the share of the ``k`` highest predictions that are labels; see ``recall_at_k``."""
     with name_scope(name, _name("precision", k, class_id), [predictions, labels, weights]) as scope:
         _, highest = top_k(predictions, k)
         return precision_at_top_k(
@@ -121,7 +121,7 @@ def sparse_precision_at_k(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The older name of ``precision_at_k``."""
+    """Computes ``precision_at_k``, by its older name."""
     return precision_at_k(
         labels, predictions, k, class_id, weights, metrics_collections, updates_collections, name
     )
@@ -138,7 +138,7 @@ def precision_at_top_k(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """``precision_at_k`` of predicted classes ``[D1, ..., DN, k]``; ``k`` is for names only."""
+    """Computes ``precision_at_k`` of predicted classes ``[D1, ..., DN, k]``."""
     return _share(
         "precision",
         labels,
@@ -162,11 +162,11 @@ def average_precision_at_k(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The mean over examples of their average precisions; 0 without examples.
+    """Computes the mean over examples of their average precisions; 0 without examples.
 
     The average precision of an example is the sum of the precisions at those i up to ``k`` where
     the i-th highest prediction is a label, divided by the number of labels, or by ``k`` if that is
-    less. Arguments are as of ``recall_at_k``; labels that are no class do not count.
+    less. Arguments are as of ``recall_at_k``; labels that are not a class do not count.
     """
     if k < 1:
         raise ValueError(f"Invalid k={k}.")
@@ -198,7 +198,7 @@ def sparse_average_precision_at_k(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The older name of ``average_precision_at_k``."""
+    """Computes ``average_precision_at_k``, by its older name."""
     return average_precision_at_k(
         labels, predictions, k, weights, metrics_collections, updates_collections, name
     )
@@ -235,18 +235,18 @@ class _Labels:
         return result
 
     def only_below(self, classes: Any) -> _Labels:
-        """Without those that are no classes."""
+        """Returns the labels without those that are not classes."""
         inside = logical_and(
             greater_equal(self.ids, 0), less(self.ids, cast(classes, dtypes.int64))
         )
         return self.only(inside)
 
     def number(self) -> Tensor:
-        """How many different labels each example has: float64 ``[D1, ..., DN]``."""
+        """Counts the different labels of each example: float64 ``[D1, ..., DN]``."""
         return _sum(_first_of_equals(self.ids, self.present))
 
     def contain(self, ids: Tensor) -> Tensor:
-        """Whether each of ``ids`` ``[D1, ..., DN, k]`` is a label of its example."""
+        """Tells whether each of ``ids`` ``[D1, ..., DN, k]`` is a label of its example."""
         same = equal(expand_dims(ids, -1), expand_dims(self.ids, -2))
         if self.present is not None:
             same = logical_and(same, expand_dims(self.present, -2))
@@ -254,7 +254,7 @@ class _Labels:
 
 
 def _first_of_equals(ids: Tensor, present: Tensor | None) -> Tensor:
-    """Which elements of the last dimension have no equal before them (and are present)."""
+    """Marks the elements of the last dimension that are present and have no equal before them."""
     same = equal(expand_dims(ids, -1), expand_dims(ids, -2))
     if present is not None:
         same = logical_and(same, expand_dims(present, -2))
@@ -316,7 +316,7 @@ def _total(numbers: Tensor, weights: Any) -> Tensor:
 
 
 def _counted(name: str, number: Tensor) -> tuple[Any, Any]:
-    """A variable to which ``number`` is added, as its value and its update."""
+    """Adds ``number`` to a variable; returns its value and its update."""
     with name_scope(name) as scope:
         variable = metric_variable([], dtypes.float64, name=scope)
         return variable.value(), assign_add(variable, number, name="update")

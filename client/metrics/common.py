@@ -1,4 +1,4 @@
-"""What all metrics are made of: local variables, weights, matching shapes."""
+"""Parts that all metrics share: local variables, weights, matching shapes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Metric = tuple[Any, Any]
 def metric_variable(
     shape: Sequence[int], dtype: Any, validate_shape: bool = True, name: str | None = None
 ) -> Any:
-    """A local variable of zeros that a metric adds to."""
+    """Makes a local variable of zeros that a metric adds to."""
     return Variable(
         lambda: zeros(shape, dtype),
         trainable=False,
@@ -42,6 +42,7 @@ def metric_variable(
 
 
 def collected(value: Any, update: Any, metrics: Any, updates: Any) -> Metric:
+    """Adds a metric's value and update to the given collections and returns both."""
     if metrics:
         add_to_collections(metrics, value)
     if updates:
@@ -52,7 +53,7 @@ def collected(value: Any, update: Any, metrics: Any, updates: Any) -> Metric:
 def remove_squeezable_dimensions(
     predictions: Any, labels: Any, weights: Any
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Squeezes or expands a last dimension of 1 where the ranks differ by one."""
+    """Squeezes or expands a last dimension of 1 if the ranks differ by one."""
     predictions = convert_to_tensor(predictions)
     if labels is not None:
         labels = convert_to_tensor(labels)
@@ -74,16 +75,19 @@ def remove_squeezable_dimensions(
 
 
 def rank_difference(a: Tensor, b: Tensor) -> int | None:
+    """Returns the difference of two ranks; None if one is unknown."""
     if a.shape_tuple is None or b.shape_tuple is None:
         return None
     return len(a.shape_tuple) - len(b.shape_tuple)
 
 
 def safe_ratio(numerator: Any, denominator: Any, name: str) -> Tensor:
+    """Divides, and returns 0 where the denominator is not positive."""
     return div_no_nan(numerator, maximum(denominator, 0), name=name)
 
 
 def compatible(predictions: Any, labels: Any, weights: Any) -> tuple[Any, Any, Any]:
+    """Broadcasts weights and squeezes predictions and labels so that their shapes match."""
     predictions, labels, weights = remove_squeezable_dimensions(predictions, labels, weights)
     assert labels is not None
     predictions.get_shape().assert_is_compatible_with(labels.get_shape())

@@ -63,7 +63,7 @@ def true_positives(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """How many are true and predicted true."""
+    """Counts the true positives: true and predicted true."""
     return _counter(
         "true_positives",
         logical_and,
@@ -85,7 +85,7 @@ def true_negatives(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """How many are false and predicted false."""
+    """Counts the true negatives: false and predicted false."""
     return _counter(
         "true_negatives",
         lambda y, p: logical_and(logical_not(y), logical_not(p)),
@@ -107,7 +107,7 @@ def false_positives(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """How many are false and predicted true."""
+    """Counts the false positives: false and predicted true."""
     return _counter(
         "false_positives",
         lambda y, p: logical_and(logical_not(y), p),
@@ -129,7 +129,7 @@ def false_negatives(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """How many are true and predicted false."""
+    """Counts the false negatives: true and predicted false."""
     return _counter(
         "false_negatives",
         lambda y, p: logical_and(y, logical_not(p)),
@@ -151,7 +151,7 @@ def precision(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """True positives among all that are predicted true."""
+    """Computes the share of true positives among all that are predicted true."""
     with variable_scope(name, "precision", (predictions, labels, weights)):
         right, update_right = true_positives(labels, predictions, weights)
         wrong, update_wrong = false_positives(labels, predictions, weights)
@@ -169,7 +169,7 @@ def recall(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """True positives among all that are true."""
+    """Computes the share of true positives among all that are true."""
     with variable_scope(name, "recall", (predictions, labels, weights)):
         right, update_right = true_positives(labels, predictions, weights)
         missed, update_missed = false_negatives(labels, predictions, weights)

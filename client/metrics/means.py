@@ -56,7 +56,7 @@ def mean(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The (weighted) mean of all elements of ``values``."""
+    """Computes the (weighted) mean of all elements of ``values``."""
     with variable_scope(name, "mean", (values, weights)):
         values = cast(values, dtypes.float32)
         total = metric_variable([], dtypes.float32, name="total")
@@ -84,7 +84,7 @@ def mean_tensor(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The (weighted) mean of each element of ``values``, whose shape stays."""
+    """Computes the (weighted) mean of each element of ``values``, whose shape stays."""
     with variable_scope(name, "mean", (values, weights)):
         values = cast(values, dtypes.float32)
         form = values.get_shape().as_list()
@@ -113,7 +113,7 @@ def accuracy(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """How often ``predictions`` equals ``labels``; both of one shape."""
+    """Computes how often ``predictions`` equals ``labels``; both of one shape."""
     predictions, labels, weights = compatible(predictions, labels, weights)
     if labels.dtype != predictions.dtype:
         predictions = cast(predictions, labels.dtype)
@@ -130,7 +130,7 @@ def mean_absolute_error(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The mean of ``|predictions - labels|``."""
+    """Computes the mean of ``|predictions - labels|``."""
     predictions, labels, weights = compatible(predictions, labels, weights)
     errors = abs(predictions - labels)
     return mean(
@@ -148,7 +148,7 @@ def mean_relative_error(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The mean of ``|labels - predictions| / normalizer``, 0 where the normalizer is."""
+    """Computes the mean of ``|labels - predictions| / normalizer``, 0 where that is 0."""
     predictions, labels, weights = compatible(predictions, labels, weights)
     predictions, normalizer, _ = compatible(predictions, normalizer, None)
     relative = where(
@@ -170,7 +170,7 @@ def mean_squared_error(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The mean of ``(predictions - labels)^2``."""
+    """Computes the mean of ``(predictions - labels)^2``."""
     predictions, labels, weights = compatible(predictions, labels, weights)
     errors = square(labels - predictions)
     return mean(
@@ -187,7 +187,7 @@ def root_mean_squared_error(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The root of ``mean_squared_error``."""
+    """Computes the root of ``mean_squared_error``."""
     value, update = mean_squared_error(
         labels, predictions, weights, None, None, name or "root_mean_squared_error"
     )
@@ -204,7 +204,7 @@ def mean_cosine_distance(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """1 less the mean of the products along ``dim`` of unit vectors."""
+    """Computes 1 less the mean of the products along ``dim`` of unit vectors."""
     predictions, labels, weights = compatible(predictions, labels, weights)
     radial = reduce_sum(multiply(predictions, labels), axis=[dim], keepdims=True)
     value, update = mean(radial, weights, None, None, name or "mean_cosine_distance")
@@ -222,7 +222,7 @@ def percentage_below(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The share of ``values`` below ``threshold``."""
+    """Computes the share of ``values`` below ``threshold``."""
     below = cast(apply_op("Less", values, threshold), dtypes.float32)
     return mean(
         below,
@@ -243,7 +243,7 @@ def mean_per_class_accuracy(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The mean over the classes of how often a class is predicted right."""
+    """Computes the mean over the classes of each one's accuracy."""
     with variable_scope(name, "mean_accuracy", (predictions, labels, weights)):
         labels = cast(labels, dtypes.int64)
         labels = labels if labels.get_shape().ndims == 1 else reshape(labels, [-1])
@@ -274,7 +274,10 @@ def mean_iou(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """Averages intersection over union over classes; ``update_op`` is the confusion matrix."""
+    """Computes the mean over the classes of intersection over union.
+
+    ``update_op`` is the confusion matrix.
+    """
     with variable_scope(name, "mean_iou", (predictions, labels, weights)):
         predictions = reshape(cast(predictions, dtypes.int64), [-1])
         labels = reshape(cast(labels, dtypes.int64), [-1])

@@ -65,7 +65,7 @@ def _at_thresholds(
     weights: Any,
     wanted: Sequence[str] = _KINDS,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The counts of each kind at each threshold: values, and update ops."""
+    """Returns the counts of each kind at each threshold: values, and update ops."""
     predictions, labels, weights = compatible(
         cast(predictions, dtypes.float32), cast(labels, dtypes.bool), weights
     )
@@ -124,7 +124,7 @@ def true_positives_at_thresholds(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """``true_positives`` of ``predictions > threshold``, for each threshold."""
+    """Counts the true positives of ``predictions > threshold``, for each threshold."""
     return _threshold_counter(
         "tp",
         labels,
@@ -147,7 +147,7 @@ def true_negatives_at_thresholds(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """``true_negatives`` of ``predictions > threshold``, for each threshold."""
+    """Counts the true negatives of ``predictions > threshold``, for each threshold."""
     return _threshold_counter(
         "tn",
         labels,
@@ -170,7 +170,7 @@ def false_positives_at_thresholds(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """``false_positives`` of ``predictions > threshold``, for each threshold."""
+    """Counts the false positives of ``predictions > threshold``, for each threshold."""
     return _threshold_counter(
         "fp",
         labels,
@@ -193,7 +193,7 @@ def false_negatives_at_thresholds(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """``false_negatives`` of ``predictions > threshold``, for each threshold."""
+    """Counts the false negatives of ``predictions > threshold``, for each threshold."""
     return _threshold_counter(
         "fn",
         labels,
@@ -232,7 +232,7 @@ def precision_at_thresholds(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """``precision`` of ``predictions > threshold``, for each threshold."""
+    """Computes the precision of ``predictions > threshold``, for each threshold."""
     with variable_scope(name, "precision_at_thresholds", (predictions, labels, weights)):
         return _threshold_share(
             "tp",
@@ -256,7 +256,7 @@ def recall_at_thresholds(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """``recall`` of ``predictions > threshold``, for each threshold."""
+    """Computes the recall of ``predictions > threshold``, for each threshold."""
     with variable_scope(name, "recall_at_thresholds", (predictions, labels, weights)):
         return _threshold_share(
             "tp",
@@ -271,7 +271,7 @@ def recall_at_thresholds(
 
 
 def _spread(num_thresholds: int) -> list[float]:
-    """Thresholds over [0, 1], the first just below and the last just above."""
+    """Returns thresholds over [0, 1], the first just below and the last just above."""
     inner = [(i + 1) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
     return [-_EPSILON, *inner, 1.0 + _EPSILON]
 
@@ -289,7 +289,7 @@ def auc(
     summation_method: str = "trapezoidal",
     thresholds: Sequence[float] | None = None,
 ) -> Metric:
-    """The area under the ROC (or "PR") curve, as a Riemann sum over thresholds.
+    """Computes the area under the ROC (or "PR") curve, as a Riemann sum over thresholds.
 
     Args:
         num_thresholds: how many, spread over [0, 1]; or give ``thresholds`` between 0 and 1.
@@ -339,8 +339,10 @@ def _area(counts: dict[str, Any], curve: str, method: str, name: str) -> Tensor:
 
 
 def _interpolated_pr_area(tp: Any, fp: Any, fn: Any, name: str) -> Tensor:
-    """Between two thresholds false positives grow linearly with true ones (Davis and Goadrich,
-    "The Relationship Between Precision-Recall and ROC Curves", ICML 2006)."""
+    """Computes the area with false positives that grow linearly between two thresholds.
+
+    Davis and Goadrich, "The Relationship Between Precision-Recall and ROC Curves", ICML 2006.
+    """
     delta = tp[:-1] - tp[1:]
     predicted = tp + fp
     slope = div_no_nan(delta, maximum(predicted[:-1] - predicted[1:], 0), name="prec_slope")
@@ -372,7 +374,7 @@ def sensitivity_at_specificity(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The sensitivity where the specificity is as near as can be to ``specificity``."""
+    """Computes the sensitivity at the specificity that is nearest to ``specificity``."""
     if not 0 <= specificity <= 1:
         raise ValueError("`specificity` must be in the range [0, 1].")
     with variable_scope(name, "sensitivity_at_specificity", (predictions, labels, weights)):
@@ -401,7 +403,7 @@ def specificity_at_sensitivity(
     updates_collections: Any = None,
     name: str | None = None,
 ) -> Metric:
-    """The specificity where the sensitivity is as near as can be to ``sensitivity``."""
+    """Computes the specificity at the sensitivity that is nearest to ``sensitivity``."""
     if not 0 <= sensitivity <= 1:
         raise ValueError("`sensitivity` must be in the range [0, 1].")
     with variable_scope(name, "specificity_at_sensitivity", (predictions, labels, weights)):

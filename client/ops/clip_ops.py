@@ -108,7 +108,7 @@ def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
         name: the name of the op.
 
     Raises:
-        TypeError: ``t_list`` is no sequence.
+        TypeError: ``t_list`` is not a sequence.
     """
     tensors = _tensor_list(t_list)
     with name_scope(name, "global_norm", [t for t in tensors if t is not None]):
@@ -138,7 +138,7 @@ def clip_by_global_norm(
         The scaled tensors (NaN where the norm is infinite or NaN), and the global norm.
 
     Raises:
-        TypeError: ``t_list`` is no sequence.
+        TypeError: ``t_list`` is not a sequence.
     """
     tensors = _tensor_list(t_list)
     norm = global_norm(tensors, name) if use_norm is None else convert_to_tensor(use_norm)

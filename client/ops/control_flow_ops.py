@@ -36,7 +36,7 @@ def group(*inputs: Any, name: str | None = None) -> Operation:
     """Makes an operation that is done when all of ``inputs`` (operations, tensors, nests) are.
 
     Raises:
-        TypeError: something among them is no node of a graph.
+        TypeError: an item is not a node of a graph.
     """
     flat = flatten(inputs)
     for item in flat:
@@ -126,7 +126,7 @@ def Assert(
 ) -> Operation:
     """Makes an operation that fails with InvalidArgumentError if ``condition`` is false.
 
-    Unlike TensorFlow 1.15's, it is no ``tf.cond``: what ``data`` needs is computed in any case.
+    Unlike TensorFlow 1.15's, it is not a ``tf.cond``: what ``data`` needs is computed in any case.
 
     Args:
         condition: bool scalar.

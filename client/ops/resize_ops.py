@@ -127,8 +127,8 @@ def resize_images(
         the size does not change.
 
     Raises:
-        ValueError: the rank is unknown or neither 3 nor 4, ``size`` is no vector of two, or the
-            method is none.
+        ValueError: the rank is unknown or neither 3 nor 4, ``size`` is not a vector of two, or the
+            method is unknown.
     """
     with name_scope(name, "resize", [images, size]):
         images = convert_to_tensor(images, name="images")

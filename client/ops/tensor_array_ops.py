@@ -124,7 +124,7 @@ class TensorArray:
 
     @property
     def dynamic_size(self) -> bool:
-        """Whether writing beyond the end makes the array longer."""
+        """True if writing beyond the end makes the array longer."""
         return self._dynamic_size
 
     @property

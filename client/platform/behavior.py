@@ -30,13 +30,13 @@ def resource_variables_enabled() -> bool:
 
 @tf_export("executing_eagerly")
 def executing_eagerly() -> bool:
-    """False: operations make graph."""
+    """Returns False: operations make graph."""
     return False
 
 
 @tf_export("executing_eagerly_outside_functions")
 def executing_eagerly_outside_functions() -> bool:
-    """False, as ``executing_eagerly``."""
+    """Returns False, as ``executing_eagerly``."""
     return False
 
 
@@ -48,17 +48,17 @@ def control_flow_v2_enabled() -> bool:
 
 @tf_export("disable_eager_execution")
 def disable_eager_execution() -> None:
-    """Changes nothing: operations make graph."""
+    """Does nothing: operations make graph."""
 
 
 @tf_export("disable_v2_tensorshape")
 def disable_v2_tensorshape() -> None:
-    """Changes nothing: a shape's items are Dimensions."""
+    """Does nothing: a shape's items are Dimensions."""
 
 
 @tf_export("disable_tensor_equality")
 def disable_tensor_equality() -> None:
-    """Changes nothing: tensors are equal if they are the same."""
+    """Does nothing: tensors are equal if they are the same."""
 
 
 @tf_export("disable_control_flow_v2")

@@ -487,10 +487,12 @@ class MultiRNNCell(RNNCell):
 
     @property
     def trainable_weights(self) -> list[Any]:
+        """The trainable variables of all cells."""
         return _all(c.trainable_weights for c in self._cells) if self.trainable else []
 
     @property
     def non_trainable_weights(self) -> list[Any]:
+        """The other variables of all cells."""
         frozen = _all(cell.non_trainable_weights for cell in self._cells)
         if self.trainable:
             return frozen

@@ -55,7 +55,7 @@ def dynamic_rnn(
         The outputs of all steps, and the last state.
 
     Raises:
-        TypeError: ``cell`` is no RNNCell.
+        TypeError: ``cell`` is not an RNNCell.
         ValueError: neither a state nor a dtype is given, or static shapes do not fit.
     """
     check_cell("cell", cell)
@@ -328,7 +328,7 @@ def static_rnn(
         A list of the outputs of all steps, and the last state.
 
     Raises:
-        TypeError: ``cell`` is no RNNCell, or ``inputs`` is no list.
+        TypeError: ``cell`` is not an RNNCell, or ``inputs`` is not a list.
         ValueError: ``inputs`` is empty, or neither a state nor a dtype is given.
     """
     check_cell("cell", cell)

@@ -41,7 +41,7 @@ def raw_rnn(
         TensorArrays of what was emitted, the last state, and the last loop state.
 
     Raises:
-        TypeError: ``cell`` is no RNNCell, or ``loop_fn`` is not callable.
+        TypeError: ``cell`` is not an RNNCell, or ``loop_fn`` is not callable.
         ValueError, TypeError: the structures of what ``loop_fn`` gives change.
     """
     check_cell("cell", cell)

@@ -157,7 +157,7 @@ class _PreparedRun:
         self._rebuild = parsed.rebuild
 
     def feed_values(self, values: Sequence[Any]) -> list[np.ndarray]:
-        """The arrays to send: of the tensors' dtypes, with compatible shapes.
+        """Returns the arrays to send: of the tensors' dtypes, with compatible shapes.
 
         Raises:
             TypeError, ValueError: a value that does not fit, with TensorFlow's text.
@@ -177,7 +177,7 @@ class _PreparedRun:
         return result
 
     def results(self, fetched: Sequence[Any], fed: Sequence[np.ndarray]) -> Any:
-        """The fetched values in the structure that the caller asked for."""
+        """Returns the fetched values in the structure that the caller asked for."""
         if not self._plain:
             by_source = {"fetch": fetched, "feed": fed, "none": (None,)}
             fetched = [by_source[source][index] for source, index in self._sources]
@@ -186,7 +186,7 @@ class _PreparedRun:
 
 
 def _scalar(value: np.ndarray) -> Any:
-    """TensorFlow gives scalars as numpy scalars, and strings as bytes."""
+    """Converts scalars as TensorFlow: to numpy scalars, and strings to bytes."""
     return value[()]
 
 
@@ -293,14 +293,17 @@ class Session:
 
     @property
     def graph(self) -> Graph:
+        """The graph that the session runs."""
         return self._graph
 
     @property
     def graph_def(self) -> Any:
+        """The graph as a GraphDef."""
         return self._graph.as_graph_def()
 
     @property
     def sess_str(self) -> str:
+        """The target."""
         return self._target
 
     def run(
@@ -321,7 +324,7 @@ class Session:
 
         Raises:
             RuntimeError: the session is closed.
-            TypeError, ValueError: a fetch or feed that is none.
+            TypeError, ValueError: a fetch or feed is invalid.
             OpError: what the run itself failed with.
         """
         feeds = feed_dict or {}
@@ -332,7 +335,7 @@ class Session:
     def make_callable(
         self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False
     ) -> Callable[..., Any]:
-        """A function that runs ``fetches``; its arguments are the values of ``feed_list``.
+        """Returns a function that runs ``fetches``; its arguments are fed to ``feed_list``.
 
         With ``accept_options`` it takes ``options`` and ``run_metadata`` as keywords, too.
         """
@@ -361,13 +364,15 @@ class Session:
         return call
 
     def partial_run(self, handle: Any, fetches: Any, feed_dict: Any = None) -> Any:
+        """Raises UnimplementedError: flowray has no partial runs."""
         raise errors.unimplemented("flowray has no partial_run yet")
 
     def partial_run_setup(self, fetches: Any, feeds: Any = None) -> Any:
+        """Raises UnimplementedError: flowray has no partial runs."""
         raise errors.unimplemented("flowray has no partial_run_setup yet")
 
     def list_devices(self) -> list[_DeviceAttributes]:
-        """The devices that this session's operations can be placed on."""
+        """Returns the devices on which this session's operations can be placed."""
         self._check_open()
         self._extend()
         assert self._handle is not None
@@ -430,7 +435,7 @@ class Session:
         full_key = (cache_key, tuple(id(k) if isinstance(k, Tensor) else k for k in keys))
         try:
             prepared = self._prepared.get(full_key)
-        except TypeError as error:  # an unhashable key is no tensor
+        except TypeError as error:  # an unhashable key is not a tensor
             raise TypeError(f"Cannot interpret feed_dict key as Tensor: {error}") from None
         if prepared is None:
             prepared = _PreparedRun(self._graph, fetches, keys)
@@ -493,7 +498,7 @@ class Session:
             self._sent_version = version
 
     def _explained(self, error: errors.OpError) -> errors.OpError:
-        """``error`` with the operation of our graph that its message names."""
+        """Returns ``error`` with the operation of the graph that its message names."""
         stop_at_exit()
         match = _NODE_IN_MESSAGE.search(error.message)
         op = self._graph._nodes_by_name.get(match.group(3)) if match else None
@@ -527,7 +532,7 @@ class InteractiveSession(Session):
 
 
 def _cache_key(fetches: Any) -> Any:
-    """A hashable stand-in for ``fetches``; None where there is none that is safe."""
+    """Returns a hashable stand-in for ``fetches``; None if no safe one exists."""
     if isinstance(fetches, Tensor | Operation | str) or hasattr(fetches, "_as_graph_element"):
         return fetches
     if type(fetches) is dict:
@@ -540,7 +545,7 @@ def _cache_key(fetches: Any) -> Any:
 
 
 def _parts(key: SparseTensor | IndexedSlices) -> tuple[str, ...]:
-    """The attributes that are fed and fetched in the place of what stands for several tensors."""
+    """Returns the attributes that are fed and fetched for an object of several tensors."""
     if isinstance(key, SparseTensor):
         return ("indices", "values", "dense_shape")
     return (
@@ -549,7 +554,7 @@ def _parts(key: SparseTensor | IndexedSlices) -> tuple[str, ...]:
 
 
 def _flat_keys(feeds: Mapping[Any, Any]) -> Any:
-    """The fed tensors; a tuple of tensors is fed with a tuple of values."""
+    """Returns the fed tensors; a tuple of tensors is fed with a tuple of values."""
     for key in feeds:
         if isinstance(key, tuple):
             yield from key
@@ -572,7 +577,7 @@ def _flat_values(feeds: Mapping[Any, Any]) -> Any:
 
 
 def _part_values(parts: tuple[str, ...], value: Any) -> Sequence[Any]:
-    """The values of the parts: attributes of ``value``, or its items in the same order."""
+    """Returns the values of the parts: attributes of ``value``, or its items in the same order."""
     if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
         if len(value) != len(parts):
             raise ValueError(f"feed of {len(parts)} tensors with {len(value)} values")

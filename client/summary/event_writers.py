@@ -1,4 +1,4 @@
-"""Who writes the event file of a ``FileWriter``: this process, or a session's worker."""
+"""Writers of the event file of a ``FileWriter``: this process, or a session's worker."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ from flowray.proto.types import dtypes
 class EventWriter(Protocol):
     """Writes events into a file, a new one each time that it is opened."""
 
-    def open(self) -> None: ...
+    def open(self) -> None:
+        """Opens the file, if it is not open."""
+        ...
 
-    def add_event(self, event: event_pb2.Event) -> None: ...
+    def add_event(self, event: event_pb2.Event) -> None:
+        """Adds an Event to the queue."""
+        ...
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Writes the queue to the file."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Writes the queue and closes the file."""
+        ...
 
 
 class LocalEventWriter:
@@ -95,7 +103,7 @@ class LocalEventWriter:
 
 
 class SessionEventWriter:
-    """Lets the session's default task write; writers of one folder there share a file.
+    """Lets the session's default task write; writers of one directory there share a file.
 
     It adds its operations to the session's graph, under ``filewriter``.
     """

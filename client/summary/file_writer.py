@@ -26,7 +26,7 @@ class FileWriter:
     """Writes events into a file of ``logdir``.
 
     Args:
-        logdir: a folder; made if it is missing.
+        logdir: a directory; made if it is missing.
         graph: a graph to show in TensorBoard.
         graph_def: the same as a GraphDef.
         max_queue: events that may wait to be written.
@@ -63,6 +63,7 @@ class FileWriter:
             self.add_graph(graph, graph_def=graph_def)
 
     def get_logdir(self) -> str:
+        """Returns the directory of the file."""
         return self._logdir
 
     def add_summary(
@@ -97,7 +98,7 @@ class FileWriter:
     def add_meta_graph(
         self, meta_graph_def: meta_graph_pb2.MetaGraphDef, global_step: int | None = None
     ) -> None:
-        """Adds a MetaGraphDef; TypeError if it is none."""
+        """Adds a MetaGraphDef; TypeError for other values."""
         if not isinstance(meta_graph_def, meta_graph_pb2.MetaGraphDef):
             raise TypeError(
                 f"meta_graph_def must be type MetaGraphDef, saw type: {type(meta_graph_def)}"
@@ -108,6 +109,7 @@ class FileWriter:
     def add_session_log(
         self, session_log: event_pb2.SessionLog, global_step: int | None = None
     ) -> None:
+        """Adds a SessionLog at ``global_step``."""
         self._add(event_pb2.Event(session_log=session_log), global_step)
 
     def add_run_metadata(
@@ -163,7 +165,7 @@ class FileWriter:
 
 @tf_export("summary.FileWriterCache")
 class FileWriterCache:
-    """The writers that parts of a program share: one for each folder."""
+    """The writers that parts of a program share: one for each directory."""
 
     _cache: dict[str, FileWriter] = {}  # noqa: RUF012 - one for the whole process, on purpose
     _lock = threading.RLock()

@@ -1,4 +1,4 @@
-"""The global step: the variable that counts how many steps a graph has been trained."""
+"""The global step: the variable that counts the training steps of a graph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 @tf_export("train.global_step")
 def global_step(sess: Session, global_step_tensor: Any) -> int:
-    """The value of the global step in ``sess``, as a Python int.
+    """Returns the value of the global step in ``sess``, as a Python int.
 
     Args:
         global_step_tensor: the variable or tensor, or its name.
@@ -39,12 +39,12 @@ def global_step(sess: Session, global_step_tensor: Any) -> int:
 
 @tf_export("train.get_global_step", "contrib.framework.get_global_step")
 def get_global_step(graph: Graph | None = None) -> Any:
-    """The global step of ``graph`` (or the default graph); None if it has none, or several.
+    """Returns the global step of ``graph`` (or the default graph); None if it is not unique.
 
     It is the item of the collection ``GLOBAL_STEP``, else the tensor ``global_step:0``.
 
     Raises:
-        TypeError: what is found is no integer scalar.
+        TypeError: it is not an integer scalar.
     """
     graph = graph or get_default_graph()
     found = graph.get_collection(GraphKeys.GLOBAL_STEP)
@@ -90,7 +90,7 @@ def create_global_step(graph: Graph | None = None) -> Any:
     "contrib.slim.get_or_create_global_step",
 )
 def get_or_create_global_step(graph: Graph | None = None) -> Any:
-    """The global step of ``graph`` (or the default graph), made if there is none."""
+    """Returns the global step of ``graph`` (or the default graph), made if needed."""
     graph = graph or get_default_graph()
     step = get_global_step(graph)
     return create_global_step(graph) if step is None else step
@@ -123,7 +123,7 @@ def _get_global_step_read(graph: Graph | None = None) -> Tensor | None:
 
 
 def _get_or_create_global_step_read(graph: Graph | None = None) -> Tensor | None:
-    """The one tensor that reads the global step before the step changes it; None if there is none.
+    """Returns the tensor that reads the global step before the step changes it, or None.
 
     It is the initial value as long as the global step has none.
     """
@@ -144,7 +144,7 @@ def _get_or_create_global_step_read(graph: Graph | None = None) -> Tensor | None
 
 
 def _increment_global_step(increment: int, graph: Graph | None = None) -> Any:
-    """An op that adds ``increment`` once the global step has been read.
+    """Makes an op that adds ``increment`` once the global step has been read.
 
     Raises:
         ValueError: there is no global step.

@@ -1,3 +1,3 @@
-"""Variables: their two kinds, how they are made, found by name and initialized."""
+"""Variables of both kinds: their creation, names and initialization."""
 
 from flowray.client.variables import variable_factory as _factory  # noqa: F401 - sets what makes them

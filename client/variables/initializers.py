@@ -278,25 +278,25 @@ class glorot_normal(variance_scaling):  # noqa: N801
 
 @tf_export("initializers.he_normal")
 def he_normal(seed: int | None = None) -> variance_scaling:
-    """He's normal initializer: of the variance 2 / fan_in."""
+    """Makes He's normal initializer, of the variance 2 / fan_in (He et al., 2015)."""
     return variance_scaling(2.0, "fan_in", "truncated_normal", seed)
 
 
 @tf_export("initializers.he_uniform")
 def he_uniform(seed: int | None = None) -> variance_scaling:
-    """He's uniform initializer: within ±sqrt(6 / fan_in)."""
+    """Makes He's uniform initializer, within ±sqrt(6 / fan_in) (He et al., 2015)."""
     return variance_scaling(2.0, "fan_in", "uniform", seed)
 
 
 @tf_export("initializers.lecun_normal")
 def lecun_normal(seed: int | None = None) -> variance_scaling:
-    """LeCun's normal initializer: of the variance 1 / fan_in."""
+    """Makes LeCun's normal initializer, of the variance 1 / fan_in (LeCun et al., 1998)."""
     return variance_scaling(1.0, "fan_in", "truncated_normal", seed)
 
 
 @tf_export("initializers.lecun_uniform")
 def lecun_uniform(seed: int | None = None) -> variance_scaling:
-    """LeCun's uniform initializer: within ±sqrt(3 / fan_in)."""
+    """Makes LeCun's uniform initializer, within ±sqrt(3 / fan_in) (LeCun et al., 1998)."""
     return variance_scaling(1.0, "fan_in", "uniform", seed)
 
 

@@ -53,7 +53,7 @@ class SaveSliceInfo:
         return whole + ":".join(f"{offset},{size}" for offset, size in extents)
 
     def to_proto(self, export_scope: str | None = None) -> meta_graph_pb2.SaveSliceInfoDef | None:
-        """None if the whole is outside ``export_scope``."""
+        """Returns the proto; None if the whole is outside ``export_scope``."""
         assert self.full_name is not None
         if export_scope is not None and not self.full_name.startswith(export_scope + "/"):
             return None

@@ -71,7 +71,7 @@ class ScatterMethods:
     def batch_scatter_update(
         self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
     ) -> Any:
-        """``tf.batch_scatter_update``: assigns rows in each of several batches."""
+        """Assigns rows in each of several batches; see ``tf.batch_scatter_update``."""
         return batch_scatter_update(self, *_parts(sparse_delta), use_locking, name)
 
     def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Any:

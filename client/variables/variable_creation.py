@@ -81,7 +81,7 @@ class CreatedInScope(type):
 
 @tf_export("variable_creator_scope")
 def variable_creator_scope(variable_creator: Creator) -> Any:
-    """Within it, variables are made by ``variable_creator(next_creator, **arguments)``.
+    """Makes variables by ``variable_creator(next_creator, **arguments)`` in the scope.
 
     The arguments are those of ``tf.Variable``; the innermost scope's creator is called first, and
     calls ``next_creator(**arguments)`` for the next one, or makes the variable in some other way.

@@ -253,7 +253,7 @@ class _GraphScopes:
 
     @classmethod
     def of(cls, graph: Graph) -> _GraphScopes:
-        # Keys of collections that are no strings stay out of MetaGraphs.
+        # Keys of collections that are not strings stay out of MetaGraphs.
         held = graph.get_collection_ref(cls._KEY)
         if not held:
             held.append(cls())
@@ -306,7 +306,7 @@ class variable_scope(AbstractContextManager[VariableScope]):  # noqa: N801 - Ten
         auxiliary_name_scope: False opens no name scope.
 
     Raises:
-        TypeError, ValueError: a name is missing, or an argument is none of these things.
+        TypeError, ValueError: a name is missing, or an argument is invalid.
     """
 
     def __init__(
@@ -600,7 +600,7 @@ def create_partitioned_variables(
 
 @tf_export("no_regularizer")
 def no_regularizer(_: Any) -> None:
-    """A regularizer without a loss, to keep that of an outer variable scope from a variable."""
+    """Returns None: a regularizer that keeps that of an outer scope from a variable."""
 
 
 def variables_by_name() -> dict[str, Variable]:

@@ -277,7 +277,7 @@ class VariableStore:
         return found
 
     def _check_parts(self, name: str, count: int) -> None:
-        """ValueError if parts are there already, but of another partitioning."""
+        """Raises ValueError if the parts exist with another partitioning."""
         if f"{name}/part_0" not in self._variables:
             return
         prefix = (

@@ -76,7 +76,7 @@ class Variable(ScatterMethods, metaclass=CreatedInScope):
 
     Raises:
         ValueError: there is no initial value, or its shape is not known and should be, or
-            ``collections`` is no list.
+            ``collections`` is not a list.
     """
 
     SaveSliceInfo = SliceInfo
@@ -460,7 +460,7 @@ def global_variables(scope: str | None = None) -> list[Any]:
 
 @tf_export("all_variables")
 def all_variables() -> list[Any]:
-    """The older name of ``global_variables``."""
+    """Returns ``global_variables()``, by its older name."""
     return global_variables()
 
 
@@ -506,7 +506,7 @@ def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operat
 
 @tf_export("initialize_variables")
 def initialize_variables(var_list: Sequence[Any], name: str = "init") -> Operation:
-    """The older name of ``variables_initializer``."""
+    """Calls ``variables_initializer``, by its older name."""
     return variables_initializer(var_list, name)
 
 
@@ -518,7 +518,7 @@ def global_variables_initializer() -> Operation:
 
 @tf_export("initialize_all_variables")
 def initialize_all_variables() -> Operation:
-    """The older name of ``global_variables_initializer``."""
+    """Calls ``global_variables_initializer``, by its older name."""
     return global_variables_initializer()
 
 
@@ -530,7 +530,7 @@ def local_variables_initializer() -> Operation:
 
 @tf_export("initialize_local_variables")
 def initialize_local_variables() -> Operation:
-    """The older name of ``local_variables_initializer``."""
+    """Calls ``local_variables_initializer``, by its older name."""
     return local_variables_initializer()
 
 

@@ -56,7 +56,7 @@ def _model_variables(rename: Mapping[str, str]) -> Callable[..., Any]:
 def _opened(
     scope: Any, default_name: str, inputs: Any, reuse: Any, **rename: str
 ) -> Iterator[dict[str, Any]]:
-    """The layer's variable scope, as the arguments that give it to a layer of ``tf.layers``."""
+    """Opens the layer's variable scope and gives the arguments for a layer of ``tf.layers``."""
     with variable_scope(
         scope, default_name, [inputs], reuse=reuse, custom_getter=_model_variables(rename)
     ) as opened:
@@ -84,7 +84,7 @@ def _finished(
 
 
 def _order(data_format: str | None) -> str:
-    """``channels_first`` or ``channels_last``."""
+    """Returns ``channels_first`` or ``channels_last``."""
     if data_format not in (None, *_FORMATS):
         raise ValueError(f"Invalid data_format: {data_format!r}")
     first = data_format is not None and data_format.startswith("NC")
@@ -112,7 +112,7 @@ def fully_connected(
     trainable: bool = True,
     scope: Any = None,
 ) -> Any:
-    """A dense layer, by default with ``relu``.
+    """Adds a dense layer, by default with ``relu``.
 
     Args:
         normalizer_fn, normalizer_params: a function of the output (and its arguments) that takes
@@ -184,7 +184,7 @@ def convolution(
     scope: Any = None,
     conv_dims: int | None = None,
 ) -> Any:
-    """A convolution over as many dimensions as the inputs have between batch and channels.
+    """Convolves over as many dimensions as the inputs have between batch and channels.
 
     Args:
         rate: the distance of a window's elements.
@@ -227,7 +227,7 @@ def convolution(
 
 
 def _convolution_over(dims: int) -> Any:
-    """``convolution`` for inputs of one rank only."""
+    """Makes ``convolution`` for inputs of one rank only."""
 
     def convolution_over(*args: Any, **kwargs: Any) -> Any:
         return convolution(*args, conv_dims=dims, **kwargs)
@@ -278,7 +278,7 @@ def convolution2d_transpose(
     trainable: bool = True,
     scope: Any = None,
 ) -> Any:
-    """A transposed convolution over two dimensions."""
+    """Adds a transposed convolution over two dimensions."""
     with _opened(
         scope, "Conv2d_transpose", inputs, reuse, kernel="weights", bias="biases"
     ) as options:
@@ -344,7 +344,7 @@ def separable_convolution2d(
     trainable: bool = True,
     scope: Any = None,
 ) -> Any:
-    """A convolution of each channel, and one of size 1 that mixes them.
+    """Convolves each channel, then mixes them by a convolution of size 1.
 
     Args:
         pointwise_initializer: of the second; ``weights_initializer`` if None.
@@ -425,7 +425,7 @@ def batch_norm(
     renorm_decay: float = 0.99,
     adjustment: Any = None,
 ) -> Any:
-    """Batch normalization; see ``tf.layers.batch_normalization``.
+    """Normalizes batches (Ioffe and Szegedy, 2015); see ``tf.layers.batch_normalization``.
 
     Args:
         decay, renorm_decay: the momentum of the moving averages.
@@ -500,7 +500,7 @@ def layer_norm(
     begin_params_axis: int = -1,
     scope: Any = None,
 ) -> Any:
-    """Layer normalization (Ba et al., 2016): each example has its own mean and variance.
+    """Normalizes each example by its own mean and variance (Ba et al., 2016).
 
     Args:
         begin_norm_axis: the first of the dimensions that the moments are over.
@@ -586,7 +586,7 @@ avg_pool3d = tf_export("contrib.layers.avg_pool3d", "contrib.slim.avg_pool3d")(
 @tf_export("contrib.layers.flatten", "contrib.slim.flatten")
 @add_arg_scope
 def flatten(inputs: Any, outputs_collections: Any = None, scope: str | None = None) -> Any:
-    """``[batch, ...]`` as ``[batch, size]``."""
+    """Reshapes ``[batch, ...]`` to ``[batch, size]``."""
     with name_scope(scope, "Flatten", [inputs]) as opened:
         outputs = core.flatten(convert_to_tensor(inputs))
         return collect_named_outputs(outputs_collections, opened, outputs)
@@ -603,7 +603,7 @@ def dropout(
     scope: Any = None,
     seed: int | None = None,
 ) -> Any:
-    """``tf.layers.dropout`` that keeps a part ``keep_prob``, and is in training by default."""
+    """Applies ``tf.layers.dropout``, which keeps a part ``keep_prob``, in training by default."""
     with _opened(scope, "Dropout", inputs, None) as options:
         inputs = convert_to_tensor(inputs)
         layer = core.Dropout(1 - keep_prob, noise_shape, seed, **options)
@@ -621,7 +621,7 @@ def one_hot_encoding(
     outputs_collections: Any = None,
     scope: str | None = None,
 ) -> Any:
-    """``tf.one_hot`` of int64 labels."""
+    """Applies ``tf.one_hot`` to int64 labels."""
     with name_scope(scope, "OneHotEncoding", [labels, num_classes]) as opened:
         labels = convert_to_tensor(labels)
         if labels.dtype.name == "int32":
@@ -633,7 +633,7 @@ def one_hot_encoding(
 @tf_export("contrib.layers.softmax", "contrib.slim.softmax")
 @add_arg_scope
 def softmax(logits: Any, scope: str | None = None) -> Any:
-    """``tf.nn.softmax`` along the last dimension."""
+    """Applies ``tf.nn.softmax`` along the last dimension."""
     with variable_scope(scope, "softmax", [logits]):
         return nn_ops.softmax(logits, name="predictions")
 
@@ -643,7 +643,7 @@ def softmax(logits: Any, scope: str | None = None) -> Any:
 
 @tf_export("contrib.layers.stack", "contrib.slim.stack")
 def stack(inputs: Any, layer: Callable[..., Any], stack_args: Sequence[Any], **kwargs: Any) -> Any:
-    """One layer on another, each with one of ``stack_args`` (a tuple or one argument)."""
+    """Adds one layer after another, each with one of ``stack_args`` (a tuple or one argument)."""
     scope = kwargs.pop("scope", None)
     with variable_scope(scope, "Stack", [inputs]):
         default = _scope_name(layer, kwargs.pop("name", None))
@@ -658,7 +658,7 @@ def stack(inputs: Any, layer: Callable[..., Any], stack_args: Sequence[Any], **k
 def repeat(
     inputs: Any, repetitions: int, layer: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
-    """``repetitions`` layers with the same arguments, one on another."""
+    """Adds ``repetitions`` layers with the same arguments, one after another."""
     scope = kwargs.pop("scope", None)
     with variable_scope(scope, "Repeat", [inputs]):
         default = scope if isinstance(scope, str) else _scope_name(layer, None)

@@ -14,7 +14,7 @@ from flowray.client.tf_export import tf_export
 
 @tf_export("contrib.layers.utils.collect_named_outputs")
 def collect_named_outputs(collections: Any, alias: str, outputs: Any) -> Any:
-    """``outputs``, which join the collections (None: none) under the name ``alias``."""
+    """Adds ``outputs`` to the collections (None: to none) under the name ``alias``."""
     if collections:
         outputs.aliases = [*getattr(outputs, "aliases", ()), alias]
         add_to_collections(collections, outputs)
@@ -23,7 +23,7 @@ def collect_named_outputs(collections: Any, alias: str, outputs: Any) -> Any:
 
 @tf_export("contrib.layers.utils.convert_collection_to_dict")
 def convert_collection_to_dict(collection: str, clear_collection: bool = False) -> dict[str, Any]:
-    """The tensors of a collection, by their aliases or else their names."""
+    """Returns the tensors of a collection by their aliases, or else their names."""
     tensors = list(get_collection(collection))
     if clear_collection:
         get_collection_ref(collection).clear()
@@ -36,7 +36,7 @@ def convert_collection_to_dict(collection: str, clear_collection: bool = False) 
 
 @tf_export("contrib.layers.utils.get_variable_collections")
 def get_variable_collections(variables_collections: Any, name: str) -> Any:
-    """The collections for variables called ``name``: of a dict the entry, else all."""
+    """Returns the collections for variables called ``name``: a dict's entry, else all."""
     if isinstance(variables_collections, dict):
         return variables_collections.get(name)
     return variables_collections

@@ -41,7 +41,7 @@ def variance_scaling_initializer(
     seed: int | None = None,
     dtype: Any = dtypes.float32,
 ) -> Initializer:
-    """Numbers of the variance ``factor / n``, where n goes by the size of the layer.
+    """Draws with the variance ``factor / n``, where n depends on the size of the layer.
 
     Args:
         factor: a factor.
@@ -52,7 +52,7 @@ def variance_scaling_initializer(
         dtype: a floating type.
 
     Raises:
-        TypeError, ValueError: a dtype or mode that is none of these.
+        TypeError, ValueError: a dtype or mode that is not one of these.
     """
     if not dtypes.as_dtype(dtype).is_floating:
         raise TypeError("Cannot create initializer for non-floating point type.")
@@ -82,7 +82,7 @@ def variance_scaling_initializer(
 def xavier_initializer(
     uniform: bool = True, seed: int | None = None, dtype: Any = dtypes.float32
 ) -> Initializer:
-    """Glorot's initializer, which keeps the scale of gradients about the same in all layers."""
+    """Draws as Glorot and Bengio (2010), so that gradients keep their scale over the layers."""
     return variance_scaling_initializer(1.0, "FAN_AVG", uniform, seed, dtype)
 
 
@@ -94,7 +94,7 @@ xavier_initializer_conv2d = xavier_initializer
 
 @tf_export("contrib.layers.l1_regularizer", "contrib.slim.l1_regularizer")
 def l1_regularizer(scale: float, scope: str | None = None) -> Regularizer:
-    """``scale`` times the sum of the weights' absolute values. A scale of 0.0 is no penalty.
+    """Returns a function: ``scale`` times the sum of absolute values; None for scale 0.0.
 
     Raises:
         ValueError: ``scale`` is an integer or negative.
@@ -106,7 +106,7 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Regularizer:
 
 @tf_export("contrib.layers.l2_regularizer", "contrib.slim.l2_regularizer")
 def l2_regularizer(scale: float, scope: str | None = None) -> Regularizer:
-    """``scale`` times half the sum of the weights' squares. A scale of 0.0 is no penalty.
+    """Returns a function: ``scale`` times half the sum of squares; None for scale 0.0.
 
     Raises:
         ValueError: ``scale`` is an integer or negative.
@@ -118,7 +118,7 @@ def l2_regularizer(scale: float, scope: str | None = None) -> Regularizer:
 def l1_l2_regularizer(
     scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str | None = None
 ) -> Regularizer:
-    """The sum of the two."""
+    """Returns the sum of an L1 and an L2 regularizer."""
     scope = scope or "l1_l2_regularizer"
     if scale_l1 == 0.0:
         return l2_regularizer(scale_l2, scope)
@@ -131,7 +131,7 @@ def l1_l2_regularizer(
 def sum_regularizer(
     regularizer_list: Sequence[Regularizer | None], scope: str | None = None
 ) -> Regularizer | None:
-    """The sum of some regularizers; None if there is none."""
+    """Returns the sum of some regularizers; None if there are none."""
     chosen = [r for r in regularizer_list if r is not None]
     return _sum(chosen, scope) if chosen else None
 
@@ -140,7 +140,7 @@ def sum_regularizer(
 def apply_regularization(
     regularizer: Regularizer, weights_list: Sequence[Any] | None = None
 ) -> Tensor:
-    """The sum of the penalties of ``weights_list``; it joins the regularization losses.
+    """Returns the sum of the penalties of ``weights_list`` and collects it as a loss.
 
     Args:
         regularizer: gives one penalty.

@@ -1,4 +1,4 @@
-"""Which checkpoints there are: the text file ``checkpoint`` beside them, finding and removing them.
+"""The list of checkpoints: the text file ``checkpoint``, and finding and removing checkpoints.
 
 The functions here look at the file system of the client.
 """
@@ -29,7 +29,7 @@ def generate_checkpoint_state_proto(
     all_model_checkpoint_timestamps: Sequence[float] | None = None,
     last_preserved_timestamp: float | None = None,
 ) -> CheckpointState:
-    """The state of the checkpoints in ``save_dir``.
+    """Returns the state of the checkpoints in ``save_dir``.
 
     Args:
         save_dir: where they are. If it is a relative path, so become the paths within it.
@@ -105,7 +105,7 @@ def write_checkpoint_state(
     timestamps: Sequence[float] | None = None,
     preserved: float | None = None,
 ) -> None:
-    """``update_checkpoint_state``; ``relative`` makes absolute paths relative to ``save_dir``."""
+    """Writes the file ``checkpoint``; ``relative`` makes paths relative to ``save_dir``."""
     path = _state_path(save_dir, latest_filename)
     if relative:
         latest, *all_paths = (
@@ -126,7 +126,7 @@ def write_checkpoint_state(
 def get_checkpoint_state(
     checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
 ) -> CheckpointState | None:
-    """The state of the checkpoints in a directory, with paths that can be used as they are.
+    """Returns the state of the checkpoints in a directory, with usable paths.
 
     None, after a warning, where the file cannot be read.
 
@@ -159,7 +159,7 @@ def get_checkpoint_state(
 def latest_checkpoint(
     checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
 ) -> str | None:
-    """The prefix of the latest checkpoint in a directory; None if there is none."""
+    """Returns the prefix of the latest checkpoint in a directory; None if there is none."""
     state = get_checkpoint_state(checkpoint_dir, latest_filename)
     if state is None:
         return None
@@ -171,7 +171,7 @@ def latest_checkpoint(
 
 @tf_export("train.checkpoint_exists")
 def checkpoint_exists(checkpoint_prefix: str) -> bool:
-    """Whether there is a checkpoint with this prefix, in the format V2 or V1."""
+    """Tells whether there is a checkpoint with this prefix, in the format V2 or V1."""
     return _file_of(checkpoint_prefix) is not None
 
 
@@ -207,7 +207,7 @@ def remove_checkpoint(
 
 
 def meta_graph_filename(checkpoint_filename: str, meta_graph_suffix: str = "meta") -> str:
-    """The file of a checkpoint's meta graph; shards (``m-00001-of-00002``) have one together."""
+    """Returns the file of a checkpoint's meta graph, which all shards share."""
     base = re.sub(r"-[\d\?]+-of-\d+$", "", checkpoint_filename)
     return f"{base}.{meta_graph_suffix}"
 
@@ -217,7 +217,7 @@ def _state_path(directory: str, latest_filename: str | None) -> str:
 
 
 def _file_of(prefix: str) -> str | None:
-    """The file by which a checkpoint exists: its index, or in the format V1 itself."""
+    """Returns the file by which a checkpoint exists: its index, or in the format V1 itself."""
     # As in TensorFlow, the prefix may be a pattern.
     for path in (commit.index_path(prefix), prefix):
         found = [path] if os.path.exists(path) else sorted(glob.glob(path))

@@ -29,20 +29,21 @@ class CheckpointReader:
         self._reader = BundleReader(os.fspath(filepattern))
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
-        """The shapes of all tensors, by name."""
+        """Returns the shapes of all tensors, by name."""
         names = self._reader.names()
         return {name.decode(): list(self._reader.shape(name)) for name in names}
 
     def get_variable_to_dtype_map(self) -> dict[str, DType]:
-        """The dtypes of all tensors, by name."""
+        """Returns the dtypes of all tensors, by name."""
         names = self._reader.names()
         return {name.decode(): self._reader.dtype(name) for name in names}
 
     def has_tensor(self, tensor_str: str) -> bool:
+        """Tells whether there is a tensor called ``tensor_str``."""
         return tensor_str.encode() in self._reader
 
     def get_tensor(self, tensor_str: str) -> Any:
-        """The value, a numpy array (a numpy scalar for a scalar, bytes for a string).
+        """Returns the value: a numpy array, a numpy scalar for a scalar, bytes for a string.
 
         Raises:
             NotFoundError: there is no such tensor.
@@ -55,7 +56,10 @@ class CheckpointReader:
         return value if value.shape else value[()]
 
     def debug_string(self) -> bytes:
-        """A line for each entry: its key, dtype and shape. Parts of variables have own entries."""
+        """Returns a line for each entry: its key, dtype and shape.
+
+        Parts of variables have entries of their own.
+        """
         lines = [
             _line(key, entry)
             for key, entry in self._reader.entries()
@@ -71,12 +75,12 @@ def _line(key: bytes, entry: BundleEntryProto) -> bytes:
 
 @tf_export("train.NewCheckpointReader")
 def NewCheckpointReader(filepattern: str | os.PathLike[str]) -> CheckpointReader:
-    """A reader of the checkpoint with the prefix ``filepattern``."""
+    """Returns a reader of the checkpoint with the prefix ``filepattern``."""
     return CheckpointReader(filepattern)
 
 
 def checkpoint_prefix(ckpt_dir_or_file: str | os.PathLike[str]) -> str:
-    """The prefix itself, or that of the latest checkpoint in a directory.
+    """Returns the prefix itself, or that of the latest checkpoint in a directory.
 
     Raises:
         ValueError: there is none in the directory.
@@ -92,17 +96,17 @@ def checkpoint_prefix(ckpt_dir_or_file: str | os.PathLike[str]) -> str:
 
 @tf_export("train.load_checkpoint")
 def load_checkpoint(ckpt_dir_or_file: str | os.PathLike[str]) -> CheckpointReader:
-    """A reader of a checkpoint, or of the latest one in a directory."""
+    """Returns a reader of a checkpoint, or of the latest one in a directory."""
     return NewCheckpointReader(checkpoint_prefix(ckpt_dir_or_file))
 
 
 @tf_export("train.load_variable")
 def load_variable(ckpt_dir_or_file: str | os.PathLike[str], name: str) -> Any:
-    """The value that the variable ``name`` (or ``name:0``) has in a checkpoint."""
+    """Returns the value of the variable ``name`` (or ``name:0``) in a checkpoint."""
     return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
 
 
 @tf_export("train.list_variables")
 def list_variables(ckpt_dir_or_file: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
-    """The names and shapes of all variables in a checkpoint, sorted by name."""
+    """Returns the names and shapes of all variables in a checkpoint, sorted by name."""
     return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())

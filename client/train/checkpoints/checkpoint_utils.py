@@ -120,7 +120,7 @@ class _Source:
 
 
 def _variables() -> dict[str, Any]:
-    """The variables that ``tf.get_variable`` made, the parts of partitioned ones in lists."""
+    """Returns the variables of ``tf.get_variable``, the parts of partitioned ones in lists."""
     result: dict[str, Any] = {}
     for name, variable in variables_by_name().items():
         info = variable._save_slice_info

@@ -1,4 +1,4 @@
-"""What went wrong when a checkpoint was restored, in words that say what to do about it."""
+"""Explanations of errors in restoring a checkpoint, with what to do about them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMED: Final = 5
 
 
 def explained(error: errors.OpError, prefix: str, var_list: Any) -> errors.OpError:
-    """``error``, which restoring the checkpoint ``prefix`` raised, with what is known about it.
+    """Adds to ``error``, raised for the checkpoint ``prefix``, what is known about it.
 
     Args:
         var_list: the variables that were to be restored, as a Saver takes them; None if unknown.
@@ -81,7 +81,7 @@ def _mismatch_text(reason: str, prefix: str, var_list: Any) -> str:
 
 
 def _differences(prefix: str, var_list: Any) -> list[str]:
-    """How the checkpoint differs from the graph; nothing if it cannot be read here."""
+    """Returns the differences of checkpoint and graph; nothing if it cannot be read here."""
     saveables = saveable_objects(var_list)
     try:
         shapes = _shapes_in(prefix)
@@ -107,7 +107,7 @@ def _shapes_in(prefix: str) -> dict[str, list[int]]:
 def _other_shapes(
     shapes: dict[str, list[int]], saveables: list[SaveableObject]
 ) -> Iterator[tuple[str, str, str]]:
-    """The variables that have another shape in the checkpoint: their names, that shape, and theirs.
+    """Returns the variables with another shape in the checkpoint: names and both shapes.
 
     Of those that are saved in parts nothing is said.
     """

@@ -1,4 +1,4 @@
-"""What a Saver saves: for every object, the tensors to store and the op that brings them back."""
+"""Objects that a Saver saves, each with the tensors to store and the op that restores them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SaveSpec:
 
 
 class SaveableObject:
-    """Something that is saved: a base class for what is no variable.
+    """The base class of what can be saved and is not a variable.
 
     Args:
         op: the object that is saved.
@@ -71,7 +71,7 @@ class SaveableObject:
         return self.specs[0].device
 
     def restore(self, restored_tensors: Sequence[Tensor], restored_shapes: Any) -> Operation | Any:
-        """The op that gives the object the values of ``restored_tensors``.
+        """Makes the op that gives the object the values of ``restored_tensors``.
 
         Args:
             restored_tensors: what the checkpoint holds for each of ``specs``.
@@ -127,7 +127,7 @@ class _ResourceSaveable(SaveableObject):
 
 
 def all_saveable_objects(scope: str | None = None) -> list[Any]:
-    """What a Saver saves by default: the global variables and ``SAVEABLE_OBJECTS``."""
+    """Returns the objects that a Saver saves by default: global variables, ``SAVEABLE_OBJECTS``."""
     graph = get_default_graph()
     return graph.get_collection(GraphKeys.GLOBAL_VARIABLES, scope) + graph.get_collection(
         GraphKeys.SAVEABLE_OBJECTS, scope
@@ -135,7 +135,7 @@ def all_saveable_objects(scope: str | None = None) -> list[Any]:
 
 
 def named(items: Iterable[Any]) -> dict[str, Any]:
-    """The items under the names that they are saved by; parts of a variable in one list.
+    """Returns the items under the names that they are saved by; parts of a variable in one list.
 
     Raises:
         TypeError: an item cannot be saved.
@@ -163,7 +163,7 @@ def _add(result: dict[str, Any], name: str, item: Any) -> None:
 
 
 def _variable_of(item: Any) -> Any:
-    """``item`` if it is a variable or a reference to one. TypeError otherwise."""
+    """Returns ``item`` if it is a variable or a reference to one. TypeError otherwise."""
     if isinstance(item, Variable):
         return item
     if isinstance(item, Tensor) and item.dtype._is_ref_dtype:
@@ -172,7 +172,7 @@ def _variable_of(item: Any) -> Any:
 
 
 def saveable_objects(var_list: Any) -> list[SaveableObject]:
-    """The saveables of a Saver's ``var_list`` (list or dict), in the order of their names.
+    """Returns the saveables of a Saver's ``var_list`` (list or dict), sorted by name.
 
     Raises:
         TypeError, ValueError: something cannot be saved, or twice under different names.
@@ -203,7 +203,7 @@ def saveable_objects(var_list: Any) -> list[SaveableObject]:
 
 
 def saveables_of(item: Any, name: str) -> Iterator[SaveableObject]:
-    """What ``item`` consists of, to be saved as ``name``: one saveable for each part."""
+    """Returns the saveables of ``item``, to be saved as ``name``: one for each part."""
     if isinstance(item, SaveableObject):
         yield item
     elif isinstance(item, list | tuple | PartitionedVariable):
@@ -236,7 +236,7 @@ def _saveables_of_parts(parts: list[Any], name: str) -> Iterator[SaveableObject]
 
 
 def shapes_for_reshape(saveable: SaveableObject) -> list[Any]:
-    """The shapes that restored tensors are to take: static ones where they are known."""
+    """Returns the shapes that restored tensors are to take: static ones if known."""
     shapes = []
     for spec in saveable.specs:
         tensor = convert_to_tensor(spec.tensor)

@@ -181,7 +181,7 @@ class Saver:
 
         Raises:
             RuntimeError: ``build`` was not called.
-            TypeError: ``sess`` is no Session.
+            TypeError: ``sess`` is not a Session.
             ValueError: the directory does not exist, or names collide.
             OpError: TensorFlow's errors of saving; the checkpoints before are unharmed.
         """
@@ -323,11 +323,11 @@ class Saver:
     # Protos ---------------------------------------------------------------------------------
 
     def as_saver_def(self) -> SaverDef | None:
-        """The SaverDef that describes the ops; None if there are none."""
+        """Returns the SaverDef that describes the ops; None if there are none."""
         return self.saver_def
 
     def to_proto(self, export_scope: str | None = None) -> SaverDef | None:
-        """The SaverDef with names relative to ``export_scope``; None if the ops are not in it."""
+        """Returns the SaverDef with names relative to ``export_scope``; None if outside of it."""
         definition = self.saver_def
         if export_scope is None or definition is None:
             return definition
@@ -342,7 +342,7 @@ class Saver:
 
     @staticmethod
     def from_proto(saver_def: SaverDef, import_scope: str | None = None) -> Saver:
-        """The Saver whose ops ``saver_def`` names, in a graph imported into ``import_scope``."""
+        """Makes the Saver of a SaverDef, in a graph imported into ``import_scope``."""
         return Saver(saver_def=saver_def, name=import_scope)
 
     def export_meta_graph(
@@ -356,7 +356,7 @@ class Saver:
         strip_default_attrs: bool = False,
         save_debug_info: bool = False,
     ) -> MetaGraphDef:
-        """``tf.train.export_meta_graph`` of the default graph with this Saver."""
+        """Calls ``tf.train.export_meta_graph`` for the default graph with this Saver."""
         return export_meta_graph(
             filename,
             graph_def=get_default_graph().as_graph_def(add_shapes=True),
@@ -385,7 +385,7 @@ register_proto_function(
 
 
 def get_saver_or_default() -> Saver:
-    """The Saver of the graph's collection ``SAVERS``; a sharded one is added if there is none.
+    """Returns the Saver of the graph's collection; a sharded one is added if there is none.
 
     Raises:
         RuntimeError: there are several.
@@ -419,7 +419,7 @@ def export_meta_graph(
     strip_default_attrs: bool = False,
     save_debug_info: bool = False,
 ) -> MetaGraphDef:
-    """The graph with its collections as a MetaGraphDef, which is written to ``filename`` if given.
+    """Returns the graph with its collections as a MetaGraphDef; writes it to ``filename``.
 
     Args:
         meta_info_def: to be made part of it.

@@ -43,7 +43,7 @@ class BulkSaverBuilder:
         self._write_version = write_version
 
     def save_op(self, filename_tensor: Tensor, saveables: Sequence[SaveableObject]) -> Operation:
-        """The op that writes ``saveables`` to one file."""
+        """Makes the op that writes ``saveables`` to one file."""
         specs = [spec for saveable in saveables for spec in saveable.specs]
         operation: Operation = apply_op(
             "SaveV2",
@@ -61,7 +61,7 @@ class BulkSaverBuilder:
         preferred_shard: int,
         restore_sequentially: bool,
     ) -> list[Tensor]:
-        """The tensors that all specs of ``saveables`` have in the checkpoint."""
+        """Makes the tensors of all specs of ``saveables`` in the checkpoint."""
         specs = [spec for saveable in saveables for spec in saveable.specs]
         with device("/device:CPU:0"):
             restored: list[Tensor] = apply_op(
@@ -137,7 +137,7 @@ class BulkSaverBuilder:
         return group(*assigned, name=name)
 
     def _add_sharded_save(self, prefix: Tensor, per_device: PerDevice) -> Tensor:
-        """Each device writes a checkpoint of its own into a directory; one op merges them."""
+        """Lets each device write a checkpoint into a directory; one op merges them."""
         with device("CPU"):
             # In an object store nothing can be renamed, so there a directory would be in the way.
             suffix = where(
@@ -175,7 +175,7 @@ class BulkSaverBuilder:
 
 
 def by_device(saveables: Sequence[SaveableObject]) -> PerDevice:
-    """The saveables of each device, in the order of the devices' names.
+    """Returns the saveables of each device, sorted by the devices' names.
 
     Raises:
         ValueError: the tensors of one are on several devices.
@@ -192,5 +192,5 @@ def by_device(saveables: Sequence[SaveableObject]) -> PerDevice:
 
 
 def on_cpu(name: str) -> str:
-    """The CPU of the task that device ``name`` is on."""
+    """Returns the CPU of the task that device ``name`` is on."""
     return merge(name, "/device:CPU:0").to_string()

@@ -56,7 +56,7 @@ class AdagradOptimizer(SingleOpOptimizer):
             )
 
     def _filled_like(self, var: Any) -> Callable[[], Any]:
-        """An initializer for a variable whose shape only the run tells."""
+        """Returns an initializer for a variable whose shape only the run tells."""
 
         def filled() -> Any:
             value = apply_op("Fill", shape_of(var), self._initial_accumulator_value)

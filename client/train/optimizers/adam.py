@@ -50,7 +50,7 @@ class AdamOptimizer(SingleOpOptimizer):
         self._beta1, self._beta2 = beta1, beta2
 
     def _get_beta_accumulators(self) -> tuple[Any, Any]:
-        """The variables that hold beta1 and beta2 to the power of the step."""
+        """Returns the variables that hold beta1 and beta2 to the power of the step."""
         first = self._get_non_slot_variable("beta1_power")
         return first, self._get_non_slot_variable("beta2_power")
 
@@ -85,7 +85,7 @@ class AdamOptimizer(SingleOpOptimizer):
         return self._apply_to_rows(grad, var, scatter_add)
 
     def _apply_to_rows(self, grad: Any, var: Any, scatter_add: Callable[[Any, Tensor], Any]) -> Any:
-        """The update as a graph of several ops; ``scatter_add`` gives the slot's new value."""
+        """Updates rows by several ops; ``scatter_add`` gives the slot's new value."""
         operands = {name: self._operand(name, var) for name in ("beta1_power", "beta2_power")}
         for name in ("lr", "beta1", "beta2", "epsilon"):
             operands[name] = self._operand(name, var)

@@ -47,7 +47,7 @@ def exponential_decay(
     staircase: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """``learning_rate * decay_rate ** (global_step / decay_steps)``.
+    """Computes ``learning_rate * decay_rate ** (global_step / decay_steps)``.
 
     Args:
         learning_rate: the rate at the start.
@@ -74,7 +74,7 @@ def natural_exp_decay(
     staircase: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """``learning_rate * exp(-decay_rate * step / decay_steps)``; see ``exponential_decay``."""
+    """Computes ``learning_rate * exp(-decay_rate * global_step / decay_steps)``."""
     rate_of_step = exp(negative(decay_rate))
     return exponential_decay(learning_rate, global_step, decay_steps, rate_of_step, staircase, name)
 
@@ -88,7 +88,7 @@ def inverse_time_decay(
     staircase: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """``learning_rate / (1 + decay_rate * step / decay_steps)``; see ``exponential_decay``."""
+    """Computes ``learning_rate / (1 + decay_rate * global_step / decay_steps)``."""
     with name_scope(name or "InverseTimeDecay") as scope:
         rate = _rate(learning_rate)
         steps, decay_rate = cast(decay_steps, rate.dtype), cast(decay_rate, rate.dtype)
@@ -103,7 +103,7 @@ def inverse_time_decay(
 def piecewise_constant(
     x: Any, boundaries: Sequence[Any], values: Sequence[Any], name: str | None = None
 ) -> Tensor:
-    """``values[i]``, where ``i`` is the number of boundaries that are less than ``x``.
+    """Returns ``values[i]``, where ``i`` is the number of boundaries that are less than ``x``.
 
     Args:
         x: the global step, or another scalar.
@@ -152,7 +152,7 @@ def polynomial_decay(
     cycle: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """From ``learning_rate`` to ``end_learning_rate`` in ``decay_steps`` steps.
+    """Decays from ``learning_rate`` to ``end_learning_rate`` in ``decay_steps`` steps.
 
     Args:
         learning_rate: the rate at the start.
@@ -180,7 +180,7 @@ def polynomial_decay(
 
 
 def _half_cosine(fraction: Any) -> Any:
-    """From 1 to 0, and back, as ``fraction`` goes from 0 to 1 and to 2."""
+    """Goes from 1 to 0, and back, as ``fraction`` goes from 0 to 1 and to 2."""
     cosine: Any = cos(constant(math.pi, fraction.dtype) * fraction)
     return 0.5 * (1.0 + cosine)
 
@@ -193,7 +193,7 @@ def cosine_decay(
     alpha: Any = 0.0,
     name: str | None = None,
 ) -> Tensor:
-    """From ``learning_rate`` to ``alpha * learning_rate`` along half a period of a cosine.
+    """Decays to ``alpha * learning_rate`` along half a cosine (Loshchilov and Hutter, 2016).
 
     Loshchilov and Hutter, 2016.
 
@@ -221,7 +221,7 @@ def cosine_decay_restarts(
     alpha: Any = 0.0,
     name: str | None = None,
 ) -> Tensor:
-    """``cosine_decay`` over and over again ("warm restarts").
+    """Computes ``cosine_decay`` over and over again ("warm restarts").
 
     Args:
         learning_rate: the rate at the start.
@@ -260,7 +260,7 @@ def linear_cosine_decay(
     beta: Any = 0.001,
     name: str | None = None,
 ) -> Tensor:
-    """A linear decay times a cosine (Bello et al., 2017).
+    """Computes a linear decay times a cosine (Bello et al., 2017).
 
     ``learning_rate * ((alpha + linear) * cosine + beta)``, where ``linear`` goes from 1 to 0.
 
@@ -291,7 +291,7 @@ def noisy_linear_cosine_decay(
     beta: Any = 0.001,
     name: str | None = None,
 ) -> Tensor:
-    """``linear_cosine_decay`` with Gaussian noise added to the linear part.
+    """Computes ``linear_cosine_decay`` with Gaussian noise added to the linear part.
 
     Args:
         initial_variance: of the noise, at the start.

@@ -42,7 +42,7 @@ _AVERAGED = frozenset({dtypes.bfloat16, dtypes.float16, dtypes.float32, dtypes.f
 def assign_moving_average(
     variable: Any, value: Any, decay: Any, zero_debias: bool = True, name: str | None = None
 ) -> Any:
-    """``variable = variable * decay + value * (1 - decay)``.
+    """Assigns ``variable = variable * decay + value * (1 - decay)``.
 
     Args:
         variable: the variable that holds the average.
@@ -82,7 +82,7 @@ def _assign_debiased(variable: Any, value: Any, decay: Any, scope: str) -> Any:
 
 
 def _make_unique(name: str, shape: Any, dtype: Any) -> Any:
-    """A variable of zeros in the current scope, called ``name`` or ``name_1``, ``name_2``..."""
+    """Makes a variable of zeros in the current scope, called ``name``, ``name_1``..."""
     scope = get_variable_scope()
     chosen, number = name, 0
     if not scope.reuse:
@@ -126,10 +126,11 @@ class ExponentialMovingAverage:
 
     @property
     def name(self) -> str:
+        """The name of the object."""
         return self._name
 
     def apply(self, var_list: Iterable[Any] | None = None) -> Operation:
-        """An op that updates the averages of ``var_list``; shadows are made where there are none.
+        """Makes an op that updates the averages of ``var_list``; makes missing shadows.
 
         Args:
             var_list: variables and Tensors; all trainable variables if None.
@@ -167,11 +168,11 @@ class ExponentialMovingAverage:
         return slot_creator.create_zeros_slot(var, self._name, colocate_with_primary=of_variable)
 
     def average(self, var: Any) -> Any:
-        """The variable that holds the average of ``var``; None if there is none."""
+        """Returns the variable that holds the average of ``var``; None if none does."""
         return self._averages.get(var)
 
     def average_name(self, var: Any) -> str:
-        """The name that the variable with the average of ``var`` has, or would have."""
+        """Returns the name of the variable with the average of ``var``."""
         if var in self._averages:
             return str(self._averages[var].name).removesuffix(":0")
         return get_default_graph().unique_name(
@@ -181,7 +182,7 @@ class ExponentialMovingAverage:
     def variables_to_restore(
         self, moving_avg_variables: Iterable[Any] | None = None
     ) -> dict[str, Any]:
-        """What a Saver should restore so that the variables get their averages.
+        """Returns the names that a Saver should restore so that the variables get their averages.
 
         Args:
             moving_avg_variables: those that have averages; the trainable ones and the collection

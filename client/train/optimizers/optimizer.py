@@ -73,6 +73,7 @@ class Optimizer:
         self._non_slot_dict: dict[tuple[str, Graph], Any] = {}
 
     def get_name(self) -> str:
+        """Returns the name of the optimizer."""
         return self._name
 
     # The user's side ------------------------------------------------------------------------
@@ -88,7 +89,7 @@ class Optimizer:
         name: str | None = None,
         grad_loss: Any = None,
     ) -> Operation:
-        """An op that moves the variables so that ``loss`` becomes less.
+        """Makes an op that moves the variables so that ``loss`` becomes less.
 
         Args:
             loss: a Tensor to minimize.
@@ -129,7 +130,7 @@ class Optimizer:
         colocate_gradients_with_ops: bool = False,
         grad_loss: Any = None,
     ) -> list[tuple[Gradient | None, Any]]:
-        """The first half of ``minimize``, with its arguments: pairs of gradient and variable.
+        """Computes the first half of ``minimize``: pairs of gradient and variable.
 
         The gradient is a Tensor, IndexedSlices, or None if ``loss`` does not depend on the
         variable.
@@ -178,7 +179,7 @@ class Optimizer:
         global_step: Any = None,
         name: str | None = None,
     ) -> Operation:
-        """The second half of ``minimize``: an op that applies gradients to variables.
+        """Makes the second half of ``minimize``: an op that applies gradients to variables.
 
         Args:
             grads_and_vars: pairs of gradient and variable, as ``compute_gradients`` returns them.
@@ -229,11 +230,11 @@ class Optimizer:
         return self._slots.get(name, {}).get(_key_of(var))
 
     def get_slot_names(self) -> list[str]:
-        """The names of all slots that were made."""
+        """Returns the names of all slots that were made."""
         return sorted(self._slots)
 
     def variables(self) -> list[Any]:
-        """Returns this optimizer's variables in the default graph, ordered by name."""
+        """Returns this optimizer's variables of the default graph, sorted by name."""
         graph = get_default_graph()
         slots = [slot for named in self._slots.values() for slot in named.values()]
         made = [v for v in [*self._non_slot_variables(), *slots] if v.op.graph is graph]
@@ -264,23 +265,23 @@ class Optimizer:
         raise NotImplementedError()
 
     def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Any) -> Any:
-        """As ``_apply_sparse``, but a row may be named several times: its gradients add up."""
+        """Updates as ``_apply_sparse``; the gradients of a repeated row add up."""
         values, indices = _deduplicated(grad.values, grad.indices)
         return self._apply_sparse(IndexedSlices(values, indices, grad.dense_shape), var)
 
     def _resource_apply_sparse_duplicate_indices(
         self, grad: Tensor, var: Any, indices: Tensor
     ) -> Any:
-        """As ``_resource_apply_sparse``, but a row may be named several times."""
+        """Updates as ``_resource_apply_sparse``; a row may be repeated."""
         values, indices = _deduplicated(grad, indices)
         return self._resource_apply_sparse(values, var, indices)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:
-        """The op called ``name_scope`` that is done when all updates are."""
+        """Makes the op ``name_scope``, which is done when all updates are."""
         return group(*update_ops, name=name_scope)
 
     def _valid_dtypes(self) -> set[DType]:
-        """The dtypes that a loss and a variable may have."""
+        """Returns the dtypes that a loss and a variable may have."""
         return {dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64}
 
     def _assert_valid_dtypes(self, tensors: Iterable[Any]) -> None:
@@ -293,7 +294,7 @@ class Optimizer:
                 )
 
     def _call_if_callable(self, param: Any) -> Any:
-        """What a hyperparameter is worth: it may be a function without arguments."""
+        """Returns the value of a hyperparameter, which may be a function without arguments."""
         return param() if callable(param) else param
 
     # Variables beside those that are optimized ----------------------------------------------
@@ -302,13 +303,13 @@ class Optimizer:
         return self._slots.setdefault(slot_name, {})
 
     def _get_or_make_slot(self, var: Any, val: Tensor, slot_name: str, op_name: str) -> Any:
-        """The slot of ``var``, a variable ``op_name`` that starts with the tensor ``val``."""
+        """Returns the slot of ``var``, a variable that starts with the tensor ``val``."""
         return self._slot(var, slot_name, lambda: slot_creator.create_slot(var, val, op_name))
 
     def _get_or_make_slot_with_initializer(
         self, var: Any, initializer: Any, shape: Any, dtype: Any, slot_name: str, op_name: str
     ) -> Any:
-        """The slot of ``var``, a variable ``op_name`` with its own shape and initializer."""
+        """Returns the slot of ``var`` with its own shape and initializer."""
         return self._slot(
             var,
             slot_name,
@@ -318,7 +319,7 @@ class Optimizer:
         )
 
     def _zeros_slot(self, var: Any, slot_name: str, op_name: str) -> Any:
-        """The slot of ``var``, a variable ``op_name`` shaped like it, that starts with zeros."""
+        """Returns the slot of ``var``, a variable shaped like it, that starts with zeros."""
         return self._slot(var, slot_name, lambda: slot_creator.create_zeros_slot(var, op_name))
 
     def _slot(self, var: Any, slot_name: str, make: Callable[[], Any]) -> Any:
@@ -373,7 +374,7 @@ def _key_of(variable: Any) -> Hashable:
 
 
 def _source_of(variable: Any) -> Any:
-    """What gradients are taken by for a variable: its reference or its handle."""
+    """Returns the tensor to differentiate by for a variable: its reference or its handle."""
     if isinstance(variable, ResourceVariable):
         return variable.handle
     if isinstance(variable, Variable):
@@ -395,7 +396,7 @@ def _as_gradient(grad: Any) -> Gradient | None:
 
 
 def _deduplicated(values: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and indices in which each index comes once, its values summed."""
+    """Returns values and indices in which each index comes once, its values summed."""
     unique, positions = apply_op("Unique", indices)
     rows: Any = shape_of(unique)[0]
     return apply_op("UnsortedSegmentSum", values, positions, rows), unique

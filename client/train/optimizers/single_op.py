@@ -63,5 +63,5 @@ class SingleOpOptimizer(Optimizer):
         return make_op(definition.name, *inputs, use_locking=self._use_locking, **self._attrs)
 
     def _operand(self, name: str, var: Any) -> Any:
-        """A hyperparameter in the dtype of ``var``."""
+        """Returns a hyperparameter in the dtype of ``var``."""
         return cast(self._operands[name], var.dtype.base_dtype)

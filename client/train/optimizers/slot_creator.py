@@ -25,7 +25,7 @@ from flowray.client.variables.variables import Variable
 
 
 def create_slot(primary: Any, val: Tensor, name: str, colocate_with_primary: bool = True) -> Any:
-    """A slot that starts with the tensor ``val``.
+    """Makes a slot that starts with the tensor ``val``.
 
     Args:
         primary: the variable (or Tensor) that the slot is kept for.
@@ -45,7 +45,7 @@ def create_slot_with_initializer(
     name: str,
     colocate_with_primary: bool = True,
 ) -> Any:
-    """A slot of the given shape and dtype; see ``create_slot`` and ``tf.get_variable``."""
+    """Makes a slot of the given shape and dtype; see ``create_slot``."""
     validate_shape = shape.is_fully_defined()
     return _create(primary, initializer, name, shape, dtype, validate_shape, colocate_with_primary)
 
@@ -53,7 +53,7 @@ def create_slot_with_initializer(
 def create_zeros_slot(
     primary: Any, name: str, dtype: Any = None, colocate_with_primary: bool = True
 ) -> Any:
-    """A slot that is shaped like ``primary`` and starts with zeros; see ``create_slot``."""
+    """Makes a slot that is shaped like ``primary`` and starts with zeros."""
     dtype = primary.dtype if dtype is None else dtype
     shape = primary.get_shape()
     if shape.is_fully_defined():
@@ -86,7 +86,7 @@ def _create(
 def _create_variable(
     primary: Any, initializer: Any, shape: Any, dtype: Any, validate_shape: bool
 ) -> Any:
-    """The variable of the current scope: it has no name but the scope's."""
+    """Makes the variable of the current scope: it has no name but the scope's."""
     use_resource = None
     if is_resource_variable(primary):
         use_resource = True

@@ -56,7 +56,7 @@ class SecondOrStepTimer:
         self._last_triggered_time: float | None = None
 
     def should_trigger_for_step(self, step: int) -> bool:
-        """Whether it is due at ``step``; never twice at the same one."""
+        """Tells whether it is due at ``step``; never twice at the same one."""
         if self._last_triggered_step is None or self._last_triggered_time is None:
             return True
         if self._last_triggered_step == step:
@@ -78,6 +78,7 @@ class SecondOrStepTimer:
         return elapsed
 
     def last_triggered_step(self) -> int | None:
+        """Returns the step at which it was triggered last; None before."""
         return self._last_triggered_step
 
 
@@ -421,19 +422,19 @@ class ProfilerHook(SessionRunHook):
 
 @tf_export("estimator.CheckpointSaverListener", "train.CheckpointSaverListener")
 class CheckpointSaverListener:
-    """What may be called around each save of a ``CheckpointSaverHook``."""
+    """Methods that a ``CheckpointSaverHook`` calls around each save."""
 
     def begin(self) -> None:
-        """Called as a hook's is."""
+        """Is called as a hook's ``begin``."""
 
     def before_save(self, session: Session, global_step_value: int) -> None:
-        """Called before a checkpoint is written."""
+        """Is called before a checkpoint is written."""
 
     def after_save(self, session: Session, global_step_value: int) -> bool | None:
-        """Called after a checkpoint was written; True asks to stop training."""
+        """Is called after a checkpoint was written; True asks to stop training."""
 
     def end(self, session: Session, global_step_value: int) -> None:
-        """Called at the end of training, after the last save."""
+        """Is called at the end of training, after the last save."""
 
 
 @tf_export("estimator.CheckpointSaverHook", "train.CheckpointSaverHook")
@@ -441,7 +442,7 @@ class CheckpointSaverHook(SessionRunHook):
     """Saves at the beginning, every N steps or seconds, and at the end.
 
     Args:
-        checkpoint_dir: the folder; it also gets ``graph.pbtxt`` and the graph's events.
+        checkpoint_dir: the directory; it also gets ``graph.pbtxt`` and the graph's events.
         save_secs, save_steps: how often; one of them.
         saver: what saves; the scaffold's, or that of the collection ``SAVERS``, if None.
         checkpoint_basename: what the files' names begin with.
@@ -567,6 +568,7 @@ class FinalOpsHook(SessionRunHook):
 
     @property
     def final_ops_values(self) -> Any:
+        """The values of the ops after the last run; None before."""
         return self._values
 
     def end(self, session: Session) -> None:

@@ -33,6 +33,7 @@ class Coordinator:
 
     @property
     def joined(self) -> bool:
+        """True if all threads were joined."""
         return self._joined
 
     def request_stop(self, ex: Any = None) -> None:
@@ -56,13 +57,14 @@ class Coordinator:
                 self._stop.set()
 
     def clear_stop(self) -> None:
-        """Forgets that a stop was asked for, and why."""
+        """Clears the request to stop, and its reason."""
         with self._lock:
             self._joined = False
             self._exception = None
             self._stop.clear()
 
     def should_stop(self) -> bool:
+        """Tells whether a stop was asked for."""
         return self._stop.is_set()
 
     @contextlib.contextmanager
@@ -157,12 +159,13 @@ class LooperThread(threading.Thread):
         args: Sequence[Any] | None = None,
         kwargs: dict[str, Any] | None = None,
     ) -> LooperThread:
-        """A thread of the given arguments, started."""
+        """Makes a thread of the given arguments and starts it."""
         looper = LooperThread(coord, timer_interval_secs, target, args, kwargs)
         looper.start()
         return looper
 
     def run(self) -> None:
+        """Calls ``run_loop`` until the coordinator stops."""
         with self._coord.stop_on_exception():
             self.start_loop()
             if self._interval is None:
@@ -176,11 +179,12 @@ class LooperThread(threading.Thread):
             self.stop_loop()
 
     def start_loop(self) -> None:
-        """Called when the thread starts."""
+        """Is called when the thread starts."""
 
     def stop_loop(self) -> None:
-        """Called when it ends."""
+        """Is called when the thread ends."""
 
     def run_loop(self) -> None:
+        """Calls the target once."""
         if self._function is not None:
             self._function(*self._arguments, **self._keywords)

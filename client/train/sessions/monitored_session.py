@@ -95,6 +95,7 @@ class Scaffold:
 
     @property
     def init_fn(self) -> Callable[[Session], Any] | None:
+        """A function of the session that runs after ``init_op``; None if there is none."""
         if self._user_init_fn is None:
             return None
         return lambda session: self._user_init_fn(self, session)
@@ -137,7 +138,7 @@ class Scaffold:
     def get_or_default(
         arg_name: str, collection_key: str, default_constructor: Callable[[], Any]
     ) -> Any:
-        """The one item of a collection; made, and put there, if it is empty.
+        """Returns the one item of a collection; made, and put there, if it is empty.
 
         Raises:
             RuntimeError: the collection has several.
@@ -178,7 +179,9 @@ class SessionCreator(abc.ABC):
     """Makes sessions: the first one, and those that replace lost ones."""
 
     @abc.abstractmethod
-    def create_session(self) -> Session: ...
+    def create_session(self) -> Session:
+        """Creates a session that is ready to run."""
+        ...
 
 
 @tf_export("train.ChiefSessionCreator")
@@ -336,7 +339,7 @@ class _MonitoredSession:
         options: config_pb2.RunOptions | None = None,
         run_metadata: config_pb2.RunMetadata | None = None,
     ) -> Any:
-        """As ``Session.run``, with the hooks before and after it.
+        """Runs as ``Session.run``, with the hooks before and after it.
 
         A lost task, in a session that recovers, makes it run again in a new session.
         """
@@ -346,7 +349,7 @@ class _MonitoredSession:
         )
 
     def _recovering(self, when: str, use: Callable[[Session], Any]) -> Any:
-        """``use(session)``; again with a new session where a task was lost, if that is wanted."""
+        """Calls ``use(session)``, again with a new session if a task was lost."""
         while True:
             if self._session is None:
                 if self._closed:
@@ -426,7 +429,7 @@ class _MonitoredSession:
         )
 
     def should_stop(self) -> bool:
-        """Whether a hook or the coordinator asked to stop, or the session is closed."""
+        """Tells whether a hook or the coordinator asked to stop, or the session is closed."""
         if self._closed:
             return True
         if self._coordinator is not None and self._coordinator.should_stop():
@@ -516,7 +519,7 @@ class MonitoredSession(_MonitoredSession):
         super().__init__(session_creator, hooks, True, stop_grace_period_secs)
 
     class StepContext:
-        """What a function gets from ``run_step_fn``."""
+        """The argument that a function gets from ``run_step_fn``."""
 
         def __init__(self, session: Any, run_with_hooks_fn: Callable[..., Any]) -> None:
             self._session = session
@@ -524,9 +527,11 @@ class MonitoredSession(_MonitoredSession):
 
         @property
         def session(self) -> Any:
+            """The session that calls no hooks."""
             return self._session
 
         def run_with_hooks(self, *args: Any, **kwargs: Any) -> Any:
+            """Runs once with the hooks."""
             return self._run_with_hooks(*args, **kwargs)
 
         def request_stop(self) -> None:
@@ -554,7 +559,7 @@ class SingularMonitoredSession(_MonitoredSession):
         super().__init__(creator, hooks, False, stop_grace_period_secs)
 
     def raw_session(self) -> Session | None:
-        """The session that calls no hooks."""
+        """Returns the session that calls no hooks."""
         return self._session
 
 
@@ -576,7 +581,7 @@ def MonitoredTrainingSession(
     save_checkpoint_steps: Any = USE_DEFAULT,
     summary_dir: str | None = None,
 ) -> MonitoredSession:
-    """A ``MonitoredSession`` for training.
+    """Makes a ``MonitoredSession`` for training.
 
     The chief saves checkpoints (every 600 seconds) and summaries (every 100 steps) if there is a
     ``checkpoint_dir``, and restores the last one; workers wait for it.

@@ -83,27 +83,32 @@ class QueueRunner:
 
     @property
     def queue(self) -> Any:
+        """The queue."""
         return self._queue
 
     @property
     def enqueue_ops(self) -> list[Any]:
+        """The ops that fill the queue, each in a thread."""
         return self._enqueue_ops
 
     @property
     def close_op(self) -> Any:
+        """The op that closes the queue."""
         return self._close_op
 
     @property
     def cancel_op(self) -> Any:
+        """The op that closes the queue and cancels waiting enqueue ops."""
         return self._cancel_op
 
     @property
     def queue_closed_exception_types(self) -> tuple[type[errors.OpError], ...]:
+        """The errors that mean that the queue was closed."""
         return self._closed_types
 
     @property
     def exceptions_raised(self) -> list[BaseException]:
-        """What threads that have no coordinator raised."""
+        """The exceptions of threads that have no coordinator."""
         return self._exceptions
 
     @property
@@ -118,7 +123,7 @@ class QueueRunner:
         daemon: bool = False,
         start: bool = False,
     ) -> list[threading.Thread]:
-        """A thread for each enqueue op; none if this runs in ``sess`` already.
+        """Makes a thread for each enqueue op; none if this runs in ``sess`` already.
 
         With a coordinator there is one more, which cancels what waits when it stops.
         """
@@ -184,7 +189,7 @@ class QueueRunner:
             logging.vlog(1, "Ignored exception: %s", error)
 
     def to_proto(self, export_scope: str | None = None) -> meta_graph_pb2.QueueRunnerDef | None:
-        """The names of queue and ops; None if they are outside ``export_scope``."""
+        """Returns the names of queue and ops; None if they are outside ``export_scope``."""
         if export_scope is not None and not self._name.startswith(export_scope + "/"):
             return None
 
@@ -205,7 +210,7 @@ class QueueRunner:
     def from_proto(
         queue_runner_def: meta_graph_pb2.QueueRunnerDef, import_scope: str | None = None
     ) -> QueueRunner:
-        """The runner that a ``QueueRunnerDef`` describes, over the default graph's ops."""
+        """Makes the runner of a ``QueueRunnerDef``, over the default graph's ops."""
         return QueueRunner(queue_runner_def=queue_runner_def, import_scope=import_scope)
 
 

@@ -70,7 +70,7 @@ class SessionManager:
         init_feed_dict: Mapping[Any, Any] | None = None,
         init_fn: Callable[[Session], Any] | None = None,
     ) -> Session:
-        """A session whose model is restored from the last checkpoint, or else initialized.
+        """Makes a session with a model restored from the last checkpoint, or initialized.
 
         A good start takes three steps, TensorFlow's takes five: what must hold before is only
         looked at where something failed.
@@ -127,7 +127,7 @@ class SessionManager:
         max_wait_secs: float = 7200,
         config: config_pb2.ConfigProto | None = None,
     ) -> tuple[Session, bool]:
-        """A session, restored if there is a checkpoint, and whether its model is ready."""
+        """Makes a session, restored if there is a checkpoint; tells if its model is ready."""
         session, is_loaded = self._restored(
             master,
             saver,
@@ -153,7 +153,7 @@ class SessionManager:
         config: config_pb2.ConfigProto | None = None,
         max_wait_secs: float = float("inf"),
     ) -> Session:
-        """A session of a model that another process initializes.
+        """Makes a session of a model that another process initializes.
 
         Raises:
             DeadlineExceededError: it is not ready after ``max_wait_secs``.
@@ -239,7 +239,7 @@ class SessionManager:
 
 
 def _not_ready(op: Any, session: Session, what: str) -> str | None:
-    """What is missing, as ``op`` tells; None if nothing is."""
+    """Returns what is missing, as ``op`` tells; None if nothing is."""
     if op is None:
         return None
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @tf_export("estimator.SessionRunArgs", "train.SessionRunArgs")
 class SessionRunArgs(NamedTuple):
-    """What a hook adds to a run: fetches (in any structure), feeds, options."""
+    """The additions of a hook to a run: fetches (in any structure), feeds, options."""
 
     fetches: Any = None
     feed_dict: Any = None
@@ -23,7 +23,7 @@ class SessionRunArgs(NamedTuple):
 
 @tf_export("estimator.SessionRunValues", "train.SessionRunValues")
 class SessionRunValues(NamedTuple):
-    """What a run gave a hook: the values of its fetches, in their structure."""
+    """The results of a run for a hook: the values of its fetches, in their structure."""
 
     results: Any
     options: config_pb2.RunOptions | None = None
@@ -41,7 +41,7 @@ class SessionRunContext:
 
     @property
     def original_args(self) -> SessionRunArgs:
-        """What the user's call asked for, without what hooks add."""
+        """The fetches and feeds of the user's call, without those of hooks."""
         return self._original_args
 
     @property
@@ -51,6 +51,7 @@ class SessionRunContext:
 
     @property
     def stop_requested(self) -> bool:
+        """True if a hook asked to stop."""
         return self._stop_requested
 
     def request_stop(self) -> None:
@@ -60,20 +61,20 @@ class SessionRunContext:
 
 @tf_export("estimator.SessionRunHook", "train.SessionRunHook")
 class SessionRunHook:
-    """What may be overridden; every method here does nothing."""
+    """The base class of hooks; every method here does nothing."""
 
     def begin(self) -> None:
-        """Called once before the session is made; the last time that the graph can change."""
+        """Is called once before the session is made; the last chance to change the graph."""
 
     def after_create_session(self, session: Session, coord: Coordinator) -> None:
-        """Called when a session has been made, also one that replaces a lost one."""
+        """Is called when a session has been made, also one that replaces a lost one."""
 
     def before_run(self, run_context: SessionRunContext) -> SessionRunArgs | None:
-        """Called before each run; what it returns is run as well."""
+        """Is called before each run; the returned fetches are run as well."""
         return None
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
-        """Called after each run that did not fail."""
+        """Is called after each run that did not fail."""
 
     def end(self, session: Session) -> None:
-        """Called at the end, unless that is due to an error; ``session`` can still run."""
+        """Is called at the end, unless that is due to an error; ``session`` can still run."""
