@@ -19,11 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS: Mapping[str, int] = {
-    "client": 80,
+    "client": 95,
     "deploy": 55,
     "master": 80,
     "proto": 98,
-    "worker": 88,
+    "worker": 95,
     "worker/data": 98,
     "worker/formats": 98,
     "worker/kernels": 98,

@@ -26,20 +26,23 @@ SUFFIXES = (".md", ".proto", ".py")
 GENERATED = re.compile(r"_pb2\.py$|^docs/ops\.md$")
 
 PENDING: tuple[str, ...] = (
-    "client/",
+    "client/api/generate.py",
+    "client/framework/import_graph.py",
+    "client/platform/gfile.py",
+    "client/session/transport.py",
     "docs/architecture.md",
     "master/",
     "tests/unit/master/",
     "tests/unit/worker/test_gil.py",
-    "worker/actor.py",
     "worker/data/columns.py",
     "worker/data/functions.py",
     "worker/data/gil.py",
     "worker/data/pieces.py",
     "worker/data/process_pool.py",
     "worker/worker_process.py",
-    "worker/execution/",
-    "worker/runtime.py",
+    "worker/execution/interpreter.py",
+    "worker/execution/tiering.py",
+    "worker/execution/xla_segment.py",
 )
 """Files and directories (with a slash at the end) that are not clean yet. The goal is none."""
 
@@ -112,6 +115,7 @@ RULES = (
 ALLOWED: tuple[Allowed, ...] = (
     Allowed("docs/check_words.py", "", "the list itself"),
     Allowed("tests/unit/test_words.py", "", "the test of the list"),
+    Allowed("client/estimator/", "Using temporary folder as", "TensorFlow's text"),
     Allowed("docs/", r"\btests/unit/", "the directory"),
     Allowed("", r"\bthere (is|are|was|were) none\b", "plain English for an absence"),
 )

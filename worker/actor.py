@@ -73,7 +73,7 @@ class LaneServer:
             logger.info("the master closed a connection")
 
     def handle(self, method: str, arguments: Sequence[Any]) -> Reply:
-        """Does what a message asks for. Returns the outputs of a run; errors are in the reply."""
+        """Executes a message. Returns the outputs of a run; the reply contains errors."""
         try:
             if method == "run":
                 handle, step_id, inputs, trace = arguments
@@ -95,7 +95,7 @@ class WorkerActor:
 
     Args:
         task: ``/job:J/replica:0/task:N``.
-        gpus: how many GPUs it owns; Ray makes those visible to the process.
+        gpus: the number of GPUs that it owns; Ray makes those visible to the process.
     """
 
     def __init__(self, task: str, gpus: int) -> None:
@@ -166,12 +166,12 @@ class WorkerActor:
             self._server.serve(connection)
 
     def call(self, incarnation: str, frame: bytes, after: Any = None) -> bytes:
-        """Serves a message that comes as an ordinary call, where there is no connection.
+        """Serves a message that comes as an ordinary call, if there is no connection.
 
         Args:
             incarnation: the process that the caller means.
             frame: the message, as ``lane.join`` makes it.
-            after: the result of a call that must be over before this one.
+            after: the result of a call that must end before this one.
 
         Raises:
             AbortedError: the caller means an earlier incarnation. Ray sends calls to a restarted

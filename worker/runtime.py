@@ -37,13 +37,13 @@ from flowray.worker.state.store import Resource, StateStore
 
 logger = logging.getLogger("flowray.worker")
 
-# What arrays of objects may hold when they leave; str is what a Python function gave.
+# The types that arrays of objects may contain when they leave; str comes from Python functions.
 _PORTABLE = (bytes, str, tensor_pb2.ResourceHandleProto, tensor_pb2.VariantTensorDataProto)
 
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """How a runtime executes.
+    """The ways that a runtime executes segments.
 
     ``compile``: "background" interprets a segment's first runs and switches over once XLA has
     compiled it; "eager" compiles before the first run (for tests and measurements); "never"
@@ -52,7 +52,7 @@ class RuntimeOptions:
 
     compile: CompileMode = "background"
     gpus: int | None = None
-    """How many GPUs the task owns; None takes all that JAX sees."""
+    """The number of GPUs that the task owns; None takes all that JAX sees."""
 
 
 @dataclass
@@ -68,16 +68,16 @@ class _LoadedStage:
 
 
 class _Step(Cancellation):
-    """What the stages of one step share on this task."""
+    """The state that the stages of one step share on this task."""
 
     __slots__ = ("resources", "running")
 
     def __init__(self) -> None:
         super().__init__()
         self.running = 0
-        """How many stages of it run now."""
+        """The number of its stages that run now."""
         self.resources: dict[str, StepResource] = {}
-        """What stages of it left for later ones, by name."""
+        """The resources that its stages leave for later stages, by name."""
 
 
 class Runtime:
@@ -101,7 +101,7 @@ class Runtime:
         self._incarnation = int.from_bytes(np.random.default_rng().bytes(8), "little")
 
     def devices(self) -> list[config_pb2.DeviceAttributes]:
-        """The task's devices: its CPU, and the GPUs that it owns."""
+        """Returns the task's devices: its CPU, and the GPUs that it owns."""
         names = ["CPU:0", *(f"GPU:{i}" for i in range(xla.gpu_count(self.options.gpus)))]
         return [
             config_pb2.DeviceAttributes(
@@ -118,7 +118,7 @@ class Runtime:
     def register(self, stage: Stage) -> None:
         """Loads ``stage``; never raises.
 
-        What is wrong with the stage is raised by ``run``, as in TensorFlow.
+        If the stage has an error, ``run`` raises it, as in TensorFlow.
         """
         self._load(stage)
 
@@ -170,8 +170,8 @@ class Runtime:
     def cancel(self, step_id: int) -> None:
         """Ends the step's stages with CancelledError, at the next instruction or wait.
 
-        That holds until ``end_step`` also for stages that have not begun yet: a run may still be on
-        its way to this task.
+        Until ``end_step``, that is also true of stages that have not begun yet, because a call of
+        ``run`` may arrive later.
         """
         with self._lock:
             step = self._steps.get(step_id)
@@ -180,7 +180,7 @@ class Runtime:
         step.cancel()
 
     def end_step(self, step_id: int) -> None:
-        """Drops what is known of a step: what its stages left for others, and a cancellation."""
+        """Forgets a step: the resources that its stages left, and a cancellation."""
         with self._lock:
             self._steps.pop(step_id, None)
 
@@ -190,7 +190,7 @@ class Runtime:
         """Runs a registered stage.
 
         Args:
-            handle: the stage's.
+            handle: the handle of the stage.
             step_id: the step that it runs for; ``cancel`` takes the same.
             inputs: numpy arrays (or resource handles) in the order of ``Stage.inputs``. Nothing
                 writes to them or keeps them.
@@ -232,7 +232,7 @@ class Runtime:
         slots = program.slots()
         for slot, value in zip(program.inputs, inputs, strict=True):
             if type(value) is np.ndarray:
-                # A view that cannot be written to: what is kept of it gets copied.
+                # Kernels that keep a read-only view copy it.
                 value = value.view()
                 value.flags.writeable = False
             slots[slot] = value
@@ -275,7 +275,7 @@ class Runtime:
         with self._lock:
             step.running -= 1
             if step.running == 0 and not step.cancelled and not step.resources:
-                self._steps.pop(step_id, None)  # there is nothing to remember until end_step
+                self._steps.pop(step_id, None)  # nothing to remember until end_step
 
     # Resource handles -----------------------------------------------------------------------
 
@@ -317,10 +317,10 @@ class Runtime:
 
 
 def _leave(value: Any) -> Any:
-    """A value as the caller gets it: a numpy array that nobody else holds, or DEAD.
+    """Returns a value for the caller: a numpy array that nobody else holds, or DEAD.
 
     Raises:
-        UnimplementedError: it holds an object of this process, such as a dataset.
+        UnimplementedError: it contains an object of this process, such as a dataset.
     """
     if value is DEAD:
         return value

@@ -371,7 +371,7 @@ class Estimator:
             elif evaluation.is_scalar_number(value):
                 proto.value.add(tag=key, simple_value=float(value))
             else:
-                logging.warning("Skipping summary for %s, it is no scalar number.", key)
+                logging.warning("Skipping summary for %s, it is not a scalar number.", key)
         writer = FileWriterCache.get(directory)
         writer.add_summary(proto, step)
         if checkpoint_path:
@@ -526,7 +526,7 @@ def _with_model_dir(
     chosen = given or config.model_dir
     if chosen is None:
         chosen = tempfile.mkdtemp()
-        logging.warning("Using temporary directory as model directory: %s", chosen)
+        logging.warning("Using temporary folder as model directory: %s", chosen)
     return config.replace(model_dir=chosen)
 
 

@@ -1,4 +1,4 @@
-"""What may be fed, what it becomes and what is refused, as in TensorFlow."""
+"""Tests of feeding as in TensorFlow: the values that may be fed, their conversion, and refusals."""
 
 from __future__ import annotations
 

@@ -29,9 +29,13 @@ _LEAST_THREADED: Final = 1 << 28
 class Library(Protocol):
     """A loaded BLAS library whose threads all threads of this process share."""
 
-    def get_num_threads(self) -> int: ...
+    def get_num_threads(self) -> int:
+        """Returns the number of threads that a product may use."""
+        ...
 
-    def set_num_threads(self, number: int) -> None: ...
+    def set_num_threads(self, number: int) -> None:
+        """Sets it."""
+        ...
 
 
 class OpenBlas:

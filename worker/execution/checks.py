@@ -1,4 +1,4 @@
-"""Checks on values, which a kernel makes the same way whether it computes or traces.
+"""Checks of values, for kernels that compute and kernels that are traced.
 
 A traced program cannot raise, so there a check becomes one more output of the compiled segment;
 the runtime looks at it after the run and raises the error then.
@@ -19,7 +19,7 @@ ErrorFunction = Callable[..., errors.OpError]
 
 
 class RunAgainError(errors.AbortedError):
-    """A compiled program had no room for what it met: the interpreter has to run instead."""
+    """A compiled program exceeded a capacity, so the interpreter has to run instead."""
 
     def __init__(self, message: str) -> None:
         super().__init__(None, None, message)
@@ -41,7 +41,7 @@ _current = _Current()
 
 
 def current() -> CheckCollector:
-    """Where the checks of the segment that is being traced go."""
+    """Returns the collector of the segment that is being traced."""
     assert _current.collector is not None, "outside a segment"
     return _current.collector
 

@@ -29,14 +29,14 @@ class HostSegmentRunner:
         self._segment = segment
 
     def run(self, interpreter: Interpreter, slots: list[Any]) -> None:
-        """As ``SegmentRunner.run``."""
+        """Runs the segment; see ``SegmentRunner.run``."""
         interpreter.cancellation.check()
         if not is_dead(self._segment, slots):
             interpret(self._segment, interpreter, slots)
 
 
 def is_dead(segment: Segment, slots: list[Any]) -> bool:
-    """Returns whether the segment must not run; marks its outputs as dead if so."""
+    """Tells whether the segment must not run, and if so marks its outputs as dead."""
     if not segment.conditions or hold(segment.conditions, slots):
         return False
     for instruction in segment.instructions:

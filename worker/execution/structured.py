@@ -1,8 +1,8 @@
 """Conditions and loops over functions, inside an XLA program.
 
-What a function does besides giving results (assigning variables, checking values) happens on the
-trace that goes on, which ``lax.cond`` and ``lax.while_loop`` cannot see: here it becomes part of
-what their functions take and return.
+Effects of a function (assignments to variables, checks of values) change the current trace, which
+``lax.switch`` and ``lax.while_loop`` do not see. So this module makes variables and checks
+arguments and results of the functions that it passes to them.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from flowray.worker.state.store import Resource, Variable
 
 
 class NotCompilableError(Exception):
-    """What runs cannot be traced; it stays interpreted."""
+    """Raised while tracing what XLA cannot compile; the segment stays interpreted."""
 
     node = ""
     """The node of the segment that it was raised in; ``_Trace.run`` sets it."""
 
 
 class LazyState:
-    """A variable of a trace that has no value before something is written to it.
+    """A variable of a trace that has no value before the first write.
 
-    Zeros are as good as none, once it is known what shape they have. ``belongs_to`` is what it
-    lives as long as; None for a resource that lives as long as the function that makes it.
+    Where a loop or condition needs a value before, zeros of the shape that is written serve.
     """
 
     belongs_to: Any = None
+    """The resource whose life it shares; None: it lives as long as the function that made it."""
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """What a call of a function gave."""
+    """The results and effects of a call of a function."""
 
     outputs: list[Any]
     written: dict[int, Any]
@@ -47,13 +47,13 @@ class _Outcome:
 
 
 def _proxies() -> list[Variable]:
-    """The variables of the trace that goes on."""
+    """Returns the variables of the current trace."""
     trace: Any = current()
     return list(trace.proxies.values())
 
 
 def _call(function: Function, arguments: Sequence[Any]) -> _Outcome:
-    """Calls ``function`` and undoes what it did to the trace."""
+    """Calls ``function`` and undoes its effects on the trace."""
     trace: Any = current()
     jnp, outer = xla.numpy(), {key: variable._value for key, variable in trace.proxies.items()}
     try:
@@ -86,7 +86,7 @@ def _leave(proxies: dict[int, Any], outer: Container[int]) -> None:
 
 
 def _outline(function: Function, arguments: Sequence[Any]) -> _Outcome:
-    """As ``_call``, but gives shapes and dtypes in place of values."""
+    """Calls ``function`` abstractly: the outcome has shapes and dtypes in place of values."""
     kept: list[_Outcome] = []
 
     def run() -> Any:
@@ -103,11 +103,11 @@ def _outline(function: Function, arguments: Sequence[Any]) -> _Outcome:
 
 
 def choose(index: Any, branches: Sequence[Function], inputs: Sequence[Any]) -> Any:
-    """The results of ``branches[index](*inputs)``, for a traced int32 scalar ``index``.
+    """Returns ``branches[index](*inputs)``, for a traced int32 scalar ``index``.
 
     Raises:
-        NotCompilableError: the branches' results differ in shape or dtype, or a branch does what
-            cannot be part of an XLA program.
+        NotCompilableError: the branches' results differ in shape or dtype, or a branch cannot be
+            part of an XLA program.
     """
     outlines = [_outline(branch, inputs) for branch in branches]
     for branch, outline in zip(branches[1:], outlines[1:], strict=True):
@@ -139,14 +139,14 @@ def choose(index: Any, branches: Sequence[Function], inputs: Sequence[Any]) -> A
 
 
 def while_loop(condition: Function, body: Function, inputs: Sequence[Any]) -> list[Any]:
-    """The loop variables, starting with ``inputs``, after ``body`` while ``condition`` holds.
+    """Runs ``body`` while ``condition`` is true, from ``inputs`` on; returns the loop variables.
 
     Raises:
-        NotCompilableError: a loop variable changes its shape or dtype, or a function does what
-            cannot be part of an XLA program.
+        NotCompilableError: a loop variable changes its shape or dtype, or a function cannot
+            be part of an XLA program.
     """
     jax, jnp = xla.jax(), xla.numpy()
-    # Resources go round unchanged, and XLA must not see them.
+    # Loops do not change resources, and XLA must not see them.
     carried = [i for i, value in enumerate(inputs) if not isinstance(value, Resource)]
     start = [jnp.asarray(inputs[i]) for i in carried]
 
@@ -186,7 +186,7 @@ def while_loop(condition: Function, body: Function, inputs: Sequence[Any]) -> li
 
 
 class _PassingOn(Function):
-    """A loop's body whose results for resources are left out."""
+    """A loop's body without its results that are resources."""
 
     def __init__(self, body: Function, carried: Sequence[int]) -> None:
         super().__init__(body.name, lambda: body.program)
@@ -205,7 +205,7 @@ class _PassingOn(Function):
 def _holding(
     numbers: Sequence[int], values: Sequence[Any], proxies: Sequence[Variable]
 ) -> Iterator[None]:
-    """Gives proxies the values that a loop carries, in the scope."""
+    """Sets the proxies to the values that a loop carries, in the scope."""
     held = [proxies[i] for i in numbers]
     before = [variable._value for variable in held]
     for variable, value in zip(held, values, strict=True):
@@ -218,7 +218,7 @@ def _holding(
 
 
 def _begin(variable: Variable, outlines: Sequence[_Outcome], number: int) -> Any:
-    """The value of proxy ``number`` before functions that ``outlines`` tell about are called."""
+    """Returns the value of proxy ``number`` before the functions of ``outlines`` are called."""
     jax, jnp = xla.jax(), xla.numpy()
     if variable._value is not None:
         return jax.tree.map(jnp.asarray, variable._value)
@@ -232,7 +232,7 @@ def _write(numbers: Sequence[int], values: Sequence[Any], proxies: Sequence[Vari
 
 
 def _flags(outcome: _Outcome | None, outline: _Outcome) -> list[Any]:
-    """``(ok, values)`` of each check; of a function that is not called, that all is well."""
+    """Returns ``(ok, values)`` of each check; ok is true if the function is not called."""
     jnp = xla.numpy()
     if outcome is not None:
         return [
@@ -246,7 +246,7 @@ def _flags(outcome: _Outcome | None, outline: _Outcome) -> list[Any]:
 
 
 def _first(flags: Sequence[Any], outcome: _Outcome) -> list[Any]:
-    """The flags of a loop after one more iteration: the first failure stays."""
+    """Returns the flags of a loop after one more iteration: the first failure stays."""
     jnp = xla.numpy()
     result = []
     for (ok, values), (_, new_ok, _, new_values) in zip(flags, outcome.checks, strict=True):
@@ -256,7 +256,7 @@ def _first(flags: Sequence[Any], outcome: _Outcome) -> list[Any]:
 
 
 def _report(outline: _Outcome, flags: Sequence[Any]) -> None:
-    """Hands the checks of a function on to the trace."""
+    """Adds the checks of a function to the current trace."""
     collector = checks.current()
     for (node, _, make_error, _), (ok, values) in zip(outline.checks, flags, strict=True):
         collector.checks.append((node, ok, make_error, tuple(values)))

@@ -1,9 +1,9 @@
-"""Stacks and tensor arrays inside an XLA program, which knows no lists.
+"""Stacks and tensor arrays inside an XLA program, which has no lists.
 
-A stack is an array with room for as many values as were ever seen on it, and their number; a tensor
-array is one array of all elements. So their values must have one shape each. They are carried
-through loops as variables are (``structured.py``). What first writes to one tells its shape: until
-then it has no value.
+A stack is an array, whose capacity is the largest number of values that was ever seen on it, and a
+count. A tensor array is one array of all its elements. So all values of a stack, and all elements
+of an array, must have one shape. Loops carry them as they carry variables (``structured.py``). The
+first write gives the shape: before it, the resource has no value.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ from flowray.worker.state.step_resources import (
 )
 from flowray.worker.state.store import Resource
 
-# How many values a stack has room for of which nobody has seen any yet.
 _UNSEEN_CAPACITY = 64
+"""The capacity of a stack that no run has pushed to yet."""
 
 
 class TracedResource(StepResource, LazyState):
-    """A resource of a trace; ``_value`` is a tree of arrays, or None before it is written."""
+    """A resource of a trace; ``_value`` is a pytree of arrays, or None before it is written."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._value: Any = None
 
     def assign(self, value: Any) -> None:
+        """Sets the value: arrays or tracers, in one structure."""
         self._value = value
 
 
@@ -57,7 +58,7 @@ T = TypeVar("T", bound=TracedResource)
 
 
 def adopt(resource: T) -> T:
-    """Makes ``resource`` one of the trace that goes on."""
+    """Adds ``resource`` to the current trace, and returns it."""
     trace: Any = current()
     trace.proxies[id(resource)] = resource
     return resource
@@ -69,9 +70,10 @@ class _Pushed(NamedTuple):
 
 
 class TracedStack(TracedResource):
-    """As ``step_resources.Stack``; a push beyond the capacity makes the program run again.
+    """A ``step_resources.Stack`` of a trace; a push beyond its capacity raises RunAgainError.
 
-    Where every value pushed is one that the trace knows (a shape, say), so is what is popped.
+    If all values that are pushed are equal and known to the trace (a shape, for example), so are
+    the values that are popped.
     """
 
     def __init__(self, name: str, elem_type: DType, max_size: int, seen: int) -> None:
@@ -82,6 +84,7 @@ class TracedStack(TracedResource):
         self._known: Any = None
 
     def push(self, value: Any) -> None:
+        """Pushes a value; NotCompilableError if its shape differs from the other values'."""
         jnp = xla.numpy()
         if isinstance(value, Resource):
             raise NotCompilableError(f"stack {self.name} gets resources")
@@ -104,6 +107,7 @@ class TracedStack(TracedResource):
         self.assign(_Pushed(values, count + jnp.int32(1)))
 
     def pop(self) -> Any:
+        """Removes the last value and returns it; a check finds an empty stack."""
         if self._value is None:
             raise NotCompilableError(f"nothing that is traced is on stack {self.name}")
         values, count = self._value
@@ -115,6 +119,7 @@ class TracedStack(TracedResource):
         return xla.jax().lax.dynamic_index_in_dim(values, count, 0, keepdims=False)
 
     def close(self) -> None:
+        """Raises NotCompilableError: a stack of a trace ends with it."""
         raise NotCompilableError(f"stack {self.name} is closed")
 
 
@@ -125,7 +130,7 @@ class _Elements(NamedTuple):
 
 
 class TracedArray(TracedResource):
-    """As ``step_resources.TensorArray``, of a known size."""
+    """A ``step_resources.TensorArray`` of a trace. Its size is known while XLA traces."""
 
     def __init__(
         self,
@@ -150,6 +155,7 @@ class TracedArray(TracedResource):
     # Writing
 
     def write(self, index: Any, value: Any) -> None:
+        """Writes one element; NotCompilableError if its shape differs from the others'."""
         jax = xla.jax()
         check(
             (index >= 0) & (index < self.size),
@@ -180,8 +186,9 @@ class TracedArray(TracedResource):
         _check_all(done & Done.READ == 0, read, index)
 
     def scatter(self, indices: Any, value: Any) -> None:
+        """Writes the rows of ``value``; NotCompilableError unless the trace knows ``indices``."""
         if not isinstance(indices, np.ndarray):
-            raise NotCompilableError(f"tensor array {self.name} is written where data tell")
+            raise NotCompilableError(f"tensor array {self.name} is written at computed indices")
         if not indices.size:
             return
         if indices.max() >= self.size:
@@ -204,6 +211,7 @@ class TracedArray(TracedResource):
         self.assign(_Elements(values, done.at[indices].set(np.uint8(Done.WRITTEN))))
 
     def split(self, value: Any, lengths: Any) -> None:
+        """Writes consecutive parts; NotCompilableError unless they are equally long."""
         check_split(value, lengths, self.size, False)
         if len(set(lengths.tolist())) > 1:
             raise NotCompilableError(f"tensor array {self.name} gets parts of different lengths")
@@ -214,6 +222,7 @@ class TracedArray(TracedResource):
     # Reading
 
     def read(self, index: Any) -> Any:
+        """Reads one element; checks find an index, or an element, that cannot be read."""
         jax = xla.jax()
         check((index >= 0) & (index < self.size), lambda i: read_beyond(i, self.size), index)
         values, done = self._elements(None, index)
@@ -229,13 +238,20 @@ class TracedArray(TracedResource):
         return np.uint8(Done.READ | Done.CLEARED if self._clear_after_read else Done.READ)
 
     def _check_written(self, done: Any, index: Any) -> None:
-        """An unwritten element is zeros only if its shape was stated; of gradients, likely."""
+        """Checks that elements were written, unless unwritten ones are zeros.
+
+        They are zeros if the shape of elements was given, and in arrays of gradients.
+        """
         shape = self.element_shape
         if self.belongs_to is None and (shape is None or not is_fully_defined(shape)):
             written = done & Done.WRITTEN != 0
             _check_all(written, lambda i: unwritten(self.name, i, shape), index)
 
     def gather(self, indices: Any, element_shape: Shape) -> Any:
+        """Stacks the elements at ``indices``.
+
+        NotCompilableError if they might be read twice and reading clears them.
+        """
         if not indices.shape[0]:
             shape = (0, *known_element(element_shape))
             return np.zeros(shape, self.dtype.np_dtype)
@@ -258,6 +274,7 @@ class TracedArray(TracedResource):
         return values if whole else values[indices]
 
     def concat(self, rest: Shape) -> tuple[Any, Any]:
+        """Concatenates all elements; returns the array and the lengths, int64, all equal."""
         if not self.size:
             shape = (0, *known_element(rest, "element_shape_except0", "concatenating"))
             return np.zeros(shape, self.dtype.np_dtype), np.zeros(0, np.int64)
@@ -267,7 +284,7 @@ class TracedArray(TracedResource):
         return values.reshape((-1, *values.shape[2:])), lengths
 
     def _elements(self, shape: tuple[int, ...] | None, index: Any) -> _Elements:
-        """The elements; zeros at first, of ``shape``. (None: of the shape that is known.)"""
+        """Returns the elements; before the first write, zeros of ``shape`` or the known shape."""
         jnp = xla.numpy()
         if shape is not None and not is_compatible(self.element_shape, shape):
             raise wrong_element(self.name, 0, shape, self.element_shape)
@@ -293,6 +310,10 @@ class TracedArray(TracedResource):
     # Gradients
 
     def gradient(self, source: bytes, prepended: tuple[int, ...] = ()) -> TracedArray:
+        """Returns the array of gradients for ``source``, made at the first call.
+
+        NotCompilableError if its elements have other dimensions than those of this array.
+        """
         if prepended:
             raise NotCompilableError(f"tensor array {self.name} has gradients of another shape")
         found = self._gradients.get(source)
@@ -305,11 +326,12 @@ class TracedArray(TracedResource):
         return found
 
     def close(self) -> None:
+        """Raises NotCompilableError: an array of a trace ends with it."""
         raise NotCompilableError(f"tensor array {self.name} is closed")
 
 
 def _check_all(ok: Any, make_error: ErrorFunction, index: Any) -> None:
-    """A check of each element that ``index`` names (one, or a vector of them)."""
+    """Adds a check of each element that ``index`` names (one, or a vector of them)."""
     if ok.ndim:
         if isinstance(ok, np.ndarray):
             index = index[ok.argmin()]

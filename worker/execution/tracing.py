@@ -46,4 +46,5 @@ class Recorder:
                 description.shape.CopyFrom(shapes.to_proto(value.shape))
 
     def stats(self) -> list[config_pb2.DeviceStepStats]:
+        """Returns the records so far, one message for each device."""
         return list(self._by_device.values())

@@ -1,4 +1,4 @@
-"""JAX, imported when first needed and set up as flowray needs it.
+"""JAX, imported at its first use and configured for flowray.
 
 Importing JAX takes about a second, and a session's first steps run on numpy, so nothing imports it
 at module level: ``xla.jax()`` and ``xla.numpy()`` do.
@@ -17,21 +17,21 @@ from flowray.worker.memory import keep_all_freed_memory
 logger = logging.getLogger("flowray.worker")
 
 CACHE_VARIABLE = "FLOWRAY_CACHE_DIR"
-"""The environment variable that names the folder of compiled programs ("" for none)."""
+"""The environment variable that names the directory of compiled programs ("" for no cache)."""
 
 
 @functools.cache
 def jax() -> Any:
-    """The ``jax`` module, set up: 64-bit types (results keep TensorFlow's dtypes), a disk cache."""
+    """Returns the ``jax`` module, with 64-bit types (TensorFlow's dtypes) and a cache on disk."""
     keep_all_freed_memory()
     import jax as module
 
     module.config.update("jax_enable_x64", True)
     # A step waits for its results, so a thread of XLA's own would only have to be woken.
     module.config.update("jax_cpu_enable_async_dispatch", False)
-    folder = cache_folder()
-    if folder is not None:
-        module.config.update("jax_compilation_cache_dir", str(folder))
+    directory = cache_directory()
+    if directory is not None:
+        module.config.update("jax_compilation_cache_dir", str(directory))
         module.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         module.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return module
@@ -39,7 +39,7 @@ def jax() -> Any:
 
 @functools.cache
 def numpy() -> Any:
-    """The ``jax.numpy`` module, configured like ``jax()``."""
+    """Returns the ``jax.numpy`` module, configured as by ``jax()``."""
     jax()
     import jax.numpy as module
 
@@ -70,8 +70,8 @@ def compiler_options() -> dict[str, str]:
     return _YNNPACK
 
 
-def cache_folder() -> Path | None:
-    """Where compiled programs are kept between processes; None if they are not."""
+def cache_directory() -> Path | None:
+    """Returns the directory that keeps compiled programs between processes; None for no cache."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen is None:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -80,14 +80,14 @@ def cache_folder() -> Path | None:
 
 
 def device(kind: str, index: int = 0) -> Any:
-    """JAX's device for a device type of TensorFlow ("CPU", "GPU")."""
+    """Returns JAX's device for a device type of TensorFlow ("CPU", "GPU")."""
     return jax().local_devices(backend=kind.lower())[index]
 
 
 def gpu_count(limit: int | None) -> int:
-    """How many GPUs a task may use: those that JAX sees, at most ``limit``.
+    """Returns the number of GPUs that a task may use: those that JAX sees, at most ``limit``.
 
-    A machine without NVIDIA's driver has none, which is known without importing JAX.
+    It is 0 without NVIDIA's driver, and then JAX is not imported.
     """
     if limit == 0 or not Path("/proc/driver/nvidia").exists():
         return 0
@@ -99,7 +99,7 @@ def gpu_count(limit: int | None) -> int:
 
 
 def memory_limit(device_name: str) -> int:
-    """Bytes that a device of this process ("CPU:0", "GPU:1") can use; 0 where unknown."""
+    """Returns the bytes that a device of this process ("CPU:0", "GPU:1") can use; 0 if unknown."""
     kind, _, index = device_name.partition(":")
     if kind == "CPU":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

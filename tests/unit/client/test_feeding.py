@@ -1,4 +1,4 @@
-"""How values become the arrays that are fed, and what is refused."""
+"""Tests of the conversion of fed values to arrays, and of the values that are refused."""
 
 from __future__ import annotations
 
