@@ -37,8 +37,8 @@ def arg_scope(
     """Sets defaults for arguments of some functions in this scope, over those of outer scopes.
 
     Args:
-        list_ops_or_scope: functions with ``@add_arg_scope``; or what an earlier ``arg_scope`` gave,
-            which comes back as it was.
+        list_ops_or_scope: functions with ``@add_arg_scope``, or the value of an earlier
+            ``arg_scope``, whose defaults are then in force again.
         kwargs: the arguments.
 
     Raises:

@@ -1,4 +1,4 @@
-"""``tf.cond`` and ``tf.case``: what runs depends on a tensor.
+"""``tf.cond`` and ``tf.case``: a tensor selects the ops that run.
 
 In a graph a condition is made of Switch and Merge nodes, as TensorFlow 1 does: every tensor that a
 branch takes from outside goes through a Switch, which passes it on only to the branch that is
@@ -41,7 +41,7 @@ class CondContext(ControlFlowContext):
 
     Attributes:
         pred: the predicate, a bool scalar.
-        pivot: what is alive if the branch is taken; ops without inputs wait for it.
+        pivot: a tensor that is live if the branch is taken; ops without inputs wait for it.
         branch: 1 for the branch of True, 0 for that of False.
     """
 
@@ -101,7 +101,7 @@ def cond(
 ) -> Any:
     """Returns the results of ``true_fn()`` if ``pred`` is true in a run, else of ``false_fn()``.
 
-    Only the ops that a function makes depend on the condition; what it uses from outside runs in
+    Only the ops that a function makes depend on the condition; ops from outside run in
     any case.
 
     Args:
@@ -236,7 +236,7 @@ def case(
     Args:
         pred_fn_pairs: a list of ``(bool scalar, function)``, or a dict (then ``exclusive`` should
             be true, as the order is nobody's business).
-        default: what to call if none holds; without it, one must.
+        default: the function to call if no predicate holds; without it, one must.
         exclusive: whether at most one predicate may hold, which is then checked in every run.
         strict: whether a list of one stays a list.
 

@@ -31,7 +31,7 @@ class ControlFlowContext(ABC):
         self._inside: set[Tensor] = set()
         """The tensors that are the context's own, or have been brought into it."""
         self._brought: dict[Tensor, Tensor] = {}
-        """Tensors from outside, and what stands for each in here."""
+        """Tensors from outside, and the tensor that stands for each in here."""
 
     @property
     @abstractmethod

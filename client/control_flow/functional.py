@@ -97,7 +97,7 @@ def map_fn(
     Args:
         fn: gets a row: one Tensor, or the structure of ``elems`` with them.
         elems: a tensor, or a structure of tensors of one length.
-        dtype: what ``fn`` returns: a dtype or a structure of them; that of ``elems`` by default.
+        dtype: the dtypes of the results of ``fn``, in their structure; None: those of ``elems``.
         parallel_iterations, swap_memory: hints.
         back_prop: whether gradients flow through it.
         infer_shape: whether the results for all rows have one shape.

@@ -79,7 +79,7 @@ class WhileContext(ControlFlowContext):
         """The tensors from outside that do not vary in the loop, and their Enters."""
         return self._brought
 
-    # What the graph asks --------------------------------------------------------------------
+    # For the graph --------------------------------------------------------------------------
 
     def _bring(self, tensor: Tensor) -> Tensor:
         return self._enter(tensor, constant=True)
@@ -104,7 +104,7 @@ class WhileContext(ControlFlowContext):
         return self.variables[0].merged if self.variables else None
 
     def take_over_waits(self, op: Operation) -> None:
-        """Lets the loop as a whole wait for what ``op`` waits for outside of it."""
+        """Gives the loop as a whole the control inputs of ``op`` that are outside of it."""
         outside = [c for c in op._control_inputs if not self.holds(c)]
         if outside:
             op._remove_control_inputs(outside)

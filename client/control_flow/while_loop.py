@@ -49,9 +49,9 @@ def while_loop(
     Args:
         cond: gives a bool scalar.
         body: gives the next values, in the structure of ``loop_vars``.
-        loop_vars: a list, tuple, namedtuple or dict, possibly nested, of what converts to tensors,
-            of TensorArrays, IndexedSlices and SparseTensors.
-        shape_invariants: TensorShapes in the structure of ``loop_vars``: what stays true of their
+        loop_vars: a list, tuple, namedtuple or dict, possibly nested, of values that convert to
+            tensors, of TensorArrays, IndexedSlices and SparseTensors.
+        shape_invariants: TensorShapes in the structure of ``loop_vars``: the invariants of their
             shapes in all iterations. The shapes of ``loop_vars`` by default.
         parallel_iterations: a hint.
         back_prop: whether gradients flow through the loop.

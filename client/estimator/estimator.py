@@ -67,7 +67,7 @@ class Estimator:
 
     Args:
         model_fn: makes the model: ``model_fn(features, labels, mode, params, config)``, of which it
-            takes what it names; returns an ``EstimatorSpec``.
+            takes those that it names; returns an ``EstimatorSpec``.
         model_dir: the directory; that of ``config``, or a temporary one, if None.
         config: a ``RunConfig``.
         params: a dict that ``model_fn`` (and the input function) gets.
@@ -138,7 +138,7 @@ class Estimator:
         return list(self._reader().get_variable_to_shape_map())
 
     def get_variable_value(self, name: str) -> np.ndarray[Any, Any]:
-        """The trained value of a variable. ValueError before training."""
+        """Returns the trained value of a variable. ValueError before training."""
         value: np.ndarray[Any, Any] = self._reader().get_tensor(name)
         return value
 
@@ -314,7 +314,7 @@ class Estimator:
             ``global_step``.
 
         Raises:
-            ValueError: ``steps`` is not positive, or the model function returns what does not do.
+            ValueError: ``steps`` is not positive, or the model function returns an invalid spec.
         """
         if steps is not None and steps <= 0:
             raise ValueError(f"Must specify steps > 0, given: {steps}")

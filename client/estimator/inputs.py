@@ -53,7 +53,7 @@ def numpy_input_fn(
     Args:
         x: an array, or a dict of arrays; all of the same length.
         y: labels: the same; or None.
-        batch_size: how many rows in a batch; the last one has what is left.
+        batch_size: the rows of a batch; the last one has the rest.
         num_epochs: how often to go over the data; None for ever.
         shuffle: whether to shuffle; must be said.
         queue_capacity: how many rows to shuffle among.

@@ -57,7 +57,7 @@ class EstimatorSpec(
         scaffold: a ``Scaffold``; a default one if None.
 
     Raises:
-        ValueError: what the mode needs is missing, or is of another graph.
+        ValueError: an argument that the mode needs is missing, or is of another graph.
         TypeError: something is of the wrong type.
     """
 

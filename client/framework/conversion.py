@@ -45,7 +45,7 @@ def convert_to_tensor(
 
     Args:
         value: a Tensor, a variable, a numpy array, Python numbers, strings and lists of these.
-        dtype: what it must be; None takes the value's own.
+        dtype: the dtype of the result; None takes the value's own.
         name: the name of the constant, if one is made.
         preferred_dtype: a dtype to try first where ``dtype`` is None.
         as_ref: whether a variable may come as its reference.

@@ -38,7 +38,7 @@ def session_for(graph: Graph, session: SessionLike | None, what: str, method: st
     """Returns ``session`` or, if that is None, the default session.
 
     Args:
-        graph: the graph of what is to run.
+        graph: the graph that is to run.
         session: the session that the user passed, if any.
         what: "evaluate tensor", "execute operation": for the error texts.
         method: the name of the user's call, for the error texts.

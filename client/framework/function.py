@@ -136,8 +136,8 @@ class TracedFunction:
         name: its name in the library.
         graph: its body.
         captures: tensors of the graph that it was traced in, to be passed after the arguments.
-        outputs: what it returns, flattened: tensors of ``graph``.
-        structured_result: what the Python function returned.
+        outputs: its results, flattened: tensors of ``graph``.
+        structured_result: the result of the Python function.
     """
 
     def __init__(
@@ -195,12 +195,12 @@ def trace(
     flatten: Flatten | None = None,
     argument_names: Sequence[str] | None = None,
 ) -> TracedFunction:
-    """Runs ``function`` on symbolic arguments and adds what it builds to the graph's library.
+    """Runs ``function`` on symbolic arguments and adds the result to the graph's library.
 
     Args:
         function: gets one Tensor per argument.
         arguments: ``(dtype, shape)`` of each.
-        name: what the function's name begins with; it gets a number of its own.
+        name: the beginning of the function's name; a number follows.
         flatten: makes the result a flat list of what converts to tensors; by default a list or
             tuple is one already, None is empty, and all else is one tensor.
         argument_names: how the arguments are called in the FunctionDef; "args_0", ... by default.
@@ -244,7 +244,7 @@ def trace_loop(
 
     Args:
         arguments: ``(dtype, shape)`` of each loop variable.
-        names: what the functions' names begin with.
+        names: the beginnings of the functions' names.
     """
     held, tested, _ = _built(condition, arguments, names[0], None, None)
     stepping, outputs, result = _built(body, arguments, names[1], None, None)

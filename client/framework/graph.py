@@ -253,7 +253,7 @@ class Graph:
             op = handle
         op = _as_operation(op) if op is not None else None
         old_devices, old_colocation = self._device_stack, self._colocation_stack
-        # Colocation overrides device scopes: what is wanted is that op's device, whatever it is.
+        # Colocation overrides device scopes: the device is that op's, whatever it is.
         self._device_stack = [] if op is not None else self._device_stack
         self._colocation_stack = [] if ignore_existing else list(self._colocation_stack)
         if op is not None:

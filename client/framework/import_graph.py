@@ -207,7 +207,7 @@ class _Importer:
         shape_inference.infer(operation)
         if back:
             self._open += [(operation, i, data[i]) for i in back]
-            operation._outputs[0]._shape = None  # what it is in later iterations, nobody knows yet
+            operation._outputs[0]._shape = None  # unknown for later iterations
         self._graph._nodes_by_name[operation.name] = operation
         self._graph._nodes.append(operation)
         self._place(operation)

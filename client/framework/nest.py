@@ -13,7 +13,7 @@ from flowray.client.tf_export import tf_export
 
 
 class Nest:
-    """The operations on nested structures, for one choice of what is a leaf.
+    """The operations on nested structures, for one definition of a leaf.
 
     Args:
         leaf_types: types that would be structures (``list``, a named tuple), but are leaves here.

@@ -77,7 +77,7 @@ class Tensor:
 
     @property
     def shape_tuple(self) -> Shape:
-        """The static shape as a plain tuple (None for what is unknown)."""
+        """The static shape as a plain tuple (None for unknown dimensions)."""
         return self._shape
 
     def get_shape(self) -> TensorShape:
@@ -357,7 +357,7 @@ OperatorFunction = Callable[[Any, Any], Tensor]
 
 
 def override_operator(operator: str, function: OperatorFunction) -> None:
-    """Gives ``Tensor`` a Python operator; the op families call this for what they define."""
+    """Gives ``Tensor`` a Python operator; the op families call this for their operators."""
     if operator in Tensor.__dict__ and operator not in ("__eq__", "__ne__"):
         raise ValueError(f"operator {operator} cannot be overwritten again")
     setattr(Tensor, operator, function)

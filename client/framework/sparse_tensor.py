@@ -22,7 +22,7 @@ from flowray.proto.types.shapes import TensorShape, merge_dims, with_rank
 
 @tf_export("SparseTensorValue")
 class SparseTensorValue(NamedTuple):
-    """The value of a SparseTensor: what ``Session.run`` gives and what a feed takes."""
+    """The value of a SparseTensor, as ``Session.run`` returns it and a feed takes it."""
 
     indices: Any
     values: Any

@@ -73,7 +73,7 @@ def _switch_before(op: Operation) -> Tensor | None:
         if op._kind is OpKind.SWITCH:
             return op.inputs[1]
         before = [tensor.op for tensor in op._inputs] + op._control_inputs
-        if op._kind is OpKind.MERGE:  # the end of an inner condition: what counts is around it
+        if op._kind is OpKind.MERGE:  # the end of an inner condition: the outer one counts
             inner = _switch_before(before[0])
             before = [] if inner is None else [inner.op]
         pending.extend(before)

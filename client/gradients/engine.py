@@ -78,7 +78,7 @@ def gradients(
         gate_gradients: whether all gradients of an op's inputs wait for each other.
         aggregation_method: one of ``AggregationMethod``.
         stop_gradients: tensors to take for constants.
-        unconnected_gradients: what to return for an x that no y depends on.
+        unconnected_gradients: the result for an x that no y depends on.
 
     Returns:
         One Tensor, IndexedSlices or None per x.
@@ -372,7 +372,7 @@ def _zeros_like(tensor: Tensor) -> Tensor:
 
 
 def _add_n_by_device(tensors: Sequence[Tensor]) -> Tensor:
-    """Adds up what lies on one device there, so that only the sums travel."""
+    """Adds up the gradients of each device there, so that only the sums are sent."""
     by_device: dict[str, list[Tensor]] = defaultdict(list)
     for tensor in tensors:
         by_device[tensor.device].append(tensor)

@@ -241,8 +241,8 @@ class _Loop:
     """The loops that are the gradient of a While.
 
     Raises:
-        NotImplementedError: a loop variable is a resource other than a variable: what the body does
-            to it would happen again.
+        NotImplementedError: a loop variable is a resource other than a variable: the body
+            would change it again.
     """
 
     def __init__(

@@ -80,7 +80,7 @@ class BackwardLoop(WhileContext):
             push = apply_op("StackPushV2", stack, tensor, swap_memory=self._forward.swap_memory)
         self._pushed._add_control_input(push.op)
         with in_context(self):
-            if isinstance(context, CondContext):  # only what was pushed can be popped
+            if isinstance(context, CondContext):  # only a pushed value can be popped
                 stack = switch(stack, context.pred)[context.branch]
             value: Tensor = apply_op("StackPopV2", stack, elem_type=dtype)
         value.set_shape(tensor._shape)
@@ -88,7 +88,7 @@ class BackwardLoop(WhileContext):
 
 
 def _counted(loop: WhileContext) -> tuple[Tensor, Operation]:
-    """The number of iterations of a loop, and the ops that each iteration waits for."""
+    """Returns the number of iterations of a loop, and the ops that each iteration waits for."""
     with in_context(loop.outer_context):
         variable = loop.add_variable(constant(0, name="f_count"), ())
     with in_context(loop):
@@ -109,7 +109,7 @@ def loop_gradients(
 
     Args:
         loop: the loop.
-        inputs: what enters it: first its variables' first values, then what does not vary.
+        inputs: first the initial values of its variables, then the invariants.
         out_grads: the gradients by its last values.
         differentiate: see there.
 

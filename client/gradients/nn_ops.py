@@ -26,7 +26,7 @@ def bias_add_v1(op: Any, grad: Any) -> Any:
 
 @gradient("BiasAddGrad")
 def bias_add_grad(op: Any, received: Any) -> Tensor:
-    """The gradient of the sum over all axes but the channels': the vector, repeated."""
+    """Differentiates the sum over all axes but the channels': repeats the vector."""
     shape = apply_op("Shape", op.inputs[0])
     channels_first = op.get_attr("data_format") == b"NCHW"
     count = apply_op("Shape", received)

@@ -30,7 +30,7 @@ class Walk:
     """The steps of a level.
 
     Args:
-        level: the loop whose body is gone over; None for what is in no loop.
+        level: the loop whose body is gone over; None for ops outside of all loops.
     """
 
     def __init__(self, level: WhileContext | None) -> None:

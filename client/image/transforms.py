@@ -24,7 +24,7 @@ _Int = Any
 
 
 def _rank(image: Tensor) -> int:
-    """3 or 4."""
+    """Returns the rank, 3 or 4."""
     rank = image.shape.ndims
     if rank not in (None, 3, 4):
         raise ValueError("'image' must have either 3 or 4 dimensions.")
@@ -44,13 +44,13 @@ def _flip(image: Any, axis: int, scope: str) -> Any:
 
 @tf_export("image.flip_left_right")
 def flip_left_right(image: Any) -> Any:
-    """``image`` mirrored, left for right."""
+    """Mirrors ``image``, left for right."""
     return _flip(image, 1, "flip_left_right")
 
 
 @tf_export("image.flip_up_down")
 def flip_up_down(image: Any) -> Any:
-    """``image`` upside down."""
+    """Turns ``image`` upside down."""
     return _flip(image, 0, "flip_up_down")
 
 
@@ -80,19 +80,19 @@ def _random_flip(image: Any, axis: int, seed: int | None, scope: str) -> Any:
 
 @tf_export("image.random_flip_left_right")
 def random_flip_left_right(image: Any, seed: int | None = None) -> Any:
-    """``flip_left_right`` or not, each with probability 1/2 (for each image of a batch)."""
+    """Mirrors left for right with probability 1/2 (for each image of a batch)."""
     return _random_flip(image, 1, seed, "random_flip_left_right")
 
 
 @tf_export("image.random_flip_up_down")
 def random_flip_up_down(image: Any, seed: int | None = None) -> Any:
-    """``flip_up_down`` or not, each with probability 1/2 (for each image of a batch)."""
+    """Turns upside down with probability 1/2 (for each image of a batch)."""
     return _random_flip(image, 0, seed, "random_flip_up_down")
 
 
 @tf_export("image.transpose", "image.transpose_image")
 def transpose_image(image: Any, name: str | None = None) -> Any:
-    """``image`` with rows and columns exchanged."""
+    """Exchanges rows and columns of ``image``."""
     with name_scope(name, "transpose_image", [image]):
         image = check_image(image)
         if _rank(image) == 3:
@@ -102,7 +102,7 @@ def transpose_image(image: Any, name: str | None = None) -> Any:
 
 @tf_export("image.rot90")
 def rot90(image: Any, k: Any = 1, name: str | None = None) -> Any:
-    """``image`` turned counterclockwise by ``k`` times 90 degrees, an int or an int32 scalar."""
+    """Turns ``image`` counterclockwise by ``k`` times 90 degrees, an int or an int32 scalar."""
     with name_scope(name, "rot90", [image, k]) as scope:
         image = check_image(image)
         k = math_ops.mod(convert_to_tensor(k, dtypes.int32, name="k"), 4)
@@ -260,7 +260,7 @@ def _smaller(x: _Int, y: _Int) -> _Int:
 
 @tf_export("image.resize_image_with_crop_or_pad", "image.resize_with_crop_or_pad")
 def resize_image_with_crop_or_pad(image: Any, target_height: _Int, target_width: _Int) -> Any:
-    """``image`` cut, or padded with zeros, on both sides evenly, to the target size."""
+    """Cuts ``image``, or pads it with zeros, on both sides evenly, to the target size."""
     with name_scope(None, "resize_image_with_crop_or_pad", [image]):
         batch, was_batch = _batched(image)
         _require(target_width > 0, "target_width must be > 0.")
@@ -292,7 +292,7 @@ def resize_image_with_pad(
     method: int = ResizeMethod.BILINEAR,
     align_corners: bool = False,
 ) -> Any:
-    """``image`` as large as it can become in the target size undistorted, with zeros around it."""
+    """Resizes ``image`` undistorted to fit the target size, with zeros around it."""
     with name_scope(None, "resize_image_with_pad", [image]):
         batch, was_batch = _batched(image)
         _require(target_width > 0, "target_width must be > 0.")

@@ -44,7 +44,7 @@ _INITIALIZERS: dict[str, Callable[[], Any]] = {
 
 
 def as_activation(identifier: Any) -> Function | None:
-    """A function, or the one that a name stands for. ValueError for what is neither."""
+    """Returns a function, or the one that a name stands for. ValueError for others."""
     if identifier is None:
         return None
     if callable(identifier):
@@ -104,7 +104,7 @@ def as_data_format(value: str | None) -> str:
 
 
 def as_padding(value: Any) -> str:
-    """``valid``, ``same`` or ``causal``. ValueError for other things."""
+    """Returns ``valid``, ``same`` or ``causal``. ValueError for others."""
     padding = str(value).lower()
     if padding not in ("valid", "same", "causal"):
         raise ValueError(

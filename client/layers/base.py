@@ -1,4 +1,4 @@
-"""``tf.layers.Layer``: what all layers have: a variable scope, variables, losses, updates."""
+"""``tf.layers.Layer``, the base of all layers: variable scope, variables, losses, updates."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Layer:
         self._name = f"{kind}_{counter[kind]}"
         self._base_name = name.name if isinstance(name, VariableScope) else kind
 
-    # What it is -----------------------------------------------------------------------------
+    # Properties -----------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -416,7 +416,7 @@ def _parts(variable: Any) -> list[Any]:
 
 
 def _add_to_collection(items: Iterable[Any], name: str) -> None:
-    """Adds what is not there yet."""
+    """Adds the items that are not there yet."""
     collection = get_collection_ref(name)
     present = {id(item) for item in collection}
     collection.extend(item for item in items if id(item) not in present)

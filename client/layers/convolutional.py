@@ -354,7 +354,7 @@ class SeparableConv2D(_SeparableConv):
 
 
 class _ConvTranspose(_Conv):
-    """The transpose of a convolution: from what looks like its output to what looks like its input.
+    """The transpose of a convolution: from the shape of its output to that of its input.
 
     The arguments are those of ``_Conv``, without ``dilation_rate``.
     """

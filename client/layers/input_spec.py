@@ -1,4 +1,4 @@
-"""``tf.layers.InputSpec``: what a layer demands of its inputs, and the check of it."""
+"""``tf.layers.InputSpec``: a layer's requirements of its inputs, and their check."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class BatchNormalization(Layer):
         virtual_batch_size: in training, parts of the batch of this size are normalized each by
             itself.
         adjustment: a function from the shape of the inputs to a factor and an offset, which
-            training applies to what has been normalized.
+            training applies to the normalized values.
 
     A call takes ``training``: a bool or a bool tensor.
     """

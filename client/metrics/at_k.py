@@ -1,6 +1,6 @@
 """Metrics of the first k predictions.
 
-Labels and predictions are sets of classes: what is there twice counts once. Labels are ``[D1, ...,
+Labels and predictions are sets of classes: duplicates count once. Labels are ``[D1, ...,
 DN, num_labels]``, a Tensor or a SparseTensor (of as many labels as each example has); a Tensor may
 lack the last dimension if each example has one label.
 """

@@ -29,8 +29,8 @@ def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tenso
     """Makes a tensor that every run must feed.
 
     Args:
-        dtype: what must be fed.
-        shape: what must be fed; None for any.
+        dtype: the dtype of the fed values.
+        shape: the shape of the fed values; None for any.
     """
     return output_of("Placeholder", dtype=dtype, shape=as_shape(shape), name=name)
 
@@ -486,7 +486,7 @@ def stack(values: Any, axis: int = 0, name: str = "stack") -> Any:
         try:
             return convert_to_tensor(values, name=name)
         except (TypeError, ValueError):
-            pass  # the op names what does not fit
+            pass  # the op reports the mismatch
     first = convert_to_tensor(values[0], name=name).shape.rank
     if first is not None and not -first - 1 <= axis <= first:
         raise _axis_out_of_range(axis, first + 1)

@@ -226,7 +226,7 @@ def nce_loss(
         num_sampled: how many classes are drawn for the batch.
         num_classes: how many there are.
         num_true: how many of an example are true.
-        sampled_values: what a sampler returned; None is the log-uniform one, with unique classes.
+        sampled_values: the result of a sampler; None is the log-uniform one, with unique classes.
         remove_accidental_hits: whether to leave out sampled classes that are true ones.
         partition_strategy: see ``tf.nn.embedding_lookup``.
     """

@@ -126,7 +126,7 @@ def Assert(
 ) -> Operation:
     """Makes an operation that fails with InvalidArgumentError if ``condition`` is false.
 
-    Unlike TensorFlow 1.15's, it is not a ``tf.cond``: what ``data`` needs is computed in any case.
+    Unlike TensorFlow 1.15's, it is not a ``tf.cond``: ``data`` is computed in any case.
 
     Args:
         condition: bool scalar.

@@ -30,7 +30,7 @@ def decode_jpeg(
 
     Args:
         contents: the file, a scalar string.
-        channels: 1 for gray, 3 for RGB, 0 for what the file has.
+        channels: 1 for gray, 3 for RGB, 0 for as many as the file has.
         ratio: 1, 2, 4 or 8: by how much to shrink the image while decoding.
         fancy_upscaling: whether to interpolate the colors, which files store more coarsely.
         try_recover_truncated: whether a file that ends too early gives as much as there is.
@@ -87,7 +87,7 @@ def decode_png(
     """Decodes a PNG file (or JPEG or GIF) to [height, width, channels].
 
     Args:
-        channels: 1 for gray, 3 for RGB, 4 for RGBA, 0 for what the file has.
+        channels: 1 for gray, 3 for RGB, 4 for RGBA, 0 for as many as the file has.
         dtype: uint8 or uint16.
     """
     return output_of("DecodePng", contents, channels=channels, dtype=dtype, name=name)
@@ -116,7 +116,7 @@ def decode_image(
     """Decodes a JPEG, PNG, GIF or BMP file, by its content.
 
     Args:
-        channels: 1, 3 or 4 where the format has it; 0 or None for what the file has.
+        channels: 1, 3 or 4 if the format has it; 0 or None for as many as the file has.
         dtype: of the result; floats are from 0 to 1.
         expand_animations: whether a GIF file gives [frames, height, width, 3]; its first frame
             if not. The static shape is unknown if it does.

@@ -130,7 +130,7 @@ def matrix_diag(
         diagonal: [..., n], or [..., diagonals, n] for several.
         k: which diagonal (0 the main, positive above it), or ``[lowest, highest]``.
         num_rows, num_cols: the size of the matrices; -1 for the least.
-        padding_value: what stands elsewhere.
+        padding_value: the value elsewhere.
         align: where the shorter of several diagonals are padded, above and below the main one.
     """
     if _is_main(k) and (num_rows, num_cols, padding_value) == (-1, -1, 0):

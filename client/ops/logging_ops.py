@@ -27,7 +27,7 @@ def Print(
 
     Args:
         input_: the tensor to pass on.
-        data: what to print.
+        data: the tensors to print.
         message: comes before the values.
         first_n: how many times it prints; always if None or negative.
         summarize: how many elements of each tensor; 3 if None, all if negative.

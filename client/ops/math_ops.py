@@ -196,11 +196,11 @@ truncatediv = tf_export("truncatediv")(
     _binary("TruncateDiv", "truncatediv", "x / y rounded towards 0, elementwise.")
 )
 floormod = tf_export("floormod", "mod", "math.floormod", "math.mod")(
-    _binary("FloorMod", "floormod", "What floor division leaves; has the sign of y.")
+    _binary("FloorMod", "floormod", "The remainder of floor division; has the sign of y.")
 )
 mod = floormod
 truncatemod = tf_export("truncatemod")(
-    _binary("TruncateMod", "truncatemod", "What truncating division leaves.")
+    _binary("TruncateMod", "truncatemod", "The remainder of truncating division.")
 )
 div_no_nan = tf_export("div_no_nan")(
     _binary("DivNoNan", "div_no_nan", "x / y, 0 where y is 0.", "div_no_nan")

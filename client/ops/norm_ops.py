@@ -14,7 +14,7 @@ from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 _SMALLEST_EPSILON = 1.001e-5
-"""What cuDNN demands of epsilon; TensorFlow raises smaller ones to it everywhere."""
+"""The least epsilon of cuDNN; TensorFlow raises smaller ones to it everywhere."""
 
 
 @tf_export("nn.moments")
@@ -72,7 +72,7 @@ def weighted_moments(
         wide = x.dtype in (dtypes.float16, dtypes.bfloat16)
         values = cast(x, dtypes.float32) if wide else x
         weights = cast(weights, values.dtype)
-        # Sums of what is broadcast; the weights alone may have fewer elements than x.
+        # Sums over broadcast axes; the weights alone may have fewer elements than x.
         total = reduce_sum(weights * values, axes, keepdims=True, name="weighted_input_sum")
         everywhere = weights + zeros_like(values)
         weight = reduce_sum(everywhere, axes, keepdims=True, name="sum_of_weights")

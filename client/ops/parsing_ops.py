@@ -62,9 +62,9 @@ def decode_csv(
         records: strings of any shape, which the results have, too.
         record_defaults: one for each field: its dtype, and the value where it is empty; a tensor
             without elements says that it must not be.
-        field_delim: what separates fields, one character.
+        field_delim: the separator of fields, one character.
         use_quote_delim: whether fields in double quotes may have any characters.
-        na_value: what else stands for an empty field.
+        na_value: another text that stands for an empty field.
         select_cols: the numbers of the fields that are wanted, in ascending order; all if None.
     """
     if select_cols is not None:
@@ -222,7 +222,7 @@ def parse_example(
         features: from feature names to FixedLenFeature (a tensor [batch] + shape), VarLenFeature
             (a SparseTensor [batch, longest]) or FixedLenSequenceFeature (a tensor [batch, longest]
             + shape).
-        example_names: a vector of what to call the examples in errors.
+        example_names: a vector of the examples' names in errors.
     """
     with name_scope(name, "ParseExample", [serialized, example_names]):
         parsed = _Parsed(features)
@@ -250,7 +250,7 @@ def parse_single_example(
     Args:
         serialized: a scalar string.
         features: as for ``parse_example``; the results lack the batch's dimension.
-        example_names: a scalar: what to call the example in errors.
+        example_names: a scalar: the example's name in errors.
     """
     with name_scope(name, "ParseSingleExample", [serialized, example_names]):
         if example_names is not None:
@@ -286,7 +286,7 @@ def parse_single_sequence_example(
             ``parse_single_example``.
         sequence_features: FixedLenSequenceFeature (a tensor [steps] + shape) and VarLenFeature (a
             SparseTensor [steps, most values]) by name.
-        example_name: what errors call the record, a scalar string.
+        example_name: the record's name in errors, a scalar string.
     """
     if not (context_features or sequence_features):
         raise ValueError("Both `context_features` and `sequence_features` argument are None")

@@ -76,7 +76,7 @@ def _reduction(op_type: str, python_name: str, what: str) -> Reduction:
     function.__doc__ = f"""{what} the elements along ``axis``.
 
     Args:
-        input_tensor: what to reduce.
+        input_tensor: the tensor to reduce.
         axis: a dimension or several, negative ones counted from the end; None: all of them.
         keepdims: whether the reduced dimensions stay, with size 1.
         name: the name of the op.
@@ -587,8 +587,10 @@ def _contracted_axes(a: Tensor, axes: Any) -> tuple[Any, Any]:
 def _as_matrix(
     x: Tensor, axes: Any, *, contracted_first: bool
 ) -> tuple[Tensor, Any, tuple[int | None, ...] | None]:
-    """``x`` as a matrix of its free and its contracted axes, the free dimensions, and what is
-    known of these."""
+    """Returns ``x`` as a matrix of its free and its contracted axes, and the free dimensions.
+
+    The free dimensions are returned as a shape, and as far as they are known statically.
+    """
     shape = x.shape_tuple
     if shape is None or isinstance(axes, Tensor):
         return (*_as_matrix_unknown(x, axes, contracted_first), None)

@@ -203,7 +203,7 @@ def crop_and_resize(
         box_ind: int32 [boxes], the image of each box; also called ``box_indices``.
         crop_size: height and width, an int32 vector.
         method: ``bilinear`` or ``nearest``.
-        extrapolation_value: what stands where a box reaches out of its image.
+        extrapolation_value: the value of pixels that lie outside the image.
     """
     box_ind = _one_of("box_indices", box_indices, "box_ind", box_ind)
     return output_of(

@@ -28,7 +28,7 @@ def py_func(
     Args:
         func: gets a numpy array for each input (a scalar for a scalar, strings as bytes).
         inp: the tensors.
-        Tout: the dtype of what ``func`` returns, or a list of them.
+        Tout: the dtype of the result of ``func``, or a list of dtypes.
         stateful: whether ``func`` may give other results for the same arguments.
 
     Returns:

@@ -27,7 +27,7 @@ def serialize_sparse(
     """Packs indices, values and dense shape of a sparse tensor into one tensor: [3].
 
     Args:
-        out_type: what the three become: strings or variants.
+        out_type: the dtype of the result: string or variant.
     """
     return output_of("SerializeSparse", *_parts(sp_input), out_type=out_type, name=name)
 

@@ -39,7 +39,7 @@ class _Reference:
 
 
 def _written(ref: Any) -> Any:
-    """Returns what adds the write ops for ``ref``: itself, if it has ops of its own for that."""
+    """Returns the object that adds the write ops for ``ref``: itself, if it has its own ops."""
     return ref if hasattr(ref, "_write_whole") else _Reference(ref)
 
 

@@ -59,7 +59,7 @@ def strings_split(
 
     Args:
         input: a vector, or one string.
-        sep: what separates; white space if None or empty, of which several are as one.
+        sep: the separator; white space if None or empty, of which several are as one.
         maxsplit: the most splits of one string; -1 for any number.
         result_type: ``SparseTensor``.
         source: the older name of ``input``.
@@ -110,7 +110,7 @@ def reduce_join(
         axis: an axis or a list of these, the first of which varies fastest; all if None, in
             row-major order. ``reduction_indices`` is its older name.
         keepdims: whether those axes stay, with size 1. ``keep_dims`` is its older name.
-        separator: what goes between the strings.
+        separator: the string between two of them.
     """
     axis = _one_of("axis", axis, "reduction_indices", reduction_indices)
     keep = bool(_one_of("keepdims", keepdims, "keep_dims", keep_dims))

@@ -133,7 +133,7 @@ def tensor_summary(
         summary_description: a text for TensorBoard, in Markdown.
         summary_metadata: says which plugin of TensorBoard shows the tensor.
         collections, family: as for ``scalar``.
-        display_name: what TensorBoard shows instead of the tag.
+        display_name: the name that TensorBoard shows instead of the tag.
     """
     metadata = event_pb2.SummaryMetadata()
     if summary_metadata is not None:

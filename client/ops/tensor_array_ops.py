@@ -38,11 +38,11 @@ class TensorArray:
         size: int32 scalar, how many there are.
         dynamic_size: whether writing beyond the end makes it longer.
         clear_after_read: whether an element may be read only once, which is the default.
-        tensor_array_name: what error messages call it.
+        tensor_array_name: its name in error messages.
         handle, flow: tensors of an array that there is already, instead of ``size``.
         infer_shape: whether all elements have one shape.
         element_shape: that shape, as far as it is known.
-        colocate_with_first_write_call: whether it lies where what is first written does.
+        colocate_with_first_write_call: whether it is placed with the first value that is written.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TensorArray:
         self._dynamic_size = bool(dynamic_size)
         self._colocates = colocate_with_first_write_call
         self._colocated: list[Tensor] = []
-        """What was first written, once something was; shared with the arrays made of this one."""
+        """The first value that was written, if any; shared with the arrays made of this one."""
         with name_scope(name, "TensorArray", [handle, size, flow]) as scope:
             if handle is not None:
                 self._handle: Tensor = handle
@@ -133,7 +133,7 @@ class TensorArray:
         return TensorShape(self._element_shape)
 
     def _with_flow(self, flow: Tensor) -> TensorArray:
-        """The same array after another operation."""
+        """Returns the same array after another operation."""
         result = TensorArray.__new__(TensorArray)
         result.__dict__.update(self.__dict__)
         result._flow = flow

@@ -18,10 +18,10 @@ from flowray.client.tf_export import tf_export
 def run(
     main: Callable[[list[str]], Any] | None = None, argv: Sequence[str] | None = None
 ) -> NoReturn:
-    """Parses the flags, calls ``main`` with what is left of the command line, and exits.
+    """Parses the flags, calls ``main`` with the rest of the command line, and exits.
 
     It is ``absl.app.run``, but, as in TensorFlow 1.15, flags that nobody defined are left to
-    ``main``. What ``main`` returns is the exit status. ``--help`` lists the flags.
+    ``main``. The result of ``main`` is the exit status. ``--help`` lists the flags.
 
     Args:
         main: the script's function ``main`` if None.

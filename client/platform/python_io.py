@@ -67,7 +67,7 @@ class TFRecordWriter:
     """Writes records to a file; a context manager that closes it.
 
     Args:
-        path: the file; what it held is lost.
+        path: the file, which is overwritten.
         options: TFRecordOptions, or a compression type.
     """
 

@@ -54,7 +54,9 @@ class _Forgotten:
         self._garbage.put(transport)
 
     def close_open(self) -> None:
-        """Closes what is open. The masters share the time: one that hangs may use up all of it,
+        """Closes all open sessions.
+
+        The masters share the time: one that hangs may use up all of it,
         and then those after it learn from the end of the connection that the client is gone."""
         self.is_exiting = True
         with self._lock:

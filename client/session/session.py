@@ -119,13 +119,13 @@ class IndexedSlicesValue:
 
 
 class _PreparedRun:
-    """A run whose fetches and feeds are resolved: what is left is to bring the values."""
+    """A run whose fetches and feeds are resolved, so that only values are missing."""
 
     def __init__(self, graph: Graph, fetches: Any, feed_keys: Sequence[Any]) -> None:
         parsed = _Fetches(graph, fetches)
         self.feeds = [_feed_tensor(graph, key) for key in feed_keys]
         self.feed_names = tuple(t.name for t in self.feeds)
-        # Of these dtypes an array may be sent as it is; what an array of objects holds is checked.
+        # Arrays of these dtypes are sent as they are; the items of arrays of objects are checked.
         self._np_types = [
             None
             if t.dtype.base_dtype == dtypes.string
@@ -320,12 +320,12 @@ class Session:
                 named tuple or dict of these.
             feed_dict: values that replace those of tensors in this run.
             options: RunOptions: a timeout, tracing.
-            run_metadata: filled with what ``options`` asks for.
+            run_metadata: filled with the data that ``options`` asks for.
 
         Raises:
             RuntimeError: the session is closed.
             TypeError, ValueError: a fetch or feed is invalid.
-            OpError: what the run itself failed with.
+            OpError: the error of the run.
         """
         feeds = feed_dict or {}
         prepared = self._prepare(fetches, feeds)
@@ -477,7 +477,7 @@ class Session:
             raise RuntimeError("Attempted to use a closed Session.")
 
     def _extend(self) -> None:
-        """Sends what was added to the graph since the last run."""
+        """Sends the nodes that were added to the graph since the last run."""
         with self._extend_lock:
             self._check_open()
             version = self._graph.version

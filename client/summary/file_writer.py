@@ -140,7 +140,7 @@ class FileWriter:
         self.add_event(event)
 
     def flush(self) -> None:
-        """Writes to disk what was added so far."""
+        """Writes all records so far to disk."""
         if not self._closed:
             self._writer.flush()
 

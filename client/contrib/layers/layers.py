@@ -3,8 +3,8 @@
 They are those of ``tf.layers``, with other names and defaults. All take
 
 * ``reuse``: whether the variables of the scope are there already;
-* ``variables_collections``: what the variables join, or a dict of that by their names;
-* ``outputs_collections``: what the output joins, under the name of the scope;
+* ``variables_collections``: the collections of the variables, or a dict of them by name;
+* ``outputs_collections``: the collections of the output, under the name of the scope;
 * ``trainable``: whether optimizers change the variables;
 * ``scope``: the variable scope, or its name.
 """
@@ -41,7 +41,7 @@ _ZEROS = initializers.zeros()
 
 
 def _model_variables(rename: Mapping[str, str]) -> Callable[..., Any]:
-    """A custom getter of model variables, some by other names."""
+    """Returns a custom getter of model variables, some by other names."""
 
     def get(getter: Any, name: str, **arguments: Any) -> Any:
         *scopes, last = name.split("/")
@@ -430,7 +430,7 @@ def batch_norm(
     Args:
         decay, renorm_decay: the momentum of the moving averages.
         param_initializers, param_regularizers: by the names of the variables.
-        updates_collections: what the updates of the averages join; None has the output wait for
+        updates_collections: those of the averages' updates; None has the output wait for
             them.
         batch_weights, zero_debias_moving_mean: not supported.
     """

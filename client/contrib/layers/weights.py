@@ -45,7 +45,7 @@ def variance_scaling_initializer(
 
     Args:
         factor: a factor.
-        mode: what n is: "FAN_IN", the number of inputs of a unit; "FAN_OUT", of its outputs; or
+        mode: the meaning of n: "FAN_IN", the inputs of a neuron; "FAN_OUT", of its outputs; or
             "FAN_AVG", the mean of the two.
         uniform: whether they are distributed uniformly, and not normally.
         seed: of the random op.
@@ -67,7 +67,7 @@ def variance_scaling_initializer(
         if uniform:
             limit = math.sqrt(3.0 * factor / n)
             return random_ops.random_uniform(shape, -limit, limit, dtype, seed=seed)
-        # What truncation takes from the variance, as TensorFlow rounded it here.
+        # Truncation divides the standard deviation by this, as TensorFlow rounded it here.
         stddev = math.sqrt(1.3 * factor / n)
         return random_ops.truncated_normal(shape, 0.0, stddev, dtype, seed=seed)
 

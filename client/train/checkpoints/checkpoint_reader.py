@@ -18,7 +18,7 @@ from flowray.proto.types.dtypes import DType
 
 
 class CheckpointReader:
-    """The tensors in a checkpoint: what ``tf.train.NewCheckpointReader`` returns.
+    """A reader of the tensors of a checkpoint, as ``tf.train.NewCheckpointReader`` returns it.
 
     Raises:
         NotFoundError: there is no checkpoint with this prefix.

@@ -1,4 +1,4 @@
-"""Explanations of errors in restoring a checkpoint, with what to do about them."""
+"""Explanations of errors in restoring a checkpoint, with remedies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMED: Final = 5
 
 
 def explained(error: errors.OpError, prefix: str, var_list: Any) -> errors.OpError:
-    """Adds to ``error``, raised for the checkpoint ``prefix``, what is known about it.
+    """Adds to ``error``, raised for the checkpoint ``prefix``, an explanation if one is known.
 
     Args:
         var_list: the variables that were to be restored, as a Saver takes them; None if unknown.

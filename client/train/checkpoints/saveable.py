@@ -74,7 +74,7 @@ class SaveableObject:
         """Makes the op that gives the object the values of ``restored_tensors``.
 
         Args:
-            restored_tensors: what the checkpoint holds for each of ``specs``.
+            restored_tensors: the value in the checkpoint for each of ``specs``.
             restored_shapes: the shapes to give to them, or None.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to restore it")

@@ -33,7 +33,7 @@ class Saver:
     tasks and the client need to see the same directory under the same path.
 
     Args:
-        var_list: what to save: a list of variables, which are saved under their names, or a dict
+        var_list: a list of the variables to save, which are saved under their names, or a dict
             from names to variables; parts of a variable as a list. All global variables if None.
         reshape: whether a variable may be restored from a tensor of another shape.
         sharded: whether each device writes a file of its own.
@@ -44,7 +44,7 @@ class Saver:
         restore_sequentially: accepted for TensorFlow's sake; all is restored by one op per shard.
         saver_def: describes the ops of a Saver that the graph has already; ``name`` is then the
             scope that the graph was imported into.
-        builder: what makes the ops, a ``BulkSaverBuilder``.
+        builder: the ``BulkSaverBuilder`` that makes the ops.
         defer_build: whether to wait for a call of ``build()``.
         allow_empty: whether there may be no variables; ``save`` and ``restore`` then do nothing.
         write_version: the format, which must be ``SaverDef.V2``.
@@ -174,7 +174,7 @@ class Saver:
             latest_filename: the name of the file that lists the checkpoints ("checkpoint").
             meta_graph_suffix: the suffix of the file with the graph.
             write_meta_graph: whether to write that file.
-            write_state: whether to update the list, and remove what is too old.
+            write_state: whether to update the list, and remove old checkpoints.
             strip_default_attrs: whether the graph is written without attributes that have their
                 default values.
             save_debug_info: must be False.
@@ -211,7 +211,7 @@ class Saver:
                     save_debug_info=save_debug_info,
                 )
         if saved is not None and write_state:
-            # Last of all, so that what is listed is complete even if the process ends here.
+            # Last, so that the listed checkpoints are complete even if the process ends here.
             self._write_state(saved, save_path, latest_filename, meta_graph_suffix)
         return saved
 
@@ -230,7 +230,7 @@ class Saver:
     def _write_state(
         self, saved: str, save_path: str, latest_filename: str, meta_graph_suffix: str
     ) -> None:
-        """Lists the new checkpoint, and then removes what is not listed any more."""
+        """Lists the new checkpoint, and then removes those that are no longer listed."""
         superseded = self._record(saved)
         checkpoint_management.write_checkpoint_state(
             os.path.dirname(save_path),
@@ -428,7 +428,7 @@ def export_meta_graph(
         collection_list: the names of the collections; all if None.
         as_text: whether to write text.
         graph: the graph; the default one if None.
-        export_scope: a name scope: only what is in it, without its name.
+        export_scope: a name scope: exports only its nodes, without its name.
         clear_devices: whether to leave out where the nodes are placed.
         clear_extraneous_savers: whether to leave out other Savers than that of ``saver_def``.
         strip_default_attrs: whether to leave out attributes that have their default values.

@@ -1,4 +1,4 @@
-"""The nodes of a Saver: what saves and restores, named and placed as TensorFlow does it."""
+"""The nodes of a Saver, which save and restore, named and placed as in TensorFlow."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class LooperThread(threading.Thread):
     Args:
         coord: the coordinator.
         timer_interval_secs: the time from one call to the next; None for no pause.
-        target, args, kwargs: what to call; ``run_loop`` is called if it is not overridden.
+        target, args, kwargs: the function to call; ``run_loop`` is called if it is not overridden.
     """
 
     def __init__(

@@ -48,20 +48,20 @@ _LOST = (errors.AbortedError, errors.UnavailableError)
 class Scaffold:
     """The ops that a training program needs besides its own: initialization, saving, summaries.
 
-    What is not given is found in the graph's collections, or made by ``finalize``. Attributes are
-    named as the arguments.
+    The attributes are named as the arguments. ``finalize`` finds those that are not given in the
+    graph's collections, or makes them.
 
     Args:
         init_op: initializes the global variables.
-        init_feed_dict: what to feed for that.
+        init_feed_dict: the feeds of ``init_op``.
         init_fn: called with (scaffold, session) after ``init_op``.
         ready_op: gives the names of variables that have no value.
         ready_for_local_init_op: the same for what ``local_init_op`` needs.
         local_init_op: initializes local variables and tables.
         summary_op: the merged summaries.
         saver: a Saver.
-        copy_from_scaffold: takes from another one what is not given here.
-        local_init_feed_dict: what to feed for ``local_init_op``.
+        copy_from_scaffold: another one, with values for those that are not given here.
+        local_init_feed_dict: the feeds of ``local_init_op``.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Scaffold:
         return lambda session: self._user_init_fn(self, session)
 
     def finalize(self) -> Scaffold:
-        """Makes what is missing, and finalizes the graph."""
+        """Makes the missing attributes, and finalizes the graph."""
         get = Scaffold.get_or_default
         if self.init_op is None:
             self.init_op = get(
@@ -409,7 +409,7 @@ class _MonitoredSession:
         except _LOST:
             raise
         except Exception:
-            # A thread's exception is the cause rather than what it made of this run.
+            # A thread's exception is the cause of this run's.
             coordinator.raise_requested_exception()
             raise
         for hook in self._hooks:
