@@ -17,6 +17,7 @@ import numpy as np
 from flowray.proto import errors
 from flowray.proto.graph.deadness import DEAD
 from flowray.proto.graph.device_names import DeviceSpec
+from flowray.proto.graph.tensor_id import node_of
 from flowray.proto.messages import config_pb2, tensor_pb2
 from flowray.proto.wire.stage import Stage
 from flowray.worker import kernels as _kernels  # noqa: F401 - registers them all
@@ -260,7 +261,7 @@ class Runtime:
                 outputs.append(self._handle(value, step) if as_handle else _leave(value))
         except Exception as failure:
             name = program.stage.outputs[len(outputs)]
-            raise as_op_error(failure, f"reading {name}", name.rpartition(":")[0]) from failure
+            raise as_op_error(failure, f"reading {name}", node_of(name)) from failure
         return outputs
 
     def _begin(self, step_id: int) -> _Step:
@@ -289,8 +290,7 @@ class Runtime:
                 try:
                     slots[slot] = self._resource(slots[slot], step, program.stage.state_scope)
                 except Exception as failure:
-                    node = name.rpartition(":")[0]
-                    raise as_op_error(failure, f"opening {name}", node) from failure
+                    raise as_op_error(failure, f"opening {name}", node_of(name)) from failure
 
     def _resource(self, value: Any, step: _Step, scope: str) -> Resource:
         array = np.asarray(value, dtype=object)

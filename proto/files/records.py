@@ -211,9 +211,11 @@ class RecordWriter:
         """Appends a record."""
         length = _LENGTH.pack(len(record))
         parts = (
-            length, _FOOTER.pack(crc32c.masked(length)), record,
+            length,
+            _FOOTER.pack(crc32c.masked(length)),
+            record,
             _FOOTER.pack(crc32c.masked(record)),
-        )  # fmt: skip
+        )
         with translated(self._path):
             for part in parts:
                 self._file.write(part if self._compressor is None else self._compress(part))

@@ -68,8 +68,10 @@ def _loop_condition_shape(c: ShapeContext) -> Shape:
 
 # The frames of loops; ``flowray.master.passes.loops`` makes functions of them.
 _FRAME: dict[str, Any] = {
-    "frame_name": attr("string"), "is_constant": False, "parallel_iterations": 10,
-}  # fmt: skip
+    "frame_name": attr("string"),
+    "is_constant": False,
+    "parallel_iterations": 10,
+}
 op(
     "Enter",
     "data: T -> output: T",

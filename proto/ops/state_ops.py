@@ -53,8 +53,11 @@ def _checked(check: Callable[[Shape, Shape, Shape], None]) -> ShapeFunction:
 
 
 _VARIABLE: dict[str, Any] = {
-    "shape_": attr("shape"), "container": "", "shared_name": "", "stateful": True,
-}  # fmt: skip
+    "shape_": attr("shape"),
+    "container": "",
+    "shared_name": "",
+    "stateful": True,
+}
 
 op(
     "VariableV2",

@@ -174,10 +174,8 @@ class ExponentialMovingAverage:
     def average_name(self, var: Any) -> str:
         """Returns the name of the variable with the average of ``var``."""
         if var in self._averages:
-            return str(self._averages[var].name).removesuffix(":0")
-        return get_default_graph().unique_name(
-            f"{var.name[: -len(':0')]}/{self._name}", mark_as_used=False
-        )
+            return str(self._averages[var].op.name)
+        return get_default_graph().unique_name(f"{var.op.name}/{self._name}", mark_as_used=False)
 
     def variables_to_restore(
         self, moving_avg_variables: Iterable[Any] | None = None

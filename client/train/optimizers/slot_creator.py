@@ -110,7 +110,7 @@ def _create_variable(
     piece = primary._get_save_slice_info() if isinstance(primary, Variable) else None
     rank = slot.get_shape().ndims
     if piece is not None and (rank is None or rank > 0):
-        slot_name = slot.name[len(primary.op.name) + 1 : -len(":0")]
+        slot_name = slot.op.name[len(primary.op.name) + 1 :]
         slot._set_save_slice_info(
             SaveSliceInfo(
                 piece.full_name + "/" + slot_name,
