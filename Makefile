@@ -36,6 +36,7 @@ check: install  ## format, lint, types, import rules, stale generated code, word
 	  -p flowray.deploy -p flowray.client
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python client/api/generate.py --check
+	$(BIN)/python docs/list_api.py --check
 	$(BIN)/python proto/messages/generate.py --check
 	$(BIN)/python docs/list_ops.py --check
 	$(BIN)/python docs/check_words.py
@@ -54,8 +55,9 @@ bench: install  ## flowray beside TensorFlow (its side only if tensorflow is ins
 proto: install  ## generates the protobuf code again
 	$(BIN)/python proto/messages/generate.py
 
-api: install  ## generates the modules of the public API again
+api: install  ## generates the modules of the public API and the list of its names again
 	$(BIN)/python client/api/generate.py
+	$(BIN)/python docs/list_api.py
 
 docs: install  ## writes the list of ops again
 	$(BIN)/python docs/list_ops.py

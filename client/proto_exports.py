@@ -35,7 +35,7 @@ PROTO_EXPORTS: Final[dict[str, list[str]]] = {
         "RunOptions",
     ],
     "flowray.proto.messages.event_pb2": [
-        "Event", "HistogramProto", "Summary", "SummaryMetadata", "summary.Event",
+        "Event", "HistogramProto", "SessionLog", "Summary", "SummaryMetadata", "summary.Event",
         "summary.SessionLog", "summary.Summary", "summary.SummaryDescription",
         "summary.TaggedRunMetadata",
     ],
@@ -51,13 +51,19 @@ PROTO_EXPORTS: Final[dict[str, list[str]]] = {
         "DType", "as_dtype", "bfloat16", "bool", "complex128", "complex64", "double", "float16",
         "float32", "float64", "half", "int16", "int32", "int64", "int8", "qint16", "qint32",
         "qint8", "quint16", "quint8", "resource", "string", "uint16", "uint32", "uint64", "uint8",
-        "variant",
+        "variant", "dtypes.DType", "dtypes.as_dtype", "dtypes.bfloat16", "dtypes.bool",
+        "dtypes.complex128", "dtypes.complex64", "dtypes.double", "dtypes.float16",
+        "dtypes.float32", "dtypes.float64", "dtypes.half", "dtypes.int16", "dtypes.int32",
+        "dtypes.int64", "dtypes.int8", "dtypes.qint16", "dtypes.qint32", "dtypes.qint8",
+        "dtypes.quint16", "dtypes.quint8", "dtypes.resource", "dtypes.string", "dtypes.uint16",
+        "dtypes.uint32", "dtypes.uint64", "dtypes.uint8", "dtypes.variant",
     ],
     "flowray.proto.types.shapes": [
         "Dimension", "TensorShape", "dimension_at_index", "dimension_value",
         "compat.dimension_at_index", "compat.dimension_value",
     ],
     "flowray.proto.types.tensors": [
-        "make_ndarray", "make_tensor_proto",
+        "make_ndarray", "make_tensor_proto", "contrib.util.make_ndarray",
+        "contrib.util.make_tensor_proto",
     ],
 }  # fmt: skip

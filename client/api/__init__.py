@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from flowray.client.api import compat as compat
 from flowray.client.api import data as data
+from flowray.client.api import debugging as debugging
+from flowray.client.api import dtypes as dtypes
 from flowray.client.api import errors as errors
 from flowray.client.api import gfile as gfile
+from flowray.client.api import graph_util as graph_util
 from flowray.client.api import image as image
 from flowray.client.api import initializers as initializers
 from flowray.client.api import io as io
@@ -16,11 +19,14 @@ from flowray.client.api import layers as layers
 from flowray.client.api import linalg as linalg
 from flowray.client.api import logging as logging
 from flowray.client.api import losses as losses
+from flowray.client.api import manip as manip
 from flowray.client.api import math as math
 from flowray.client.api import metrics as metrics
+from flowray.client.api import nest as nest
 from flowray.client.api import nn as nn
 from flowray.client.api import python_io as python_io
 from flowray.client.api import random as random
+from flowray.client.api import sparse as sparse
 from flowray.client.api import strings as strings
 from flowray.client.api import summary as summary
 from flowray.client.api import train as train
@@ -67,8 +73,9 @@ from flowray.client.gradients.engine import AggregationMethod as AggregationMeth
 from flowray.client.gradients.engine import UnconnectedGradients as UnconnectedGradients
 from flowray.client.gradients.engine import gradients as gradients
 from flowray.client.gradients.registry import NoGradient as NoGradient
+from flowray.client.gradients.registry import NoGradient as NotDifferentiable
+from flowray.client.gradients.registry import NoGradient as no_gradient
 from flowray.client.gradients.registry import RegisterGradient as RegisterGradient
-from flowray.client.gradients.registry import lookup as lookup
 from flowray.client.ops.array_ops import bitcast as bitcast
 from flowray.client.ops.array_ops import broadcast_dynamic_shape as broadcast_dynamic_shape
 from flowray.client.ops.array_ops import broadcast_static_shape as broadcast_static_shape
@@ -455,6 +462,7 @@ from flowray.proto.messages.config_pb2 import RunMetadata as RunMetadata
 from flowray.proto.messages.config_pb2 import RunOptions as RunOptions
 from flowray.proto.messages.event_pb2 import Event as Event
 from flowray.proto.messages.event_pb2 import HistogramProto as HistogramProto
+from flowray.proto.messages.event_pb2 import SessionLog as SessionLog
 from flowray.proto.messages.event_pb2 import Summary as Summary
 from flowray.proto.messages.event_pb2 import SummaryMetadata as SummaryMetadata
 from flowray.proto.messages.graph_pb2 import AttrValue as AttrValue
@@ -523,6 +531,7 @@ __all__ = [
     "NameAttrList",
     "NoGradient",
     "NodeDef",
+    "NotDifferentiable",
     "OpError",
     "Operation",
     "OptimizerOptions",
@@ -531,6 +540,7 @@ __all__ = [
     "RunMetadata",
     "RunOptions",
     "Session",
+    "SessionLog",
     "SparseTensor",
     "SparseTensorValue",
     "Summary",
@@ -617,6 +627,7 @@ __all__ = [
     "cumprod",
     "cumsum",
     "data",
+    "debugging",
     "decode_base64",
     "decode_csv",
     "decode_raw",
@@ -638,6 +649,7 @@ __all__ = [
     "div_no_nan",
     "divide",
     "double",
+    "dtypes",
     "dynamic_partition",
     "dynamic_stitch",
     "enable_control_flow_v2",
@@ -689,6 +701,7 @@ __all__ = [
     "glorot_normal_initializer",
     "glorot_uniform_initializer",
     "gradients",
+    "graph_util",
     "greater",
     "greater_equal",
     "group",
@@ -732,10 +745,10 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
-    "lookup",
     "losses",
     "make_ndarray",
     "make_tensor_proto",
+    "manip",
     "map_fn",
     "matching_files",
     "math",
@@ -757,8 +770,10 @@ __all__ = [
     "multiply",
     "name_scope",
     "negative",
+    "nest",
     "newaxis",
     "nn",
+    "no_gradient",
     "no_op",
     "no_regularizer",
     "norm",
@@ -861,6 +876,7 @@ __all__ = [
     "space_to_batch",
     "space_to_batch_nd",
     "space_to_depth",
+    "sparse",
     "sparse_placeholder",
     "sparse_segment_mean",
     "sparse_segment_sqrt_n",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flowray.client.ops.array_ops import matrix_transpose as matrix_transpose
 from flowray.client.ops.array_ops import matrix_transpose as transpose
 from flowray.client.ops.clip_ops import global_norm as global_norm
+from flowray.client.ops.layout_ops import diag as tensor_diag
 from flowray.client.ops.layout_ops import eye as eye
 from flowray.client.ops.layout_ops import matrix_band_part as band_part
 from flowray.client.ops.layout_ops import matrix_diag as diag
@@ -15,6 +16,7 @@ from flowray.client.ops.layout_ops import matrix_diag_part as diag_part
 from flowray.client.ops.layout_ops import matrix_set_diag as set_diag
 from flowray.client.ops.math_ops import cross as cross
 from flowray.client.ops.math_ops import matmul as matmul
+from flowray.client.ops.norm_ops import l2_normalize as l2_normalize
 from flowray.client.ops.reduction_ops import norm as norm
 from flowray.client.ops.reduction_ops import tensordot as tensordot
 from flowray.client.platform.public_names import module_functions
@@ -26,10 +28,12 @@ __all__ = [
     "diag_part",
     "eye",
     "global_norm",
+    "l2_normalize",
     "matmul",
     "matrix_transpose",
     "norm",
     "set_diag",
+    "tensor_diag",
     "tensordot",
     "transpose",
 ]

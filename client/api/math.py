@@ -26,6 +26,7 @@ from flowray.client.ops.math_ops import conj as conj
 from flowray.client.ops.math_ops import cos as cos
 from flowray.client.ops.math_ops import cosh as cosh
 from flowray.client.ops.math_ops import digamma as digamma
+from flowray.client.ops.math_ops import div_no_nan as divide_no_nan
 from flowray.client.ops.math_ops import divide as divide
 from flowray.client.ops.math_ops import equal as equal
 from flowray.client.ops.math_ops import erf as erf
@@ -84,6 +85,13 @@ from flowray.client.ops.math_ops import xdivy as xdivy
 from flowray.client.ops.math_ops import xlog1py as xlog1py
 from flowray.client.ops.math_ops import xlogy as xlogy
 from flowray.client.ops.math_ops import zeta as zeta
+from flowray.client.ops.nn_ops import in_top_k as in_top_k
+from flowray.client.ops.nn_ops import log_softmax as log_softmax
+from flowray.client.ops.nn_ops import softmax as softmax
+from flowray.client.ops.nn_ops import softsign as softsign
+from flowray.client.ops.nn_ops import top_k as top_k
+from flowray.client.ops.nn_ops import zero_fraction as zero_fraction
+from flowray.client.ops.norm_ops import l2_normalize as l2_normalize
 from flowray.client.ops.reduction_ops import argmax as argmax
 from flowray.client.ops.reduction_ops import argmin as argmin
 from flowray.client.ops.reduction_ops import bincount as bincount
@@ -142,6 +150,7 @@ __all__ = [
     "cumsum",
     "digamma",
     "divide",
+    "divide_no_nan",
     "equal",
     "erf",
     "erfc",
@@ -154,16 +163,19 @@ __all__ = [
     "greater",
     "greater_equal",
     "imag",
+    "in_top_k",
     "invert_permutation",
     "is_finite",
     "is_inf",
     "is_nan",
+    "l2_normalize",
     "less",
     "less_equal",
     "lgamma",
     "log",
     "log1p",
     "log_sigmoid",
+    "log_softmax",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -205,12 +217,15 @@ __all__ = [
     "sign",
     "sin",
     "sinh",
+    "softmax",
+    "softsign",
     "sqrt",
     "square",
     "squared_difference",
     "subtract",
     "tan",
     "tanh",
+    "top_k",
     "truediv",
     "unsorted_segment_max",
     "unsorted_segment_mean",
@@ -221,6 +236,7 @@ __all__ = [
     "xdivy",
     "xlog1py",
     "xlogy",
+    "zero_fraction",
     "zeta",
 ]
 

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 
 from flowray.client.framework.random_seed import get_seed as get_seed
 from flowray.client.framework.random_seed import set_random_seed as set_random_seed
-from flowray.client.ops.array_ops import split as split
+from flowray.client.ops.candidate_sampling_ops import (
+    fixed_unigram_candidate_sampler as fixed_unigram_candidate_sampler,
+)
+from flowray.client.ops.candidate_sampling_ops import (
+    learned_unigram_candidate_sampler as learned_unigram_candidate_sampler,
+)
+from flowray.client.ops.candidate_sampling_ops import (
+    log_uniform_candidate_sampler as log_uniform_candidate_sampler,
+)
+from flowray.client.ops.candidate_sampling_ops import (
+    uniform_candidate_sampler as uniform_candidate_sampler,
+)
+from flowray.client.ops.candidate_sampling_ops import all_candidate_sampler as all_candidate_sampler
 from flowray.client.ops.random_ops import categorical as categorical
 from flowray.client.ops.random_ops import multinomial as multinomial
 from flowray.client.ops.random_ops import random_gamma as gamma
@@ -19,17 +31,21 @@ from flowray.client.ops.random_ops import truncated_normal as truncated_normal
 from flowray.client.platform.public_names import module_functions
 
 __all__ = [
+    "all_candidate_sampler",
     "categorical",
+    "fixed_unigram_candidate_sampler",
     "gamma",
     "get_seed",
+    "learned_unigram_candidate_sampler",
+    "log_uniform_candidate_sampler",
     "multinomial",
     "normal",
     "poisson",
     "set_random_seed",
     "shuffle",
-    "split",
     "truncated_normal",
     "uniform",
+    "uniform_candidate_sampler",
 ]
 
 __path__: list[str] = []

@@ -18,7 +18,7 @@ from flowray.proto.ops.array_ops import SCALAR_PLACEHOLDERS_VERSION
 from flowray.proto.ops.op_registry import OpKind
 
 
-@tf_export("import_graph_def")
+@tf_export("import_graph_def", "graph_util.import_graph_def")
 def import_graph_def(
     graph_def: graph_pb2.GraphDef,
     input_map: Mapping[str, Any] | None = None,

@@ -178,10 +178,14 @@ def _with_parts(like: Any, parts: Sequence[Any]) -> Any:
 
 _NEST = Nest()
 
-is_nested = tf_export("contrib.framework.nest.is_nested")(_NEST.is_nested)
-flatten = tf_export("contrib.framework.nest.flatten")(_NEST.flatten)
-pack_sequence_as = tf_export("contrib.framework.nest.pack_sequence_as")(_NEST.pack_sequence_as)
-map_structure = tf_export("contrib.framework.nest.map_structure")(_NEST.map_structure)
-assert_same_structure = tf_export("contrib.framework.nest.assert_same_structure")(
-    _NEST.assert_same_structure
+is_nested = tf_export("nest.is_nested", "contrib.framework.nest.is_nested")(_NEST.is_nested)
+flatten = tf_export("nest.flatten", "contrib.framework.nest.flatten")(_NEST.flatten)
+pack_sequence_as = tf_export("nest.pack_sequence_as", "contrib.framework.nest.pack_sequence_as")(
+    _NEST.pack_sequence_as
 )
+map_structure = tf_export("nest.map_structure", "contrib.framework.nest.map_structure")(
+    _NEST.map_structure
+)
+assert_same_structure = tf_export(
+    "nest.assert_same_structure", "contrib.framework.nest.assert_same_structure"
+)(_NEST.assert_same_structure)

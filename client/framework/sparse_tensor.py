@@ -29,7 +29,7 @@ class SparseTensorValue(NamedTuple):
     dense_shape: Any
 
 
-@tf_export("SparseTensor")
+@tf_export("SparseTensor", "sparse.SparseTensor")
 class SparseTensor:
     """Three tensors that stand for one with mostly zeros (or empty strings).
 

@@ -67,7 +67,6 @@ def is_registered(op_type: str) -> bool:
     return op_type in _registry or not _may_have_a_gradient(op_type)
 
 
-@tf_export("lookup")
 def lookup(op_type: str) -> GradientFunction | None:
     """Returns the gradient function of ``op_type``; None if it is not differentiable.
 
@@ -83,7 +82,7 @@ RegisterGradient: Any = tf_export("RegisterGradient")(gradient)
 """``tf.RegisterGradient(name)``: the public name, used with ``Graph.gradient_override_map``."""
 
 
-@tf_export("NoGradient")
+@tf_export("NoGradient", "NotDifferentiable", "no_gradient")
 def NoGradient(op_type: str) -> None:
     """``tf.NoGradient``, also ``tf.NotDifferentiable``."""
     not_differentiable(op_type)

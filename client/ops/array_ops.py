@@ -44,7 +44,7 @@ def placeholder_with_default(input: Any, shape: Any, name: str | None = None) ->
     return output_of("PlaceholderWithDefault", input, shape=as_shape(shape), name=name)
 
 
-@tf_export("sparse_placeholder")
+@tf_export("sparse_placeholder", "sparse.placeholder")
 def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> SparseTensor:
     """Makes a SparseTensor that every run must feed: a SparseTensorValue or a tuple of three.
 
@@ -98,7 +98,7 @@ def prevent_gradient(input: Any, message: str = "", name: str | None = None) -> 
     return output_of("PreventGradient", input, message=message, name=name)
 
 
-@tf_export("check_numerics")
+@tf_export("check_numerics", "debugging.check_numerics")
 def check_numerics(tensor: Any, message: str, name: str | None = None) -> Tensor:
     """Returns ``tensor``; a run fails with InvalidArgumentError if it has an infinity or a NaN."""
     return output_of("CheckNumerics", tensor, message=message, name=name)
@@ -390,7 +390,7 @@ def _one_of(name: str, value: Any, old_name: str, old_value: Any) -> Any:
     return old_value
 
 
-@tf_export("reshape")
+@tf_export("reshape", "manip.reshape")
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
     """Reshapes ``tensor``; one -1 in ``shape`` stands for the size that remains."""
     return output_of("Reshape", tensor, shape, name=name)
@@ -524,7 +524,7 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Any:
     return apply_op("ConcatV2", list(values), axis, name=name)
 
 
-@tf_export("split", "random.split")
+@tf_export("split")
 def split(
     value: Any,
     num_or_size_splits: Any,

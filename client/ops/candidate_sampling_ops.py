@@ -26,7 +26,7 @@ from flowray.client.tf_export import tf_export
 from flowray.proto.types import dtypes
 
 
-@tf_export("nn.uniform_candidate_sampler")
+@tf_export("nn.uniform_candidate_sampler", "random.uniform_candidate_sampler")
 def uniform_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -49,7 +49,7 @@ def uniform_candidate_sampler(
     )
 
 
-@tf_export("nn.log_uniform_candidate_sampler")
+@tf_export("nn.log_uniform_candidate_sampler", "random.log_uniform_candidate_sampler")
 def log_uniform_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -75,7 +75,7 @@ def log_uniform_candidate_sampler(
     )
 
 
-@tf_export("nn.learned_unigram_candidate_sampler")
+@tf_export("nn.learned_unigram_candidate_sampler", "random.learned_unigram_candidate_sampler")
 def learned_unigram_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -98,7 +98,7 @@ def learned_unigram_candidate_sampler(
     )
 
 
-@tf_export("nn.fixed_unigram_candidate_sampler")
+@tf_export("nn.fixed_unigram_candidate_sampler", "random.fixed_unigram_candidate_sampler")
 def fixed_unigram_candidate_sampler(
     true_classes: Any,
     num_true: int,
@@ -141,7 +141,7 @@ def fixed_unigram_candidate_sampler(
     )
 
 
-@tf_export("nn.all_candidate_sampler")
+@tf_export("nn.all_candidate_sampler", "random.all_candidate_sampler")
 def all_candidate_sampler(
     true_classes: Any,
     num_true: int,

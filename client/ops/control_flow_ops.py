@@ -120,7 +120,7 @@ def tuple(
         return result
 
 
-@tf_export("Assert")
+@tf_export("Assert", "debugging.Assert")
 def Assert(
     condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None
 ) -> Operation:

@@ -15,7 +15,7 @@ from flowray.proto.types.shapes import as_shape
 # Repeating, padding, reversing --------------------------------------------------------------------
 
 
-@tf_export("tile")
+@tf_export("tile", "manip.tile")
 def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
     """Repeats ``input`` ``multiples[i]`` times along each dimension i."""
     return output_of("Tile", input, multiples, name=name)
@@ -49,7 +49,7 @@ def pad(
     raise ValueError(f"Unknown padding mode: {mode}")
 
 
-@tf_export("reverse", "reverse_v2")
+@tf_export("reverse", "reverse_v2", "manip.reverse")
 def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
     """Reverses ``tensor`` along the axes in the vector ``axis``."""
     return output_of("ReverseV2", tensor, axis, name=name)
@@ -89,7 +89,7 @@ def reverse_sequence(
     )
 
 
-@tf_export("roll")
+@tf_export("roll", "manip.roll")
 def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Tensor:
     """Shifts ``input`` along axes; elements that leave one end come in at the other."""
     return output_of("Roll", input, shift, axis, name=name)
@@ -98,7 +98,7 @@ def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Tensor:
 # Diagonals ----------------------------------------------------------------------------------------
 
 
-@tf_export("diag")
+@tf_export("diag", "linalg.tensor_diag")
 def diag(diagonal: Any, name: str | None = None) -> Tensor:
     """Makes a tensor of twice the rank with ``diagonal`` on its diagonal and zeros elsewhere."""
     return output_of("Diag", diagonal, name=name)
@@ -237,7 +237,7 @@ def depth_to_space(
     )
 
 
-@tf_export("space_to_batch_nd")
+@tf_export("space_to_batch_nd", "manip.space_to_batch_nd")
 def space_to_batch_nd(
     input: Any, block_shape: Any, paddings: Any, name: str | None = None
 ) -> Tensor:
@@ -245,7 +245,7 @@ def space_to_batch_nd(
     return output_of("SpaceToBatchND", input, block_shape, paddings, name=name)
 
 
-@tf_export("batch_to_space_nd")
+@tf_export("batch_to_space_nd", "manip.batch_to_space_nd")
 def batch_to_space_nd(input: Any, block_shape: Any, crops: Any, name: str | None = None) -> Tensor:
     """Moves the batch into blocks and crops: the inverse of ``space_to_batch_nd``."""
     return output_of("BatchToSpaceND", input, block_shape, crops, name=name)

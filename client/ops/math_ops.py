@@ -143,13 +143,13 @@ ceil = tf_export("ceil", "math.ceil")(
 rint = tf_export("rint", "math.rint")(
     _unary("Rint", "rint", "The integer closest to x, half to even, elementwise.")
 )
-is_nan = tf_export("is_nan", "math.is_nan")(
+is_nan = tf_export("is_nan", "debugging.is_nan", "math.is_nan")(
     _unary("IsNan", "is_nan", "Whether x is NaN, elementwise; bool.")
 )
-is_inf = tf_export("is_inf", "math.is_inf")(
+is_inf = tf_export("is_inf", "debugging.is_inf", "math.is_inf")(
     _unary("IsInf", "is_inf", "Whether x is infinite, elementwise; bool.")
 )
-is_finite = tf_export("is_finite", "math.is_finite")(
+is_finite = tf_export("is_finite", "debugging.is_finite", "math.is_finite")(
     _unary("IsFinite", "is_finite", "Whether x is neither infinite nor NaN; bool.")
 )
 logical_not = tf_export("logical_not", "math.logical_not")(
@@ -202,7 +202,7 @@ mod = floormod
 truncatemod = tf_export("truncatemod")(
     _binary("TruncateMod", "truncatemod", "The remainder of truncating division.")
 )
-div_no_nan = tf_export("div_no_nan")(
+div_no_nan = tf_export("div_no_nan", "math.divide_no_nan")(
     _binary("DivNoNan", "div_no_nan", "x / y, 0 where y is 0.", "div_no_nan")
 )
 multiply_no_nan = tf_export("math.multiply_no_nan")(
@@ -426,7 +426,7 @@ def accumulate_n(
 # Casts and complex numbers -----------------------------------------------------------------------
 
 
-@tf_export("cast")
+@tf_export("cast", "dtypes.cast")
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """Converts x to another dtype: floats lose their fraction, complex numbers the imaginary part.
 
@@ -446,7 +446,7 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
         return x
 
 
-@tf_export("saturate_cast")
+@tf_export("saturate_cast", "dtypes.saturate_cast")
 def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:
     """Converts as ``cast``; values out of the new dtype's range become its bounds."""
     with name_scope(name, "saturate_cast", [value]) as scope:
@@ -478,7 +478,7 @@ to_complex128 = tf_export("to_complex128")(
 )
 
 
-@tf_export("complex")
+@tf_export("complex", "dtypes.complex")
 def complex(real: Any, imag: Any, name: str | None = None) -> Tensor:
     """Computes real + i * imag: complex64 from float32 parts, complex128 from float64 ones."""
     real, imag = _convert_pair(real, imag)

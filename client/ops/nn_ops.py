@@ -97,7 +97,7 @@ def softplus(features: Any, name: str | None = None) -> Tensor:
     return output_of("Softplus", features, name=name)
 
 
-@tf_export("nn.softsign")
+@tf_export("math.softsign", "nn.softsign")
 def softsign(features: Any, name: str | None = None) -> Tensor:
     """Computes ``features / (abs(features) + 1)``."""
     return output_of("Softsign", features, name=name)
@@ -141,7 +141,7 @@ def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> An
         return relu(bias_add(apply_op("MatMul", x, weights), biases), name=scope)
 
 
-@tf_export("nn.zero_fraction")
+@tf_export("math.zero_fraction", "nn.zero_fraction")
 def zero_fraction(value: Any, name: str | None = None) -> Tensor:
     """Returns the fraction of zeros in ``value``, a float32 scalar."""
     with name_scope(name, "zero_fraction", [value]):
@@ -158,7 +158,7 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
 # Softmax ------------------------------------------------------------------------------------------
 
 
-@tf_export("nn.softmax")
+@tf_export("math.softmax", "nn.softmax")
 def softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
@@ -166,7 +166,7 @@ def softmax(
     return _softmax("Softmax", logits, deprecated_argument("axis", axis, "dim", dim), name)
 
 
-@tf_export("nn.log_softmax")
+@tf_export("math.log_softmax", "nn.log_softmax")
 def log_softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
@@ -512,7 +512,7 @@ def _noise_shape(x: Tensor, noise_shape: Any) -> Any:
 # Top-k --------------------------------------------------------------------------------------------
 
 
-@tf_export("nn.in_top_k")
+@tf_export("math.in_top_k", "nn.in_top_k")
 def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Tensor:
     """Tells whether the target class of each row is among its ``k`` highest predictions.
 
@@ -527,7 +527,7 @@ def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) ->
         return output_of("InTopKV2", predictions, targets, k, name=name)
 
 
-@tf_export("nn.top_k")
+@tf_export("math.top_k", "nn.top_k")
 def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> Any:
     """Returns the ``k`` largest entries of the last dimension: ``(values, indices)``.
 

@@ -236,7 +236,7 @@ def fused_batch_norm(
     return result.y, result.batch_mean, result.batch_variance
 
 
-@tf_export("nn.l2_normalize")
+@tf_export("linalg.l2_normalize", "math.l2_normalize", "nn.l2_normalize")
 def l2_normalize(
     x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None
 ) -> Tensor:

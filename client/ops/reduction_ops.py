@@ -436,7 +436,7 @@ def _sparse_segment(
     )
 
 
-@tf_export("sparse_segment_sum")
+@tf_export("sparse_segment_sum", "sparse.segment_sum")
 def sparse_segment_sum(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
@@ -447,7 +447,7 @@ def sparse_segment_sum(
     return _sparse_segment("Sum", data, indices, segment_ids, name, num_segments)
 
 
-@tf_export("sparse_segment_mean")
+@tf_export("sparse_segment_mean", "sparse.segment_mean")
 def sparse_segment_mean(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:
@@ -455,7 +455,7 @@ def sparse_segment_mean(
     return _sparse_segment("Mean", data, indices, segment_ids, name, num_segments)
 
 
-@tf_export("sparse_segment_sqrt_n")
+@tf_export("sparse_segment_sqrt_n", "sparse.segment_sqrt_n")
 def sparse_segment_sqrt_n(
     data: Any, indices: Any, segment_ids: Any, name: str | None = None, num_segments: Any = None
 ) -> Tensor:

@@ -224,7 +224,7 @@ def batch_gather(params: Any, indices: Any, name: str | None = None) -> Any:
         return gather(params, indices, axis=batch_dims, batch_dims=batch_dims)
 
 
-@tf_export("gather_nd")
+@tf_export("gather_nd", "manip.gather_nd")
 def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: int = 0) -> Any:
     """Gathers the slices of ``params`` at index vectors, the last dimension of ``indices``.
 
@@ -258,7 +258,7 @@ def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: in
 # Scattering ---------------------------------------------------------------------------------------
 
 
-@tf_export("scatter_nd")
+@tf_export("scatter_nd", "manip.scatter_nd")
 def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Tensor:
     """Adds ``updates`` at the index vectors ``indices`` to zeros of ``shape``."""
     return output_of("ScatterNd", indices, updates, shape, name=name)

@@ -20,7 +20,7 @@ def _parts(sp_input: Any) -> tuple[Any, Any, Any]:
     return sp_input.indices, sp_input.values, sp_input.dense_shape
 
 
-@tf_export("serialize_sparse")
+@tf_export("serialize_sparse", "io.serialize_sparse")
 def serialize_sparse(
     sp_input: Any, name: str | None = None, out_type: Any = dtypes.string
 ) -> Tensor:
@@ -32,7 +32,7 @@ def serialize_sparse(
     return output_of("SerializeSparse", *_parts(sp_input), out_type=out_type, name=name)
 
 
-@tf_export("serialize_many_sparse")
+@tf_export("serialize_many_sparse", "io.serialize_many_sparse")
 def serialize_many_sparse(
     sp_input: Any, name: str | None = None, out_type: Any = dtypes.string
 ) -> Tensor:
@@ -53,7 +53,7 @@ def deserialize_sparse(
     return _sparse(apply_op("DeserializeSparse", serialized_sparse, dtype=dtype, name=name), rank)
 
 
-@tf_export("deserialize_many_sparse")
+@tf_export("deserialize_many_sparse", "io.deserialize_many_sparse")
 def deserialize_many_sparse(
     serialized_sparse: Any, dtype: Any, rank: int | None = None, name: str | None = None
 ) -> SparseTensor:
@@ -98,7 +98,7 @@ def sparse_to_dense(
     )
 
 
-@tf_export("sparse_tensor_to_dense")
+@tf_export("sparse_tensor_to_dense", "sparse.to_dense")
 def sparse_tensor_to_dense(
     sp_input: SparseTensor,
     default_value: Any = None,

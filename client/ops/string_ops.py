@@ -137,7 +137,7 @@ def unsorted_segment_join(
 # Numbers as text and back -------------------------------------------------------------------------
 
 
-@tf_export("as_string", "strings.as_string")
+@tf_export("as_string", "dtypes.as_string", "strings.as_string")
 def as_string(
     input: Any,
     precision: int = -1,

@@ -24,7 +24,7 @@ Path = str | bytes | os.PathLike[str]
 _MODES = frozenset({"r", "w", "a", "r+", "w+", "a+"})
 
 
-@tf_export("gfile.GFile", "gfile.Open")
+@tf_export("gfile.GFile", "gfile.Open", "io.gfile.GFile")
 class GFile:
     """A file, opened when it is first read or written.
 

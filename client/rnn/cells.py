@@ -61,7 +61,7 @@ def zero_states(state_size: Any, batch_size: Any, dtype: Any) -> Any:
     return nest.map_structure(zeros, state_size)
 
 
-@tf_export("nn.rnn_cell.RNNCell")
+@tf_export("contrib.rnn.RNNCell", "nn.rnn_cell.RNNCell")
 class RNNCell(Layer):
     """The base class of cells, which map inputs and a state to outputs and a state.
 
@@ -161,7 +161,7 @@ class _LayerCell(RNNCell):
         self.built = True
 
 
-@tf_export("nn.rnn_cell.BasicRNNCell")
+@tf_export("contrib.rnn.BasicRNNCell", "nn.rnn_cell.BasicRNNCell")
 class BasicRNNCell(_LayerCell):
     """The cell ``output = state = activation(W * [inputs, state] + b)``.
 
@@ -202,7 +202,7 @@ class BasicRNNCell(_LayerCell):
         return output, output
 
 
-@tf_export("nn.rnn_cell.GRUCell")
+@tf_export("contrib.rnn.GRUCell", "nn.rnn_cell.GRUCell")
 class GRUCell(_LayerCell):
     """A gated recurrent unit (Cho et al., 2014).
 
@@ -265,7 +265,7 @@ class GRUCell(_LayerCell):
         return output, output
 
 
-@tf_export("nn.rnn_cell.LSTMStateTuple")
+@tf_export("contrib.rnn.LSTMStateTuple", "nn.rnn_cell.LSTMStateTuple")
 class LSTMStateTuple(namedtuple("LSTMStateTuple", ("c", "h"))):
     """The state of an LSTM cell: its memory ``c`` and its last output ``h``."""
 
@@ -298,7 +298,7 @@ class _LSTM(_LayerCell):
         return LSTMStateTuple(c, h) if self._state_is_tuple else array_ops.concat([c, h], 1)
 
 
-@tf_export("nn.rnn_cell.BasicLSTMCell")
+@tf_export("contrib.rnn.BasicLSTMCell", "nn.rnn_cell.BasicLSTMCell")
 class BasicLSTMCell(_LSTM):
     """A long short-term memory without peepholes, clipping or projection (Zaremba et al., 2014).
 
@@ -351,7 +351,7 @@ class BasicLSTMCell(_LSTM):
         return h, self._state(c, h)
 
 
-@tf_export("nn.rnn_cell.LSTMCell")
+@tf_export("contrib.rnn.LSTMCell", "nn.rnn_cell.LSTMCell")
 class LSTMCell(_LSTM):
     """A long short-term memory (Sak et al., 2014).
 
@@ -452,7 +452,7 @@ class LSTMCell(_LSTM):
         return h, self._state(c, h)
 
 
-@tf_export("nn.rnn_cell.MultiRNNCell")
+@tf_export("contrib.rnn.MultiRNNCell", "nn.rnn_cell.MultiRNNCell")
 class MultiRNNCell(RNNCell):
     """Cells in a stack: each takes the output of the one before.
 

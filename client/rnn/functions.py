@@ -307,7 +307,7 @@ def keep_where(over: Any, before: Any, after: Any) -> Any:
     return nest.map_structure(keep, before, after)
 
 
-@tf_export("nn.static_rnn")
+@tf_export("nn.static_rnn", "contrib.rnn.static_rnn")
 def static_rnn(
     cell: Any,
     inputs: Any,
@@ -416,7 +416,7 @@ def bidirectional_dynamic_rnn(
     return (output_fw, nest.map_structure(reverse, output_bw)), (state_fw, state_bw)
 
 
-@tf_export("nn.static_bidirectional_rnn")
+@tf_export("nn.static_bidirectional_rnn", "contrib.rnn.static_bidirectional_rnn")
 def static_bidirectional_rnn(
     cell_fw: Any,
     cell_bw: Any,

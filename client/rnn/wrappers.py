@@ -54,7 +54,7 @@ class _Wrapper(RNNCell):
             return self.cell.zero_state(batch_size, dtype)
 
 
-@tf_export("nn.rnn_cell.DropoutWrapper")
+@tf_export("contrib.rnn.DropoutWrapper", "nn.rnn_cell.DropoutWrapper")
 class DropoutWrapper(_Wrapper):
     """Applies dropout to the inputs, the state and the outputs of a cell.
 
@@ -194,7 +194,7 @@ def _all_but_c(part: Any) -> Any:
     return not isinstance(part, TensorArray)
 
 
-@tf_export("nn.rnn_cell.ResidualWrapper")
+@tf_export("contrib.rnn.ResidualWrapper", "nn.rnn_cell.ResidualWrapper")
 class ResidualWrapper(_Wrapper):
     """Adds a cell's inputs to its outputs.
 
@@ -220,7 +220,7 @@ def _sum(inputs: Any, outputs: Any) -> Any:
     return nest.map_structure(lambda before, after: before + after, inputs, outputs)
 
 
-@tf_export("nn.rnn_cell.DeviceWrapper")
+@tf_export("contrib.rnn.DeviceWrapper", "nn.rnn_cell.DeviceWrapper")
 class DeviceWrapper(_Wrapper):
     """Puts a cell on a device.
 

@@ -99,8 +99,12 @@ def test_a_traceback_begins_in_the_script(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("from tensorflow.python.framework import ops", "flowray has no module tensorflow.python"),
-        ("import tensorflow.contrib.tpu", "flowray has parts of tf.contrib only: "),
+        ("from tensorflow.python.keras import layers", "flowray has no tensorflow.python.keras: "),
+        (
+            "import tensorflow.contrib.tpu",
+            "flowray has no module tensorflow.contrib.tpu (flowray does not have tf.contrib.tpu: ",
+        ),
+        ("from tensorflow import fft", "flowray does not have tf.fft yet. Use numpy's function"),
     ],
 )
 def test_what_flowray_does_not_have_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -110,6 +114,26 @@ def test_what_flowray_does_not_have_is_named(tmp_path: Path, line: str, message:
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
     assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError")
+
+
+def test_the_modules_that_scripts_import_beside_tensorflow(tmp_path: Path) -> None:
+    script = tmp_path / "loop.py"
+    script.write_text("""
+import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
+from tensorflow.python.framework import ops
+from tensorflow.python.ops import control_flow_ops, tensor_array_ops
+
+ops.reset_default_graph()
+array = tensor_array_ops.TensorArray(tf.float32, 3)
+_, array = control_flow_ops.while_loop(
+    lambda i, t: i < 3, lambda i, t: (i + 1, t.write(i, 1.0)), [0, array]
+)
+graph_pb2.GraphDef().MergeFrom(ops.get_default_graph().as_graph_def())
+print(tf.Session().run(tf.reduce_sum(array.stack())))
+""")
+    done = run(script)
+    assert done.stdout == "3.0\n", done.stderr
 
 
 def test_no_such_script() -> None:

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 
 from flowray.client.api.contrib import data as data
 from flowray.client.api.contrib import framework as framework
+from flowray.client.api.contrib import hooks as hooks
 from flowray.client.api.contrib import layers as layers
+from flowray.client.api.contrib import rnn as rnn
 from flowray.client.api.contrib import slim as slim
+from flowray.client.api.contrib import util as util
 from flowray.client.platform.public_names import module_functions
 
 __all__ = [
     "data",
     "framework",
+    "hooks",
     "layers",
+    "rnn",
     "slim",
+    "util",
 ]
 
 if not TYPE_CHECKING:

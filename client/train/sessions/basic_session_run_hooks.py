@@ -364,7 +364,7 @@ class SummarySaverHook(SessionRunHook):
         return list(summary) if isinstance(summary, list | tuple) else [summary]
 
 
-@tf_export("estimator.ProfilerHook", "train.ProfilerHook")
+@tf_export("estimator.ProfilerHook", "train.ProfilerHook", "contrib.hooks.ProfilerHook")
 class ProfilerHook(SessionRunHook):
     """Writes a Chrome trace of one step every N steps or seconds: ``timeline-<step>.json``."""
 

@@ -22,7 +22,7 @@ from flowray.proto import errors
 from flowray.proto.messages import error_pb2, meta_graph_pb2
 
 
-@tf_export("train.QueueRunner")
+@tf_export("train.QueueRunner", "train.queue_runner.QueueRunner")
 class QueueRunner:
     """Runs enqueue ops, each in a thread of its own, until one says that the input is at its end.
 
@@ -214,13 +214,13 @@ class QueueRunner:
         return QueueRunner(queue_runner_def=queue_runner_def, import_scope=import_scope)
 
 
-@tf_export("train.add_queue_runner")
+@tf_export("train.add_queue_runner", "train.queue_runner.add_queue_runner")
 def add_queue_runner(qr: QueueRunner, collection: str = GraphKeys.QUEUE_RUNNERS) -> None:
     """Adds a runner to those that ``start_queue_runners`` starts."""
     add_to_collection(collection, qr)
 
 
-@tf_export("train.start_queue_runners")
+@tf_export("train.start_queue_runners", "train.queue_runner.start_queue_runners")
 def start_queue_runners(
     sess: Session | None = None,
     coord: Coordinator | None = None,
