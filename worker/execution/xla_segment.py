@@ -43,6 +43,7 @@ from flowray.worker.state.store import Resource, StateStore, StoredVariable, Var
 logger = logging.getLogger("flowray.worker")
 
 Key = tuple[Any, ...]
+_Avals = tuple[list["_Aval"], list["_Aval | None"], dict[Slot, Any]]
 
 # A constant up to this size is a literal of the XLA program; a larger one is an argument, so that
 # it lies in memory once and does not slow the compiler down.
@@ -261,15 +262,13 @@ class XlaSegmentRunner:
             version.is_finished.set()
             raise
 
-    def _avals(self, slots: Sequence[Any]) -> tuple[list[Any], list[Any], dict[Slot, Any]]:
+    def _avals(self, slots: Sequence[Any]) -> _Avals:
         """Shapes and dtypes of dynamic inputs and variables, and the static values."""
         dynamic = [_aval(slots[s]) for s in self._dynamic]
         variables = [None if v._value is None else _aval(v._value) for v in self._variables]
         return dynamic, variables, {s: np.asarray(slots[s]) for s in self._static}
 
-    def _compile_version(
-        self, version: _Version, avals: tuple[list[Any], list[Any], dict[Slot, Any]]
-    ) -> None:
+    def _compile_version(self, version: _Version, avals: _Avals) -> None:
         """Compiles the version's program and tells the policy. A failure is logged, once."""
         program = None
         begin = time.perf_counter()
@@ -298,11 +297,18 @@ class XlaSegmentRunner:
             meanwhile = "" if is_eager else "; steps were interpreted meanwhile, and took longer"
             logger.log(level, "compiled %s in %.1f s%s", self, seconds, meanwhile)
 
-    def _compile(self, dynamic: list[Any], stored: list[Any], static: dict[Slot, Any]) -> Compiled:
+    def _compile(
+        self,
+        dynamic_avals: Sequence[_Aval],
+        variable_avals: Sequence[_Aval | None],
+        static: dict[Slot, Any],
+    ) -> Compiled:
         jax = xla.jax()
+        dynamic = [aval.struct() for aval in dynamic_avals]
+        stored = [None if aval is None else aval.struct() for aval in variable_avals]
         size = len(stored)
         trace = _Trace(self._segment, self._variables, self._literals, self._resources)
-        large = [_aval(v) for v in self._large_values]
+        large = [_aval(v).struct() for v in self._large_values]
         written: list[int] = []
 
         def run(
@@ -646,8 +652,20 @@ def _device_type(device: str) -> str:
     return DeviceSpec.from_string(device).device_type or "CPU" if device else "CPU"
 
 
-def _aval(value: Any) -> Any:
-    return xla.jax().ShapeDtypeStruct(value.shape, value.dtype)
+@dataclass(frozen=True, slots=True)
+class _Aval:
+    """The shape and dtype of an array: JAX's ShapeDtypeStruct, for threads that must not wait for
+    the import of JAX."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def struct(self) -> Any:
+        return xla.jax().ShapeDtypeStruct(self.shape, self.dtype)
+
+
+def _aval(value: Any) -> _Aval:
+    return _Aval(value.shape, value.dtype)
 
 
 _compiler_lock = threading.Lock()
