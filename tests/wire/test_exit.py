@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -240,14 +241,14 @@ class _Ended:
     errors: str
 
 
-def _run(script: str, target: str, server_pid: int = 0) -> _Ended:
+def _run(script: str, target: str, server_pid: int = 0, **environment: str) -> _Ended:
     text = _BEGIN + textwrap.dedent(script)
     process = subprocess.Popen(
         [sys.executable, "-c", text, target, str(server_pid)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **environment},
         cwd=ROOT,
     )
     try:
@@ -290,6 +291,27 @@ def test_a_process_with_a_session_of_its_own_ends(name: str) -> None:
     ended = _run(script, "")
     assert ended.code == code, ended.errors
     assert _ends_soon(ended), ended
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3, 1.0])
+def test_a_process_ends_while_xla_compiles(delay: float, tmp_path: Path) -> None:
+    """With its exit status, and without a word about threads that were at work."""
+    script = f"""
+        a, h = tf.placeholder(tf.float32, [64, 64]), tf.ones([64, 64])
+        for _ in range(80):
+            h = tf.tanh(tf.matmul(h, a)) * tf.sigmoid(h) + tf.nn.softmax(h)
+        sess = session()
+        for _ in range(4):
+            sess.run(h, {{a: np.ones((64, 64))}})
+        time.sleep({delay})
+        last_line()
+        sys.exit(3)
+    """
+    # Nothing is in the compiler's cache.
+    ended = _run(script, "", HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert (ended.code, ended.errors) == (3, "")
+    # The compiler, which goes on for many seconds, uses the cores that the end needs.
+    assert ended.seconds < 3 * _SECONDS, ended
 
 
 @pytest.fixture

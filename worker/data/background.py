@@ -88,7 +88,7 @@ def _one() -> int:
 _READ_SECONDS: Final = 1e-3
 """The longest time that a thread reads on to get more elements at once, while the first wait."""
 
-_EXIT_SECONDS: Final = 5.0
+_EXIT_SECONDS: Final = 0.3
 """The longest time that the end of the process waits for an element in work."""
 
 
@@ -326,7 +326,10 @@ _running_threads: weakref.WeakKeyDictionary[threading.Thread, _Work] = weakref.W
 
 @atexit.register
 def _end_threads() -> None:
-    """Ends all threads before the interpreter, which would die if one were within XLA."""
+    """Ends all threads that can end before the interpreter does; the process leaves the others be.
+
+    See ``native_threads``.
+    """
     threads = list(_running_threads.items())
     for _, work in threads:
         work.close()

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +21,7 @@ from flowray.worker.execution import blas, checks, xla
 from flowray.worker.execution.checks import CheckCollector, RunAgainError, collecting
 from flowray.worker.execution.host_segment import interpret, is_dead
 from flowray.worker.execution.interpreter import Interpreter
+from flowray.worker.execution.native_threads import BackgroundExecutor
 from flowray.worker.execution.structured import LazyState, NotCompilableError
 from flowray.worker.execution.tiering import (
     Compile,
@@ -677,5 +678,5 @@ def compiler() -> Executor:
     global _compiler_pool
     with _compiler_lock:
         if _compiler_pool is None:
-            _compiler_pool = ThreadPoolExecutor(1, thread_name_prefix="flowray-compile")
+            _compiler_pool = BackgroundExecutor("flowray-compile")
         return _compiler_pool

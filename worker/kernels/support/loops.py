@@ -17,6 +17,8 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from flowray.worker.execution import native_threads
+
 F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]
 Types = Sequence[tuple[np.dtype[Any], int]]
@@ -99,10 +101,7 @@ class Loop:
     def _start(self, arrays: Sequence[Array]) -> _Compiler:
         types = [(array.dtype, array.ndim) for array in arrays]
         name = f"flowray-{self._function.__name__}"
-        # Not a daemon: a process that ends while LLVM is at work would crash.
-        thread = threading.Thread(target=self._try_to_compile, args=(types,), name=name)
-        thread.start()
-        return _Compiler(thread)
+        return _Compiler(native_threads.start(lambda: self._try_to_compile(types), name))
 
     def _try_to_compile(self, types: Types) -> None:
         try:
