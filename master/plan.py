@@ -1,4 +1,4 @@
-"""What a session does for a run signature, worked out once: stages, and how values get to them."""
+"""The plan of a run signature, made once: its stages, and the sources of their inputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a value comes from: output ``index`` of a stage, or feed ``index`` if there is none."""
+    """The origin of a value: output ``index`` of a stage, or feed ``index`` if there is none."""
 
     stage: int | None
     index: int
@@ -37,7 +37,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class FeedCheck:
-    """What a fed value must be."""
+    """The dtype and shape that a fed value must have."""
 
     tensor: TensorId
     dtype: DType
@@ -46,7 +46,7 @@ class FeedCheck:
     """Of a placeholder that states one; else unknown."""
 
     def check(self, value: Any) -> Array:
-        """The array of ``value``.
+        """Returns ``value`` as an array.
 
         Raises:
             InternalError: it has another dtype (TensorFlow's code and text).
@@ -100,7 +100,7 @@ def make_plan(
     prefix: str,
     state_scope: str = "",
 ) -> StepPlan:
-    """The plan of a step over a placed graph. Stage handles begin with ``prefix``.
+    """Makes the plan of a step over a placed graph. Stage handles begin with ``prefix``.
 
     Raises:
         InvalidArgumentError, NotFoundError, UnimplementedError: see ``passes.prune`` and

@@ -1,4 +1,4 @@
-"""The lanes to a worker's process: how messages get there, answers back, and news of its death.
+"""The lanes to a worker's process: messages, answers, and the news of its death.
 
 A lane belongs to one incarnation of the worker. What is sent over it is either answered, exactly
 once, or fails with UnavailableError when the process dies.
@@ -29,7 +29,7 @@ _INLINE_BYTES = 1 << 18
 
 
 class Lane(ABC):
-    """Messages to one incarnation of a worker; ``on_death`` is called once, when it is gone.
+    """Sends messages to one incarnation of a worker; ``on_death`` is called once, when it is gone.
 
     Args:
         death: the message of the errors that a death gives.
@@ -45,7 +45,10 @@ class Lane(ABC):
         self.dead = False
 
     def run(self, blocking: bool, arguments: tuple[Any, ...], done: Done) -> None:
-        """Runs a stage: handle, step id, inputs, trace. ``blocking`` ones hold up nothing else."""
+        """Runs a stage: handle, step id, inputs, trace.
+
+        A ``blocking`` one delays no other message.
+        """
         request = next(self._requests)
         parts = lane.pack((request, "run_blocking" if blocking else "run", *arguments))
         with self._lock:
@@ -58,7 +61,7 @@ class Lane(ABC):
             done(StageResult(error=errors.unavailable(self._death)))
 
     def tell(self, method: str, *arguments: Any) -> None:
-        """A message without an answer, served in order with the others."""
+        """Sends a message without an answer, served in order with the others."""
         if not self.dead:
             self._send(lane.pack((0, method, *arguments)), False)
 
@@ -102,7 +105,7 @@ class Lane(ABC):
 
 
 class SocketLane(Lane):
-    """Two connections: one for everything in order, one for cancelling.
+    """Two connections: one for ordered messages, one for cancelling.
 
     Args:
         loop: the event loop that reads the answers, and so calls back; a thread of the lane's own
@@ -181,7 +184,7 @@ class SocketLane(Lane):
             self._die(error)
 
     def _receive_ready(self) -> None:
-        """Called by the event loop when there is something to read."""
+        """Reads answers; the event loop calls it when there is something to read."""
         try:
             for frame in self._frames.frames():
                 self._answered(frame)
@@ -211,7 +214,7 @@ class SocketLane(Lane):
 
 
 class CallLane(Lane):
-    """Ordinary actor calls, for where no connection can be had.
+    """Ordinary actor calls, for workers without a connection.
 
     Slower, and a death shows only in a call.
     """
@@ -259,4 +262,4 @@ def _call(done: Done, result: StageResult) -> None:
 
 
 def _nothing() -> None:
-    """What a closed lane's death is worth."""
+    """Ignores the death of a closed lane."""

@@ -1,4 +1,4 @@
-"""Which nodes run in which loop of TensorFlow 1: its *frames*.
+"""The frames of a graph: the loop of TensorFlow 1 that each node is in.
 
 ``Enter`` brings a value into the frame that its attribute names, a child of the frame where its
 input is; ``Exit`` brings one out. All other nodes are in the frame of what they come after.
@@ -18,7 +18,7 @@ from flowray.proto.ops.op_registry import OpKind
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A loop, or (``ROOT``) what is in none."""
+    """A loop, or, as ``ROOT``, the nodes that are in no loop."""
 
     name: str
     parent: Frame | None = None
@@ -56,7 +56,7 @@ def frames_of(nodes: Mapping[str, Node], feeds: frozenset[TensorId]) -> dict[str
 
 
 def frame_after(node: Node, frames: Mapping[str, Frame]) -> Frame:
-    """The frame that the outputs of ``node`` are in."""
+    """Returns the frame of the outputs of ``node``."""
     frame = frames[node.name]
     if node.op.kind is not OpKind.EXIT:
         return frame

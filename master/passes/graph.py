@@ -25,11 +25,11 @@ class Graph:
     versions: types_pb2.VersionDef = field(default_factory=types_pb2.VersionDef)
 
     def with_nodes(self, nodes: Iterable[Node]) -> Graph:
-        """A graph of these nodes (in topological order), with the same library and versions."""
+        """Returns a graph of these nodes, in topological order, with the same library."""
         return Graph({node.name: node for node in nodes}, self.library, self.versions)
 
     def to_graph_def(self, devices: Mapping[str, str] | None = None) -> graph_pb2.GraphDef:
-        """The GraphDef; ``devices`` replaces the requested devices of the nodes that it has."""
+        """Returns the GraphDef; ``devices`` replaces the requested devices of its nodes."""
         result = graph_pb2.GraphDef(library=self.library, versions=self.versions)
         for name, node in self.nodes.items():
             add_node(result, node, None if devices is None else devices.get(name))
@@ -44,7 +44,7 @@ def add_node(
     inputs: Iterable[TensorId] | None = None,
     control_inputs: Iterable[str] | None = None,
 ) -> None:
-    """Appends the NodeDef of ``node``, with another device or other inputs where given."""
+    """Appends the NodeDef of ``node``, with another device or other inputs if these are given."""
     definition = graph_def.node.add()
     definition.CopyFrom(node.definition)
     del definition.input[:]
@@ -58,7 +58,7 @@ def add_node(
 def topological(
     nodes: Iterable[Node], priority: Callable[[Node], Any] = lambda node: 0
 ) -> tuple[list[Node], list[Node]]:
-    """The nodes in topological order, and those left over: on a cycle or behind one.
+    """Returns the nodes in topological order, and those left over: on a cycle or behind one.
 
     Of the nodes that can come next, the one of lowest ``priority`` does, then the first one of the
     given order. Predecessors that are not among the nodes do not count.

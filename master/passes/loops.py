@@ -40,14 +40,14 @@ def with_while_nodes(
     fetches: Sequence[TensorId] = (),
     targets: Sequence[str] = (),
 ) -> tuple[Graph, Mapping[str, str]]:
-    """The placed graph of a step, and its devices, with a While node for every loop.
+    """Returns the placed graph of a step, and its devices, with a While node for every loop.
 
     A loop runs on one task: where its nodes that have state are, whatever its others ask for.
 
     Raises:
-        InvalidArgumentError: the frames do not hold together, or something in a loop is fed,
+        InvalidArgumentError: the frames are not consistent, or something in a loop is fed,
             fetched or a target.
-        UnimplementedError: a loop has state on several tasks, or is none that clients build.
+        UnimplementedError: a loop has state on several tasks, or has a form that clients do not build.
     """
     if not any(node.op.kind is OpKind.ENTER for node in graph.nodes.values()):
         return graph, devices
@@ -82,7 +82,7 @@ def _check_outside(
 
 
 def _connected(members: Sequence[str], nodes: Mapping[str, Node]) -> list[list[str]]:
-    """The members in groups that no edge joins, in their order.
+    """Returns the members in groups that no edge joins, in their order.
 
     Two loops may have one frame's name: those of a graph that was imported twice.
     """
@@ -129,7 +129,7 @@ class _Work:
         self.devices[node.name] = device
 
     def used_members(self, frame: Frame) -> list[str]:
-        """The nodes of ``frame``, having dropped constants that enter it for nobody.
+        """Drops constants that enter ``frame`` without a use, and returns its nodes.
 
         A constant that an inner loop uses enters all loops around it. The inner loop's functions
         have a copy of a small one.
@@ -148,7 +148,7 @@ class _Work:
         self._taken.add(function.signature.name)
 
     def free_name(self, name: str) -> str:
-        """``name``, or one like it that no function has."""
+        """Returns ``name``, or a similar name that no function has."""
         while name in self._taken:
             name += "_"
         return name
@@ -157,7 +157,7 @@ class _Work:
         return device_names.task_name(self.devices[name])
 
     def small_constant(self, tensor: TensorId) -> Node | None:
-        """The Const that ``tensor`` is, outside of all loops, if it is worth copying."""
+        """Returns the Const of ``tensor``, outside of all loops, if it is worth copying."""
         while tensor not in self._feeds and tensor.node in self.nodes:
             node = self.nodes[tensor.node]
             if _is_constant_enter(node):
@@ -206,7 +206,7 @@ class _Loop:
         return [node for node in nodes if node.op.kind is kind]
 
     def _computing(self) -> list[Node]:
-        """The nodes that are more than the loop's machinery."""
+        """Returns the nodes that compute something, and do not only make the loop."""
         nodes = (self._work.nodes[name] for name in self._members)
         return [n for n in nodes if n.op.kind not in _MACHINERY and n.name not in self._parts()]
 
@@ -259,7 +259,7 @@ class _Loop:
             work.add(node, self._outside, home)
 
     def _ends(self, merge: Node) -> tuple[Node, Node]:
-        """The Enter and the NextIteration of a loop variable."""
+        """Returns the Enter and the NextIteration of a loop variable."""
         if merge.op.outputs[0].is_ref:
             raise self._refusal("has a reference as a loop variable", merge.name)
         following = [t.node for t in merge.inputs if t.node in merge.back_inputs]
@@ -282,13 +282,13 @@ class _Loop:
                 self._invariants.setdefault(enter.inputs[0], enter)
 
     def _passed_type(self, enter: Node) -> DType:
-        """A variable's value goes round if nothing in the loop needs the variable itself."""
+        """Returns the dtype of a loop variable: a value, unless the loop needs a reference."""
         dtype = enter.output_types[0]
         needed = any(t._is_ref_dtype for node in self._computing() for t in node.input_types)
         return dtype if needed else dtype.base_dtype
 
     def _identity(self, leaving: Node, loop: Node) -> Node:
-        """What an Exit becomes."""
+        """Returns the Identity that replaces an Exit."""
         switch = self._switches.get(leaving.inputs[0].node)
         merges = list(self._merges)
         if (
@@ -307,7 +307,7 @@ class _Loop:
         )
 
     def _waits(self, nodes: Iterable[Node]) -> tuple[str, ...]:
-        """What these nodes wait for by control edges."""
+        """Returns the control inputs of these nodes from outside of the loop."""
         return tuple(dict.fromkeys(c for node in nodes for c in node.control_inputs))
 
     # Its functions ------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ class _Loop:
         controls: Sequence[str],
         device: str,
     ) -> graph_pb2.FunctionDef:
-        """The function that computes ``results`` from the loop's arguments."""
+        """Makes the function that computes ``results`` from the loop's arguments."""
         graph = graph_pb2.GraphDef()
         given = {name for name, _ in arguments}
         pending: list[str] = []
@@ -366,7 +366,7 @@ class _Loop:
         return self._work.nodes[tensor.node].output_types[tensor.index].base_dtype
 
     def _seen_inside(self, tensor: TensorId) -> TensorId:
-        """What stands for ``tensor`` in the functions: an argument, or a node of theirs."""
+        """Returns the argument or node that stands for ``tensor`` in the functions."""
         node = self._work.nodes[tensor.node]
         if node is self._condition:
             return self._seen_inside(node.inputs[0])
@@ -381,14 +381,14 @@ class _Loop:
         return tensor
 
     def _is_there_already(self, name: str) -> bool:
-        """Whether to wait for a node is to wait for the function's call."""
+        """Tells whether a node has run before the function is called."""
         node = self._work.nodes[name]
         if node.op.kind is OpKind.NEXT_ITERATION:
             raise self._refusal("waits for its next iteration", name)
         return node.op.kind in _MACHINERY or name in self._parts()
 
     def _check_effects(self, cond: graph_pb2.FunctionDef, body: graph_pb2.FunctionDef) -> None:
-        """What both functions need runs in both: it must not matter."""
+        """Checks that nodes which both functions need, and which run in both, have no effects."""
         both = {n.name for n in cond.node_def} & {n.name for n in body.node_def}
         for name in sorted(both):
             if self._work.nodes[name].op.stateful:
@@ -397,7 +397,7 @@ class _Loop:
     # Where it runs ------------------------------------------------------------------------------
 
     def _home(self) -> str:
-        """The device of the While node: on the task of the loop's state, if it has any."""
+        """Returns the device of the While node: on the task of the loop's state, if it has any."""
         tasks = self._tasks_of_state()
         if len(tasks) > 1:
             self._read_outside()
@@ -413,7 +413,7 @@ class _Loop:
         return _most_common(here)
 
     def _tasks_of_state(self) -> dict[str, str]:
-        """The tasks where something has state, and a node of each."""
+        """Returns the tasks that have state of the loop, and a node of each."""
         return {
             self._work.task(node.name): node.name
             for node in self._computing()
@@ -421,7 +421,7 @@ class _Loop:
         }
 
     def _read_outside(self) -> None:
-        """Reads variables that the loop does not write once, before it begins."""
+        """Reads the variables that the loop does not write once, before it begins."""
         work = self._work
         written = {
             self._handle(tensor)
@@ -451,7 +451,7 @@ class _Loop:
             work.nodes[node.name] = _node_of(entering, "Enter", node.output_types[0], made)
 
     def _handle(self, tensor: TensorId) -> TensorId | None:
-        """The tensor outside that a resource comes from; None if it is made in the loop."""
+        """Returns the tensor outside that a resource comes from; None if it is made in the loop."""
         enter = self._work.nodes[tensor.node]
         return enter.inputs[0] if _is_constant_enter(enter) else None
 
@@ -461,7 +461,7 @@ def _is_state(dtype: DType) -> bool:
 
 
 def _most_common(names: Iterable[str]) -> str:
-    """A tie goes to an accelerator, then to the first name."""
+    """Returns the most common device; a tie goes to an accelerator, then to the first name."""
     counts = Counter(names)
     kinds = {name: DeviceSpec.from_string(name).device_type for name in counts}
     return min(counts, key=lambda name: (-counts[name], kinds[name] == "CPU", name))
@@ -470,7 +470,7 @@ def _most_common(names: Iterable[str]) -> str:
 def _node_of(
     definition: graph_pb2.NodeDef, op: str, dtype: DType, inputs: tuple[TensorId, ...]
 ) -> Node:
-    """A node of an op with one type ``T``, one input and one output."""
+    """Makes a node of an op with one type ``T``, one input and one output."""
     definition.op = op
     definition.attr["T"].type = dtype.as_datatype_enum
     return Node.from_def(definition, inputs=inputs)

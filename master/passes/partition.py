@@ -10,7 +10,7 @@ from flowray.proto.messages import graph_pb2
 
 
 def by_device(graph: Graph, devices: Mapping[str, str]) -> list[graph_pb2.GraphDef]:
-    """One GraphDef per device, by the devices' names: ``RunMetadata.partition_graphs``.
+    """Returns one GraphDef per device, by its name: ``RunMetadata.partition_graphs``.
 
     Each has its nodes with their full device names; they still name nodes of other devices as
     inputs.

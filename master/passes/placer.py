@@ -34,7 +34,7 @@ def place(
     default_task: str,
     allow_soft_placement: bool = False,
 ) -> dict[str, str]:
-    """The full device name of each node in ``added``.
+    """Returns the full device name of each node in ``added``.
 
     ``placed`` is what earlier calls gave for the rest of the graph: it stays. The result also has
     the names that only ``loc:@`` mentions, so that such a node joins its group when it comes.
@@ -49,7 +49,10 @@ def place(
 def usable_devices(
     devices: Sequence[config_pb2.DeviceAttributes], filters: Sequence[str], default_task: str
 ) -> list[config_pb2.DeviceAttributes]:
-    """Those that ``ConfigProto.device_filters`` leave; the master's own task always stays."""
+    """Returns the devices that ``ConfigProto.device_filters`` leave.
+
+    The master's task always stays.
+    """
     if not filters:
         return list(devices)
     specs = [device_names.parse(f) for f in filters]
@@ -63,7 +66,7 @@ def usable_devices(
 
 @dataclass(slots=True)
 class _Group:
-    """What is known of the nodes that share a device."""
+    """The constraints of the nodes that share a device."""
 
     name: str
     """The node that stands for the group in messages."""
@@ -161,7 +164,7 @@ class _Placer:
         return group.root()
 
     def _follow_resources(self, node: Node) -> None:
-        """A reference or resource pulls its users to its device, whatever they asked for."""
+        """Moves the users of a reference or resource to its device, whatever they asked for."""
         if node.op.multi_device:
             return
         for tensor, dtype in zip(node.inputs, node.input_types, strict=True):
@@ -188,7 +191,7 @@ class _Placer:
             _join(source, user, requested, binding)
 
     def _follow_variants(self, node: Node) -> None:
-        """A dataset is an object of one process: who uses it goes there, or it goes to its user."""
+        """Keeps datasets, objects of one process, on the device of their users."""
         for tensor, dtype in zip(node.inputs, node.input_types, strict=True):
             if dtype is not dtypes.variant:
                 continue
@@ -238,7 +241,7 @@ class _Placer:
         self._devices[group.name] = preferred if preferred in candidates else candidates[0]
 
     def _assign_generators(self, generators: list[Node], added: list[Node]) -> None:
-        """A constant goes where it is used, if that is one device."""
+        """Places constants where they are used, if that is one device."""
         uses: dict[str, set[str | None]] = {node.name: set() for node in generators}
         for node in added:
             for name in (*(t.node for t in node.inputs), *node.control_inputs):
@@ -271,7 +274,7 @@ class _Placer:
         return found
 
     def _no_device(self, node: Node, group: _Group) -> errors.InvalidArgumentError:
-        """Why there is none: blames ``node`` itself if it can, else its group."""
+        """Returns the error of a node without a device: its own request, or its group's."""
         request = device_names.parse(node.device)
         start = f"Cannot assign a device for operation {node.name}: "
         if request == _ANYWHERE and group.name != node.name and group.name in self._graph.nodes:
@@ -314,7 +317,7 @@ def _join(leader: _Group, other: _Group, requested: DeviceSpec, binding: DeviceS
 
 
 def _runs_on_accelerators(node: Node) -> bool:
-    """Whether it may be there: strings, files and queues live on the host.
+    """Tells whether a node can run there: strings, files and queues need the host.
 
     What asks about a resource or destroys it is wherever the resource is.
     """
@@ -340,7 +343,7 @@ def _is_resource(dtype: DType) -> bool:
 
 
 def _follows_input(node: Node) -> bool:
-    """Whether it goes where its input is, if it may: it costs less than bringing the input."""
+    """Tells whether a node goes to the device of its input, which saves a copy."""
     return len(node.inputs) == 1 and (node.op.shape_only or node.op.kind is OpKind.IDENTITY)
 
 

@@ -1,4 +1,4 @@
-"""The part of a graph that a step runs: what its fetches and targets need, cut at its feeds."""
+"""Prunes a graph to the nodes that the fetches and targets of a step need, cut at its feeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def prune(
     fetches: Sequence[TensorId],
     targets: Sequence[str],
 ) -> Graph:
-    """The nodes that the step runs.
+    """Returns the nodes that the step runs.
 
     A fed tensor is not computed for those who read it; the node that makes it stays only if
     something else needs that node. Who reads a fed tensor still names it. A control edge from a fed
@@ -49,7 +49,7 @@ def prune(
 
 
 def connect(graph: Graph, connections: Sequence[tuple[TensorId, TensorId]]) -> Graph:
-    """The graph in which who read ``to`` reads ``from`` instead, for each (from, to).
+    """Returns the graph in which readers of ``to`` read ``from`` instead, for each (from, to).
 
     Raises:
         NotFoundError: an end does not exist.

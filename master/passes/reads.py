@@ -29,7 +29,7 @@ from flowray.proto.ops.op_registry import OpKind
 def order_reads(
     graph: Graph, devices: Mapping[str, str], feeds: Collection[TensorId]
 ) -> tuple[Graph, Mapping[str, str]]:
-    """The graph, and its devices, in which no read of a reference comes too early.
+    """Returns the graph, and its devices, in which no read of a reference comes too early.
 
     Where inputs of a reader come after a write, it reads the variable itself, of which every stage
     of the task has its own; or, on another task, an Identity beside the variable, which waits for
@@ -57,7 +57,7 @@ class _Orderer:
         self._late: set[str] = set()  # writes, and what comes after one
 
     def ordered(self, node: Node) -> list[Node]:
-        """The node, as it reads what it should, after the nodes added for that."""
+        """Returns the node with its ordered inputs, after the nodes added for them."""
         before = [t.node for t in node.inputs if t not in self._feeds]
         before += [name for name in node.control_inputs if name in self._nodes]
         late = dict.fromkeys(name for name in before if name in self._late)
@@ -90,14 +90,14 @@ class _Orderer:
                 self._variable[made] = variable
 
     def _is_reference(self, tensor: TensorId) -> bool:
-        """Whether ``tensor`` refers to a variable by its type; an Identity's output does not."""
+        """Tells whether ``tensor`` has a reference type; an Identity's output does not."""
         return (
             self._variable_of(tensor) is not None
             and self._nodes[tensor.node].output_types[tensor.index]._is_ref_dtype
         )
 
     def _variable_of(self, tensor: TensorId) -> TensorId | None:
-        """What ``tensor`` refers to; None if it is a value of its own."""
+        """Returns the variable that ``tensor`` refers to; None if it is a value."""
         return None if tensor in self._feeds else self._variable.get(tensor)
 
     def _later(

@@ -1,10 +1,10 @@
-"""Cuts a placed graph into stages: what one task runs in one go.
+"""Cuts a placed graph into stages, each of which one task runs in one go.
 
 Edges between tasks can go back and forth, so a task's partition is cut by levels: the level of a
 node is the largest number of changes of task on any way to it. Edges between the stages (task,
 level) lead upwards only, so they have no cycle. Two steps then make them fewer: nodes without
-effects that only serve a later stage move there, and stages of a task that could run together
-become one.
+effects that only serve a later stage move there, and stages of a task with nothing
+in between become one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def cut(
     fetches: Sequence[TensorId],
     targets: Sequence[str] = (),
 ) -> list[StageGraph]:
-    """The stages of a step, in topological order.
+    """Returns the stages of a step, in topological order.
 
     Constants, and within a task what makes variables and resources, are copied into every stage
     that uses them. A fetched tensor is an output of the one stage that makes it.
@@ -94,13 +94,13 @@ class _Cutter:
     # What goes where
 
     def _is_copy(self, producer: str, task: str) -> bool:
-        """Whether stages of ``task`` have their own copy of ``producer``."""
+        """Tells whether stages of ``task`` have their own copy of ``producer``."""
         if producer not in self._copied:
             return False
         return self._task[producer] == task or self._nodes[producer].op.kind is OpKind.CONST
 
     def _predecessors(self, node: Node) -> list[str]:
-        """The nodes whose run comes before: not those of fed or copied values."""
+        """Returns the nodes that run before: not those of fed or copied values."""
         task = self._task[node.name]
         names = [
             t.node for t in node.inputs if t not in self._feeds and t.node not in node.back_inputs
@@ -130,7 +130,7 @@ class _Cutter:
         return levels
 
     def _can_run_later(self, name: str) -> bool:
-        """It neither has an effect nor reads a variable."""
+        """Tells whether a node neither has an effect nor reads a variable."""
         node = self._nodes[name]
         types = (
             self._nodes[t.node].output_types[t.index] for t in node.inputs if t.node in self._nodes
@@ -279,7 +279,7 @@ class _Cutter:
         return input_conditions, node_conditions
 
     def _is_made_resource(self, tensor: TensorId) -> bool:
-        """Whether it may be a resource that lives as long as the step; these have inputs."""
+        """Tells whether it may be a resource that lives as long as the step; these have inputs."""
         node = self._nodes[tensor.node]
         return node.output_types[tensor.index] is dtypes.resource and bool(node.inputs)
 
@@ -290,7 +290,7 @@ class _Cutter:
         )
 
     def _add_read(self, graph: graph_pb2.GraphDef, tensor: TensorId) -> None:
-        """What leaves both as a reference and as a value leaves under two names."""
+        """Adds a read of a reference that leaves its stage also as a value, under a name of its own."""
         dtype = self._nodes[tensor.node].output_types[tensor.index].base_dtype
         node = graph.node.add(
             name=value_of(tensor).node,
@@ -312,7 +312,7 @@ def _predicates(*conditions: Mapping[str, Conditions]) -> list[TensorId]:
 
 
 def _can_be_copied(node: Node) -> bool:
-    """It has no inputs and gives the same constant or the same resource wherever it runs."""
+    """Tells whether a node has no inputs and gives the same wherever it runs."""
     if node.inputs or node.control_inputs or len(node.output_types) != 1:
         return False
     made = node.output_types[0]
@@ -327,7 +327,7 @@ def _may_block(called: Iterable[graph_pb2.FunctionDef]) -> bool:
 
 
 def _reachable(edges: Mapping[int, set[int]]) -> dict[int, int]:
-    """For each stage those that come after it, as the bits of a number."""
+    """Returns the stages that come after each stage, as the bits of a number."""
     later: dict[int, int] = {}
     for i in reversed(_sorted(edges)):
         bits = 0
@@ -338,7 +338,7 @@ def _reachable(edges: Mapping[int, set[int]]) -> dict[int, int]:
 
 
 def _detour(edges: Mapping[int, set[int]], later: Mapping[int, int], start: int, end: int) -> bool:
-    """Whether a way leads from ``start`` to ``end`` over another stage."""
+    """Tells whether a path leads from ``start`` to ``end`` over another stage."""
     return any(later[i] >> end & 1 for i in edges[start] if i != end)
 
 

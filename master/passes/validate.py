@@ -1,4 +1,4 @@
-"""The first pass: whatever bytes a client sent become a graph that later passes can trust.
+"""The first pass: checks the bytes that a client sent and makes a graph that later passes trust.
 
 Codes and texts are TensorFlow's. Every message that concerns a node names it.
 """
@@ -29,7 +29,7 @@ _NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 
 def validate(graph_def: graph_pb2.GraphDef, base: Graph | None = None) -> Graph:
-    """The graph of ``graph_def``, or ``base`` with its nodes added.
+    """Returns the graph of ``graph_def``, or ``base`` with its nodes added.
 
     Attributes that are missing have their defaults, unknown ones are left alone; the nodes come
     out in topological order, those of ``base`` first.
@@ -118,7 +118,7 @@ def _check_name(name: str, base: Graph, added: dict[str, Node]) -> None:
 
 
 def _node(definition: graph_pb2.NodeDef) -> Node:
-    """The node, its definition with all attributes of the op.
+    """Returns the node, its definition with all attributes of the op.
 
     Values of constants are checked but not kept decoded: the master has no use for them, and they
     would take their memory a second time.
@@ -190,7 +190,7 @@ def _producers(node: Node) -> Iterable[str]:
 
 
 def _with_back_inputs(node: Node, added: dict[str, Node]) -> Node:
-    """A while loop's Merge takes the next iteration's value: the one cycle that is allowed."""
+    """Adds the inputs of Merges from NextIterations: the one cycle that is allowed."""
     if node.op.kind is not OpKind.MERGE:
         return node
     back = frozenset(

@@ -45,7 +45,7 @@ def test_weights_on_a_parameter_server(run, use_resource):
 
 
 def test_the_backward_loop_comes_after_another_task_had_its_say(run):
-    """What the forward loop pushed stays on its task until the step ends."""
+    """The stacks of the forward loop stay on its task until the step ends."""
     x = tf.placeholder(tf.float32, [2])
     with tf.device(WORKER):
         _, y = tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y * x), [0, x])

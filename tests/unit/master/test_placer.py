@@ -31,7 +31,7 @@ class Placing:
         self._placed: dict[str, str] = {}
 
     def add(self, text: str) -> dict[str, str]:
-        """Where the new nodes go."""
+        """Returns the devices of the new nodes."""
         known = self._graph.nodes
         graph = validate(graph_def(text), self._graph)
         added = [node for name, node in graph.nodes.items() if name not in known]

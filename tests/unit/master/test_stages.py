@@ -146,7 +146,7 @@ def test_what_reads_a_variable_does_not_move() -> None:
     )  # fmt: skip
 
 
-def test_stages_that_can_run_together_are_one() -> None:
+def test_stages_with_nothing_in_between_become_one() -> None:
     """y and z are on different levels, but nothing has to run between them."""
     expect(
         stages(
@@ -359,7 +359,7 @@ def test_a_node_that_is_fed_in_part() -> None:
 
 
 def test_a_reference_goes_to_a_later_stage_as_such() -> None:
-    """Where the later stage of the task writes to what the earlier one made."""
+    """The later stage of the task writes to the variable that the earlier one made."""
     expect(
         stages(
             """
