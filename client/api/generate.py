@@ -1,4 +1,4 @@
-"""Generates the modules of this folder: the public names, one module for each namespace of ``tf``.
+"""Generates the modules of this directory: the public names, one module for each namespace.
 
 ``python client/api/generate.py`` reads the declarations (``tf_export`` in the modules of client/,
 and the table of ``client/proto_exports.py``) from the source and writes the modules; with
@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
-CLIENT = FOLDER.parent
+DIRECTORY = Path(__file__).resolve().parent
+CLIENT = DIRECTORY.parent
 PACKAGE = "flowray.client.api"
 
 NAMESPACES = {
@@ -24,7 +24,7 @@ NAMESPACES = {
     "app": "the frame of a script that has flags and a ``main``",
     "compat": "text and bytes; ``tf.compat.v1`` is ``tf`` itself",
     "contrib": "the parts of ``tf.contrib`` that flowray has",
-    "contrib.data": "what became ``tf.data.experimental``, and a few things that did not",
+    "contrib.data": "functions that moved to ``tf.data.experimental``, and a few that did not",
     "contrib.framework": "default arguments by scope, and names that moved to the core",
     "contrib.framework.nest": "nested structures",
     "contrib.hooks": "hooks that moved to the core",
@@ -45,7 +45,7 @@ NAMESPACES = {
     "graph_util": "functions of GraphDefs",
     "image": "images, in files and as tensors",
     "initializers": "functions of a shape that give a variable its initial value",
-    "io": "files, records, and what they hold",
+    "io": "files and records, and the parsing of their contents",
     "io.gfile": "files of this process",
     "layers": "layers of neural networks, as classes and as functions",
     "layers.experimental": "named, but not there",
@@ -67,7 +67,7 @@ NAMESPACES = {
     "train.queue_runner": "threads that fill queues",
     "version": "which TensorFlow this is, for scripts that ask",
 }
-"""The namespaces, each with what its module says about itself."""
+"""The namespaces, each with the docstring of its module."""
 
 ALIASES = {
     "app.flags": "flags",
@@ -84,7 +84,7 @@ and the root, which imports the others."""
 
 @dataclass(frozen=True)
 class Definition:
-    """Where a public object is defined."""
+    """The definition of a public object: its module and its name there."""
 
     module: str
     name: str
@@ -99,14 +99,14 @@ class Namespace:
 
 
 def declarations() -> dict[str, Definition]:
-    """All public names that are declared.
+    """Returns all public names that are declared.
 
     Raises:
         ValueError: a declaration is not literal, not at the top level, or declares a name again.
     """
     found: dict[str, Definition] = {}
     for path in sorted(CLIENT.rglob("*.py")):
-        if FOLDER in path.parents:
+        if DIRECTORY in path.parents:
             continue
         relative = path.relative_to(CLIENT)
         module = ".".join(("flowray.client", *relative.with_suffix("").parts)).removesuffix(
@@ -123,7 +123,7 @@ def declarations() -> dict[str, Definition]:
 
 
 def _exports(tree: ast.Module, module: str) -> Iterator[tuple[Definition, str]]:
-    """What a module declares with ``tf_export``: the definition and a name, for each name."""
+    """Yields the definition and name of each declaration with ``tf_export`` in a module."""
     seen = set()
     for node in tree.body:
         for call, name in _declared(node):
@@ -168,7 +168,7 @@ def _proto_exports(tree: ast.Module) -> Iterator[tuple[Definition, str]]:
 
 
 def namespaces() -> dict[str, Namespace]:
-    """The declared names by namespace.
+    """Returns the declared names by namespace.
 
     Raises:
         ValueError: a name is declared in a namespace that is not in ``NAMESPACES``.
@@ -188,7 +188,7 @@ def namespaces() -> dict[str, Namespace]:
 
 
 def generate() -> dict[str, str]:
-    """The generated files, by their path in this folder."""
+    """Returns the generated files, by their path in this directory."""
     everything = namespaces()
     return {_file(name): _source(name, everything[name]) for name in everything}
 
@@ -249,7 +249,7 @@ def _source(namespace: str, contents: Namespace) -> str:
 
 
 def _module(namespace: str) -> str:
-    """The module that a user gets for a namespace."""
+    """Returns the module that a user gets for a namespace."""
     return f"{PACKAGE}.{namespace}" if namespace else "flowray"
 
 
@@ -264,10 +264,10 @@ def _import_namespace(target: str, name: str) -> str:
 
 
 def stale_files(fresh: dict[str, str]) -> list[str]:
-    """The generated files of this folder that differ from ``fresh``."""
+    """Returns the generated files of this directory that differ from ``fresh``."""
     present = {
-        str(path.relative_to(FOLDER)): path.read_text(encoding="utf-8")
-        for path in FOLDER.rglob("*.py")
+        str(path.relative_to(DIRECTORY)): path.read_text(encoding="utf-8")
+        for path in DIRECTORY.rglob("*.py")
         if path != Path(__file__).resolve()
     }
     return sorted(n for n in fresh.keys() | present.keys() if fresh.get(n) != present.get(n))
@@ -285,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"stale: client/api/{name} (run python client/api/generate.py)", file=sys.stderr)
         return 1 if stale else 0
     for name in stale:
-        path = FOLDER / name
+        path = DIRECTORY / name
         if name in fresh:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(fresh[name], encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``tf.contrib.data``: what became ``tf.data.experimental``, and a few things that did not."""
+"""``tf.contrib.data``: functions that moved to ``tf.data.experimental``, and a few that did not."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def import_graph_def(
         op_dict, producer_op_list: ignored, as they are deprecated.
 
     Raises:
-        TypeError: ``graph_def`` is no GraphDef.
+        TypeError: ``graph_def`` is not a GraphDef.
         ValueError: an unknown op or input, a cycle, a name of ``input_map`` or ``return_elements``
             that does not occur, or nodes that do not fit together.
     """

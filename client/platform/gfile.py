@@ -35,7 +35,7 @@ class GFile:
         mode: "r", "w", "a", "r+", "w+" or "a+", with "b" for reading bytes.
 
     Raises:
-        InvalidArgumentError: the mode is none of these.
+        InvalidArgumentError: the mode is not one of these.
     """
 
     def __init__(self, name: Path, mode: str = "r") -> None:
@@ -111,7 +111,7 @@ class GFile:
 
         Raises:
             TypeError: no offset is given.
-            InvalidArgumentError: it lies before the start, or ``whence`` is no such number.
+            InvalidArgumentError: it lies before the start, or ``whence`` is not such a number.
             OutOfRangeError: it lies behind the end.
         """
         if offset is None:

@@ -47,7 +47,7 @@ def with_while_nodes(
     Raises:
         InvalidArgumentError: the frames are not consistent, or something in a loop is fed,
             fetched or a target.
-        UnimplementedError: a loop has state on several tasks, or has a form that clients do not build.
+        UnimplementedError: a loop has state on several tasks, or a form that no client builds.
     """
     if not any(node.op.kind is OpKind.ENTER for node in graph.nodes.values()):
         return graph, devices

@@ -290,7 +290,7 @@ class _Cutter:
         )
 
     def _add_read(self, graph: graph_pb2.GraphDef, tensor: TensorId) -> None:
-        """Adds a read of a reference that leaves its stage also as a value, under a name of its own."""
+        """Adds a read of a reference that also leaves its stage as a value, under another name."""
         dtype = self._nodes[tensor.node].output_types[tensor.index].base_dtype
         node = graph.node.add(
             name=value_of(tensor).node,

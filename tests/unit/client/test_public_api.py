@@ -99,7 +99,7 @@ def test_stale_modules_are_named(
 def test_the_generator_writes_and_removes_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    monkeypatch.setattr(generate, "DIRECTORY", tmp_path)
     monkeypatch.setattr(generate, "generate", lambda: {"nn/__init__.py": "# nn\n"})
     (tmp_path / "old.py").write_text("")
     assert generate.main([]) == 0
