@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import flowray
+from flowray.client.data import nest
 from flowray.deploy.in_process import InProcessTransport
 from flowray.proto.messages import graph_pb2
 
@@ -378,7 +379,7 @@ def test_one_shot_iterators(name: str) -> None:
     definition = TF.GraphDef.FromString(graph.as_graph_def().SerializeToString())
     with TF.Graph().as_default() as imported:
         TF.import_graph_def(definition, name="")
-        names = [t.name for t in flowray.data.nest.flatten(element)]
+        names = [t.name for t in nest.flatten(element)]
         with TF.Session() as their_session:
             crossed = outcomes(lambda: their_session.run(names), tensorflow.errors.OpError)
         assert imported is not None
