@@ -190,7 +190,8 @@ class Instruction:
     def __str__(self) -> str:
         """The instruction as text: ``%4, %5 = Unpack(%3) 'node' if %1 after 'other'``.
 
-        ``*%3`` is the value of the reference in slot 3.
+        ``*%3`` is the value of the reference in slot 3. A Merge shows the conditions of each of
+        its inputs: ``merging not %1 | %1``.
         """
         text = f"{self.op.name}({', '.join(map(self._text, self.args))}) '{self.node}'"
         if self.outputs:
@@ -202,7 +203,7 @@ class Instruction:
         if self.conditions:
             text += f" if {conjunction(self.conditions)}"
         if self.input_conditions:
-            text += f" of inputs if {', if '.join(map(conjunction, self.input_conditions))}"
+            text += f" merging {' | '.join(map(conjunction, self.input_conditions))}"
         if self.control_inputs:
             text += f" after {', '.join(map(repr, self.control_inputs))}"
         return text

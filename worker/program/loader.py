@@ -60,6 +60,10 @@ def load(
     return _Loader(stage, store, select, hosted=hosted).load()
 
 
+def _missing(tensor: TensorId | str) -> errors.OpError:
+    return errors.internal(f"the stage has no tensor {tensor}")
+
+
 class _Tensors:
     """The tensors of a program by name: dtypes, slots, and what is in these before a run.
 
@@ -97,7 +101,7 @@ class _Tensors:
         try:
             return self._slots[str(tensor)]
         except KeyError:
-            raise errors.internal(f"the stage has no tensor {tensor}") from None
+            raise _missing(tensor) from None
 
     def alias(self, slot: Slot) -> Slot:
         """Returns another slot for the variable that is in ``slot`` before a run."""
@@ -109,7 +113,11 @@ class _Tensors:
     def is_reference(self, tensor: TensorId) -> bool:
         """Returns whether the tensor is a variable where it is read, and not a value."""
         name = str(tensor)
-        return name in self.handles if name in self._fed else self.types[name]._is_ref_dtype
+        if name in self._fed:
+            return name in self.handles
+        if name not in self.types:
+            raise _missing(name)
+        return self.types[name]._is_ref_dtype
 
     def _new_slot(self, name: str | None) -> Slot:
         slot = len(self.base)

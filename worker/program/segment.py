@@ -1,7 +1,7 @@
 """Segments: the parts of a program that run as one, on the host or as an XLA program.
 
 These are plans, values that segmentation makes. ``worker/execution/`` runs them: an
-``XlaSegmentRunner`` for each XlaSegment, the interpreter for a HostSegment.
+``XlaSegmentRunner`` for each XlaSegment, a ``HostSegmentRunner`` for each HostSegment.
 """
 
 from __future__ import annotations
@@ -52,10 +52,12 @@ class XlaSegment:
         lines = [_head("xla", self)]
         for instruction in self.instructions:
             text = str(instruction)
-            if (masks := self.selection.masks.get(instruction.node)) is not None:
-                text += f" masked by {conjunction(masks)}"
-            if (choice := self.selection.choices.get(instruction.node)) is not None:
-                text += f" selects its first input if {choice}"
+            masks = self.selection.masks.get(instruction.node)
+            if masks is not None:
+                is_whole = masks == instruction.conditions
+                text += ", masked" if is_whole else f", masked by {conjunction(masks)}"
+            if instruction.node in self.selection.choices:
+                text += ", selected"
             lines.append(text)
         return "\n    ".join(lines)
 
