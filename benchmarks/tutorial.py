@@ -176,7 +176,7 @@ def stepping(
     """Gives a function that runs ``CHUNK`` steps and saves every ``every`` steps."""
     tf = side.tf
     with temporary_directory(tf) as directory, tf.Graph().as_default():
-        with tf.Session() as session:  # one batch, so that reading it is no part of this
+        with tf.Session() as session:  # one batch, so that reading is not measured
             features, labels = inputs(side, data_dir, None)
             image, label = session.run([features["image"], labels])
         step = training(side, {"image": tf.constant(image)}, tf.constant(label))

@@ -235,7 +235,7 @@ def case(
 
     Args:
         pred_fn_pairs: a list of ``(bool scalar, function)``, or a dict (then ``exclusive`` should
-            be true, as the order is nobody's business).
+            be true, as their order is undefined).
         default: the function to call if no predicate holds; without it, one must.
         exclusive: whether at most one predicate may hold, which is then checked in every run.
         strict: whether a list of one stays a list.

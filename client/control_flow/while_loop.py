@@ -131,7 +131,7 @@ def _counted(
 
 
 def _parts(leaf: Any) -> list[Any]:
-    """Returns the tensors that go round for a loop variable."""
+    """Returns the tensors that stand for a loop variable in the loop."""
     if isinstance(leaf, TensorArray):
         return [leaf.flow]
     if isinstance(leaf, IndexedSlices):

@@ -241,7 +241,7 @@ class Layer:
 
         Args:
             name, shape, initializer, constraint, use_resource, synchronization, aggregation,
-            partitioner: as of ``tf.get_variable``.
+            partitioner: as for ``tf.get_variable``.
             dtype: the layer's if None.
             regularizer: a function from the variable to a loss, which ``add_loss`` gets when the
                 variable is made.

@@ -166,7 +166,7 @@ def average_precision_at_k(
 
     The average precision of an example is the sum of the precisions at those i up to ``k`` where
     the i-th highest prediction is a label, divided by the number of labels, or by ``k`` if that is
-    less. Arguments are as of ``recall_at_k``; labels that are not a class do not count.
+    less. Arguments are as for ``recall_at_k``; labels that are not a class do not count.
     """
     if k < 1:
         raise ValueError(f"Invalid k={k}.")

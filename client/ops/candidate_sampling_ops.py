@@ -268,7 +268,7 @@ def sampled_softmax_loss(
     It underestimates the loss over all classes and is for training only. The arguments are those of
     ``nce_loss``.
 
-    It is for training only, and too small. Arguments are as of ``nce_loss``.
+    It is for training only, and too small. Arguments are as for ``nce_loss``.
     """
     logits, targets = _sampled_logits(
         weights,

@@ -157,7 +157,7 @@ def conv2d_transpose(
         value: ``[batch, height, width, in_channels]``, or as ``data_format`` says.
         filter: ``[height, width, output_channels, in_channels]``.
         output_shape: the shape of the result.
-        strides: as of ``conv2d``.
+        strides: as for ``conv2d``.
     """
     filter = deprecated_argument("filters", filters, "filter", filter)
     value = deprecated_argument("input", input, "value", value)
@@ -495,7 +495,7 @@ def conv3d_transpose(
         value: ``[batch, depth, height, width, in_channels]``, or as ``data_format`` says.
         filter: ``[depth, height, width, output_channels, in_channels]``.
         output_shape: the shape of the result.
-        strides: as of ``conv3d``.
+        strides: as for ``conv3d``.
     """
     filter = deprecated_argument("filters", filters, "filter", filter)
     value = deprecated_argument("input", input, "value", value)

@@ -94,7 +94,7 @@ def embedding_lookup_sparse(
     """Looks up and combines the embeddings of each example's ids.
 
     Args:
-        params, partition_strategy, max_norm: as of ``embedding_lookup``.
+        params, partition_strategy, max_norm: as for ``embedding_lookup``.
         sp_ids: int64 SparseTensor ``[batch, ...]`` of row numbers, in order. Examples without any
             get zeros, but those after the last one that has some are left out.
         sp_weights: a SparseTensor with the same indices; None counts all ids alike.

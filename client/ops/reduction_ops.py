@@ -185,7 +185,7 @@ def count_nonzero(
 ) -> Tensor:
     """Counts the elements along ``axis`` that are not 0 (strings: not empty).
 
-    Arguments as of ``reduce_sum``, and ``dtype``, the result's; ``input`` is another name of
+    Arguments as for ``reduce_sum``, and ``dtype``, the result's; ``input`` is another name of
     ``input_tensor``.
     """
     keepdims = deprecated_argument("keepdims", keepdims, "keep_dims", keep_dims)

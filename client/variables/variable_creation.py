@@ -25,7 +25,7 @@ class VariableCreators:
     @classmethod
     def of(cls, graph: Graph) -> VariableCreators:
         """Returns the creators of ``graph``, which are made when first asked for."""
-        # Keys of collections that are no strings stay out of MetaGraphs.
+        # Keys of collections that are not strings stay out of MetaGraphs.
         held = graph.get_collection_ref(cls._KEY)
         if not held:
             held.append(cls())

@@ -1,10 +1,10 @@
 """Turns the loops of TensorFlow 1 into While nodes.
 
 A loop variable is a Merge of its first value (an Enter) and the next one (a NextIteration). The
-LoopCond decides, by a Switch after each Merge, whether the value goes round again or out through an
-Exit. What comes before the LoopCond becomes the function ``cond`` of the While, what comes before
-the NextIterations the function ``body``. Values that enter as constants become arguments that go
-round unchanged. An Exit stays as the Identity of an output, so that its name means what it meant.
+LoopCond decides, by a Switch after each Merge, whether the value starts another iteration or leaves
+through an Exit. The nodes before the LoopCond become the function ``cond`` of the While, those
+before the NextIterations the function ``body``. Values that enter as constants become arguments
+that do not change. An Exit becomes an Identity of an output, so that its name stays valid.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def with_while_nodes(
 ) -> tuple[Graph, Mapping[str, str]]:
     """Returns the placed graph of a step, and its devices, with a While node for every loop.
 
-    A loop runs on one task: where its nodes that have state are, whatever its others ask for.
+    A loop runs on one task: that of its nodes with state, whatever the others ask for.
 
     Raises:
         InvalidArgumentError: the frames are not consistent, or something in a loop is fed,

@@ -133,7 +133,7 @@ def test_metric(name: str, weighted: bool) -> None:
 @pytest.mark.parametrize("class_id", [None, 2])
 @pytest.mark.parametrize("metric", ["recall_at_k", "precision_at_k", "average_precision_at_k"])
 def test_sparse_labels(metric: str, class_id: int | None) -> None:
-    """Examples with two labels, one label twice, none, and one that is no class."""
+    """Examples with two labels, one label twice, none, and one that is not a class."""
     options = {} if class_id is None else {"class_id": class_id}
     if metric == "average_precision_at_k" and options:
         pytest.skip("it has no such argument")

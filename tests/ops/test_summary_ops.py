@@ -223,7 +223,7 @@ for tensor, rate, match in (
 ):
     case(
         "AudioSummaryV2", ["s", tensor.astype(np.float32), rate], raises=BAD, match=match,
-        # TensorFlow takes a rate that is no number, and writes a file that says 0.
+        # TensorFlow takes a rate that is not a number, and writes a file that says 0.
         conformance=not np.isnan(rate).any(),
     )  # fmt: skip
 case(

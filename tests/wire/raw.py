@@ -85,7 +85,7 @@ def step(
     in_body: bool = True,
     **fields: Any,
 ) -> master_pb2.RunStepRequest:
-    """A request to run a step; float32 is the dtype of feeds that are no arrays."""
+    """A request to run a step; float32 is the dtype of feeds that are not arrays."""
     request = master_pb2.RunStepRequest(
         session_handle=session,
         fetch=fetches,

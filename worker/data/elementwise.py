@@ -1,4 +1,4 @@
-"""Iterators that make one element from another: map, filter, scan and their kin."""
+"""Iterators that make one element from another: map, filter, scan and similar ones."""
 
 from __future__ import annotations
 

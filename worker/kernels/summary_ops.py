@@ -115,7 +115,7 @@ def _bucket_counts(flat: Array) -> Array:
     buckets = _first_buckets().take(flat.view(np.uint64) >> np.uint64(48))
     buckets = buckets + (flat >= limits.take(buckets))
     counts = np.bincount(buckets, minlength=len(limits) + 1)
-    counts[-2] += counts[-1]  # the greatest float is no less than the last limit
+    counts[-2] += counts[-1]  # the greatest float is at least the last limit
     return counts[:-1]
 
 

@@ -90,7 +90,7 @@ class _Tensors:
                 self.handles.add(str(tensor))
 
     def add_outputs(self, node: Node) -> tuple[Slot, ...]:
-        """Returns new slots for a node's outputs; nobody reads that of one that is fed."""
+        """Returns new slots for a node's outputs; the output of a fed node is not read."""
         return tuple(
             self._new_slot(None if (name := str(node.output(index))) in self._fed else name)
             for index in range(len(node.output_types))
