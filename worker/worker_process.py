@@ -1,4 +1,8 @@
-"""What a helper runs: ``python -m flowray.worker.worker_process FD MEMORY``."""
+"""The main program of a worker process of the process pool.
+
+``python -m flowray.worker.worker_process SOCKET MEMORY`` with the file descriptors of a
+``Connection``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from flowray.worker import kernels as _kernels  # noqa: F401 - registers them al
 from flowray.worker.data.batching import Spares
 from flowray.worker.data.columns import Answer, Columns, packed, unpacked
 from flowray.worker.data.functions import ElementCaller
-from flowray.worker.data.process_pool import Line, Shared
+from flowray.worker.data.process_pool import Connection, Shared
 from flowray.worker.execution.interpreter import Interpreter
 from flowray.worker.memory import keep_freed_memory
 from flowray.worker.program import loader as programs
@@ -28,27 +32,26 @@ logger = logging.getLogger("flowray.worker")
 _IDLE_SECONDS: Final = 60.0
 
 
-def serve(line: Line) -> None:
-    """Answers requests until the other end closes the line, or is silent for long.
+def serve(connection: Connection) -> None:
+    """Answers requests until the other end closes the connection, or sends nothing for a minute.
 
-    A request is a ``Shared``, which is kept; None: what is kept is dropped; or the handle of a
-    ``Shared`` and elements, which is answered by what the function makes of each: the components,
-    or an OpError. The others are answered by nothing.
+    A ``Shared`` is kept, and None drops all that were kept; the answer to both is empty. The handle
+    of a ``Shared`` and elements is answered with the components or the OpError for each element.
     """
     functions: dict[str, ElementCaller] = {}
     spares = Spares()
-    # Nothing is compiled: XLA would cost every helper a second and its memory.
+    # Nothing is compiled: XLA would cost every process a second and its memory.
     with running(Interpreter()), np.errstate(all="ignore"):
         while True:
             answers: Columns | Sequence[Answer] = ()
-            match line.receive():
+            match connection.receive():
                 case Shared() as shared:
                     functions[shared.stage.handle] = _caller(shared)
                 case None:
                     functions.clear()
                 case handle, elements:
                     answers = packed(functions[handle].each(unpacked(elements)), spares)
-            line.send(answers)
+            connection.send(answers)
 
 
 def _caller(shared: Shared) -> ElementCaller:
@@ -58,10 +61,10 @@ def _caller(shared: Shared) -> ElementCaller:
 
 
 if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as end:
-        end.settimeout(_IDLE_SECONDS)
+    with socket.socket(fileno=int(sys.argv[1])) as sock:
+        sock.settimeout(_IDLE_SECONDS)
         keep_freed_memory()
         try:
-            serve(Line(end, int(sys.argv[2])))
+            serve(Connection(sock, int(sys.argv[2])))
         except lane.LaneClosedError as error:
-            logger.debug("a helper ends: %s", error)
+            logger.debug("a worker process of the process pool ends: %s", error)

@@ -1,7 +1,7 @@
-"""Elements as they travel between processes: component by component, where they are alike.
+"""Elements in messages between processes: one array for each component, where shapes agree.
 
-An array for each component is pickled in a few pieces; one for each component of each element takes
-as long as what many a function computes.
+To pickle an array for each component of each element would take as long as many a function takes
+to compute it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flowray.worker.data.dataset import Array, Element
 
 T = TypeVar("T", bound=Sequence[Any] | errors.OpError)
 Answer = Sequence[Any] | errors.OpError
-"""What a function made of an element: its components, or why it could not."""
+"""The result of a function for an element: its components, or the error that it raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Columns:
 
 
 def packed(answers: Sequence[T], spares: Spares) -> Columns | Sequence[T]:
-    """The same for the journey; it must be over before ``spares`` are used again."""
+    """Returns the message for ``answers``. It must be sent before ``spares`` are used again."""
     if len(answers) < 2 or not all(map(_is_element, answers)):
         return answers
     try:
@@ -41,7 +41,7 @@ def packed(answers: Sequence[T], spares: Spares) -> Columns | Sequence[T]:
 
 
 def unpacked(message: Columns | Sequence[T]) -> Sequence[T | Element]:
-    """What was packed; the components may be views of the same array."""
+    """Returns the answers of a message; the components may be views of the same array."""
     if not isinstance(message, Columns):
         return message
     return [tuple([slice_row(array, i) for array in message.arrays]) for i in range(message.count)]

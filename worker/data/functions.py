@@ -19,7 +19,7 @@ from flowray.proto import errors
 from flowray.worker.data import process_pool
 from flowray.worker.data.columns import Answer
 from flowray.worker.data.dataset import Element
-from flowray.worker.data.gil import held_part
+from flowray.worker.data.gil import gil_fraction
 from flowray.worker.execution.host_segment import HostSegmentRunner, SegmentRunner
 from flowray.worker.execution.interpreter import Interpreter
 from flowray.worker.execution.tiering import PIPELINES, CompileMode
@@ -31,13 +31,15 @@ from flowray.worker.program.segment import XlaSegment
 from flowray.worker.state.store import StateStore
 
 _CALLS_TO_JUDGE: Final = 16
-"""The quickest of so many calls tells what a call takes."""
-_MOST_AT_ONCE: Final = 16
-_SECONDS_AT_ONCE: Final = 6e-3
-_HELPED_SECONDS: Final = 75e-6  # what is quicker is mostly the way there and back
+"""After so many calls, the quickest one tells the time of a call."""
+_LARGEST_BATCH: Final = 16
+_BATCH_SECONDS: Final = 6e-3
+_REMOTE_SECONDS: Final = 75e-6
+"""A call that is quicker takes less time than its message to another process."""
 _SECONDS_TO_DECIDE_AGAIN: Final = 0.25
-_MOST_HELD: Final = 0.6
-"""The part of the time that Python's lock may be held, all threads together, lest they wait."""
+_MOST_GIL: Final = 0.6
+"""The fraction of the time for which all threads together may hold the GIL; with more, they wait
+for each other."""
 
 
 class ElementCaller:
@@ -78,10 +80,10 @@ class ElementCaller:
         return outputs
 
     def each(self, elements: Sequence[Element]) -> Sequence[Answer]:
-        """What a call for each element gives, or the error that it raises.
+        """Returns the results of a call for each element, or the OpError that it raised.
 
-        Of several elements every instruction may see all before the next instruction sees any, so
-        the function must have no effects then.
+        Each instruction may run for all elements before the next instruction runs, so a function
+        with effects takes one element at a time.
         """
         executor = current()
         if (
@@ -91,7 +93,7 @@ class ElementCaller:
         ):
             return [self._answer(element) for element in elements]
         begin = time.perf_counter()
-        answers = self._interpret_together(executor, elements)
+        answers = self._interpret_batch(executor, elements)
         self._calls += len(elements)
         self._note((time.perf_counter() - begin) / len(elements))
         return answers
@@ -102,22 +104,22 @@ class ElementCaller:
         except errors.OpError as error:
             return error
 
-    def _interpret_together(
+    def _interpret_batch(
         self, interpreter: Interpreter, elements: Sequence[Element]
     ) -> list[Answer]:
         program = self._function.program
         runs = [
             self._function.slots(interpreter, (*element, *self._captures)) for element in elements
         ]
-        failed = interpreter.run_together(program.instructions, runs)
+        failed = interpreter.run_batch(program.instructions, runs)
         return [
             failed[i] if i in failed else [slots[slot] for slot in program.outputs]
             for i, slots in enumerate(runs)
         ]
 
     def _note(self, seconds: float) -> None:
-        """What a call took."""
-        self._quickest = min(self._quickest, seconds)  # the first calls are slow ones
+        """Notes the time of a call. Only the quickest counts, as first calls are slow."""
+        self._quickest = min(self._quickest, seconds)
 
     def _run_segments(self, interpreter: Interpreter, components: Sequence[Any]) -> Sequence[Any]:
         program = self._function.program
@@ -151,15 +153,13 @@ class ElementCaller:
             or executor.recorder is not None
         ):
             return False
-        if self._runners is not None and all(
-            r.history.stays_interpreted for r in self._xla_runners
-        ):
+        if self._runners is not None and all(r.history.is_settled for r in self._xla_runners):
             self._may_compile = False
         return self._may_compile
 
     @property
     def _has_programs(self) -> bool:
-        """Whether segments have programs that are faster than the interpreter, or may be."""
+        """Tells whether segments have programs that are faster than the interpreter, or may be."""
         return any(runner.history.has_programs for runner in self._xla_runners)
 
     @property
@@ -168,57 +168,61 @@ class ElementCaller:
 
 
 class SharedCaller(ElementCaller):
-    """An ElementCaller for several threads, and for several elements at once.
+    """An ElementCaller for several threads, and for batches of elements.
 
-    What takes long and is Python for the most part, helpers do: threads would get into each other's
-    way. Threads do the rest: for helpers, what goes in and comes out is copied four times.
+    The process pool calls functions that take long and mostly hold the GIL, for which threads would
+    wait for each other. Threads call all others, since elements for the pool are copied four times.
     """
 
-    __slots__ = ("_decide_at", "_has_helpers", "_interval", "_shared")
+    __slots__ = ("_decide_at", "_interval", "_shared", "_uses_pool")
 
     def __init__(self, function: Function, captures: Sequence[Any]) -> None:
         super().__init__(function, captures)
         self._interval = _SECONDS_TO_DECIDE_AGAIN
         self._decide_at = 0.0
         self._shared: process_pool.Shared | None = None
-        self._has_helpers = False
+        self._uses_pool = False
 
     @property
     def at_once(self) -> int:
-        """For how many elements ``each`` is best called: passing one on takes time as well.
+        """The best number of elements for ``each``, as each call of it takes time itself.
 
-        One for functions with effects, so that these come no sooner than they must.
+        It is one for functions with effects, so that these are not ahead of their elements.
         """
         if self._shared is None:
             return 1
-        return max(1, min(_MOST_AT_ONCE, int(_SECONDS_AT_ONCE / self._quickest)))
+        return max(1, min(_LARGEST_BATCH, int(_BATCH_SECONDS / self._quickest)))
 
     def each(self, elements: Sequence[Element]) -> Sequence[Answer]:
+        """As ``ElementCaller.each``; the process pool may do it."""
         if self._is_judged and (now := time.monotonic()) >= self._decide_at:
             self._decide_at = now + self._interval
             self._interval *= 2
             self._decide(elements[0])
-        if self._has_helpers and self._shared is not None:
+        if self._uses_pool and self._shared is not None:
             begin = time.perf_counter()
-            answers = process_pool.helpers.each(self._shared, elements)
+            answers = process_pool.pool.each(self._shared, elements)
             if answers is not None:
                 self._note((time.perf_counter() - begin) / len(elements))
                 return answers
         return super().each(elements)
 
     def _decide(self, element: Element) -> None:
-        """Who does it; asked again later, since kernels get quicker, too (``kernels/loops.py``)."""
+        """Decides between threads and the process pool.
+
+        This is repeated at growing intervals, since kernels get faster (``support/loops.py``).
+        """
         executor = current()
         is_background = isinstance(executor, Interpreter) and executor.compile == "background"
         if self._shared is None and is_background:
             self._shared = process_pool.shared(self._function, self._captures)
-        if self._shared is None or self._quickest < _HELPED_SECONDS:
-            self._decide_at, self._has_helpers = math.inf, False
+        if self._shared is None or self._quickest < _REMOTE_SECONDS:
+            self._decide_at, self._uses_pool = math.inf, False
         elif self._has_programs:
-            self._has_helpers = False
+            self._uses_pool = False
         else:
-            held = held_part(lambda: self._function(*element, *self._captures))
-            self._has_helpers = process_pool.cpus() * held > _MOST_HELD
+            fraction = gil_fraction(lambda: self._function(*element, *self._captures))
+            self._uses_pool = process_pool.cpus() * fraction > _MOST_GIL
 
 
 def _is_pure(segment: XlaSegment) -> bool:

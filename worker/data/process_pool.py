@@ -1,8 +1,8 @@
-"""Processes that call functions for the threads of a pipeline.
+"""The process pool: worker processes that call functions for the threads of a pipeline.
 
-Most of what an element costs is Python, of which a process runs one line at a time, however many
-threads it has. A helper is a process that is sent functions, and then elements, and interprets. It
-ends with the process that started it, or when it was not asked anything for a while.
+Most of an element's cost is Python code, and the threads of one process share its GIL. So a worker
+process is sent functions, and then elements, and interprets the functions for them
+(``worker_process.py``). It ends with the process that started it, or after a minute without work.
 """
 
 from __future__ import annotations
@@ -37,44 +37,50 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flowray.worker")
 
-_LOOK_MILLISECONDS: Final = 500
-"""How often who waits for an answer looks whether it is still wanted."""
+_POLL_MILLISECONDS: Final = 500
+"""The interval in which a thread that waits for an answer checks whether it was cancelled."""
 _MEMORY_BYTES: Final = 32 << 20
 _SMALL_BYTES: Final = 4096
-_MOST_HELPERS: Final = 32  # of 70 MB each; more than this process can keep busy
-_MOST_FUNCTIONS: Final = 64  # that a helper keeps, captures included
-_IN_HELPER: Final = "FLOWRAY_HELPER"
-"""Set in helpers, which have none themselves."""
+_MOST_PROCESSES: Final = 32  # of 70 MB each; the pipelines of this process cannot use more
+_MOST_FUNCTIONS: Final = 64
+"""The number of functions, with their captures, that a worker process keeps."""
+_IN_WORKER_PROCESS: Final = "FLOWRAY_WORKER_PROCESS"
+"""An environment variable that is set in worker processes, which have no pool of their own."""
 
 
-_STAY_HERE: Final = {
+_LOCAL_TYPES: Final = {
     types_pb2.DT_INVALID,  # it depends on an attribute
     types_pb2.DT_RESOURCE,
     types_pb2.DT_VARIANT,
 }
-"""Types of arguments and results that do not travel."""
+"""Types of arguments and results that cannot leave this process."""
 
 
-class HelperLostError(Exception):
-    """The process is gone; what it was asked has no effect, and can be done again."""
+class WorkerProcessLostError(Exception):
+    """The worker process is gone. Its request had no effect, and can be repeated."""
 
 
-class Line:
-    """Messages between a process and its helper, of which one at a time is on its way.
+class Connection:
+    """Messages between this process and a worker process, of which one at a time is under way.
 
-    Large ones go through memory that both see: a socket would copy them twice as often, in pieces
+    Large messages go through shared memory: a socket would copy them twice as often, and in parts
     that fit its buffer.
 
     Args:
-        memory: the descriptor of that memory.
+        sock: one end of a socket pair.
+        memory: the file descriptor of the shared memory.
     """
 
-    def __init__(self, line: socket.socket, memory: int) -> None:
-        self._line = line
+    def __init__(self, sock: socket.socket, memory: int) -> None:
+        self._sock = sock
         self._memory = memoryview(mmap.mmap(memory, _MEMORY_BYTES))
 
     def send(self, message: Any) -> None:
-        """Raises LaneClosedError: the other end is gone."""
+        """Sends a message that ``lane.pack`` takes.
+
+        Raises:
+            LaneClosedError: the other end is gone.
+        """
         parts = lane.pack(message)
         size = sum(map(len, parts))
         if _SMALL_BYTES < size <= _MEMORY_BYTES:
@@ -83,58 +89,62 @@ class Line:
                 self._memory[at : at + len(part)] = part
                 at += len(part)
             parts = lane.pack(size)
-        lane.write_frame(self._line, parts)
+        lane.write_frame(self._sock, parts)
 
     def receive(self) -> Any:
-        """Raises LaneClosedError: the other end is gone."""
-        message = lane.unpack(lane.read_frame(self._line))
+        """Returns the next message; waits for it.
+
+        Raises:
+            LaneClosedError: the other end is gone.
+        """
+        message = lane.unpack(lane.read_frame(self._sock))
         if type(message) is not int:
             return message
-        frame = np.array(self._memory[:message])  # what comes next is written over it
+        frame = np.array(self._memory[:message])  # the next message overwrites it
         return lane.unpack(lane.body(frame.data))
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A function that helpers can call: it makes arrays of arrays, and nothing else."""
+    """A function that worker processes can call: it takes and returns arrays, without effects."""
 
     stage: Stage
     captures: Sequence[Any]
-    """The last inputs of the stage; the same in all calls."""
+    """The values of the last inputs of the stage, the same in all calls."""
 
 
-class Helper:
-    """One process, which one thread at a time may ask.
+class WorkerProcess:
+    """One process of the pool, used by one thread at a time.
 
     Raises:
-        HelperLostError: it did not get so far as to serve.
+        WorkerProcessLostError: the process ended before it could serve.
     """
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair()
-        memory = os.memfd_create("flowray-helper")
+        self._sock, theirs = socket.socketpair()
+        memory = os.memfd_create("flowray-worker-process")
         os.ftruncate(memory, _MEMORY_BYTES)
         try:
-            self._line = Line(self._socket, memory)
+            self._connection = Connection(self._sock, memory)
             self._process = _started(theirs.fileno(), memory)
         finally:
             theirs.close()
             os.close(memory)
         self._readable = select.poll()
-        self._readable.register(self._socket, select.POLLIN)
+        self._readable.register(self._sock, select.POLLIN)
         self._known: set[str] = set()
         self._spares = Spares()
         try:
             self._ask(None)
-        except HelperLostError:
+        except WorkerProcessLostError:
             self.close()
             raise
 
     def each(self, shared: Shared, elements: Sequence[Element]) -> Sequence[Answer]:
-        """What the function makes of each element.
+        """Calls the function with each element.
 
         Raises:
-            HelperLostError: the process died, or nobody waits for its answer any more.
+            WorkerProcessLostError: the process died, or the step was cancelled.
         """
         handle = shared.stage.handle
         if handle not in self._known:
@@ -146,26 +156,26 @@ class Helper:
         return unpacked(self._ask((handle, packed(elements, self._spares))))
 
     def _ask(self, request: Any) -> Any:
-        """The answer. What is asked next must wait for it: both go through the same memory."""
+        """Returns the answer. The next request must wait for it: they share the memory."""
         cancellation = current_cancellation()
         try:
-            self._line.send(request)
-            while not self._readable.poll(_LOOK_MILLISECONDS):
+            self._connection.send(request)
+            while not self._readable.poll(_POLL_MILLISECONDS):
                 if cancellation.cancelled:
-                    raise HelperLostError("its answer is not wanted")
-            return self._line.receive()
+                    raise WorkerProcessLostError("the step was cancelled")
+            return self._connection.receive()
         except lane.LaneClosedError as closed:
-            raise HelperLostError(str(closed)) from None
+            raise WorkerProcessLostError(str(closed)) from None
 
     def kill(self) -> None:
-        """Ends the process, whatever it does. Who waits for its answer gets HelperLostError."""
+        """Kills the process. A thread that waits for its answer gets WorkerProcessLostError."""
         self._process.kill()
 
     def close(self) -> None:
-        """Ends the process, for the last one who uses it."""
+        """Kills the process and frees its resources. No other thread may use it any more."""
         self.kill()
         self._process.wait()
-        self._socket.close()
+        self._sock.close()
 
 
 def _started(*descriptors: int) -> subprocess.Popen[bytes]:
@@ -173,77 +183,86 @@ def _started(*descriptors: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "flowray.worker.worker_process", *map(str, descriptors)],
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is meant for who started it
+        start_new_session=True,  # Ctrl-C is for the parent process
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "OPENBLAS_NUM_THREADS": "1",
-            _IN_HELPER: "1",
+            _IN_WORKER_PROCESS: "1",
         },
     )
 
 
-class Helpers:
-    """Up to ``limit`` helpers for all threads of this process, started when there is work."""
+class ProcessPool:
+    """Up to ``limit`` worker processes for all threads of this process, started on demand."""
 
     def __init__(self, limit: int) -> None:
-        self._begin(limit)
-        # A forked process must not talk to the helpers of its parent.
-        os.register_at_fork(after_in_child=lambda: self._begin(limit))
+        self._reset(limit)
+        # A forked process must not talk to the worker processes of its parent.
+        os.register_at_fork(after_in_child=lambda: self._reset(limit))
 
-    def _begin(self, limit: int) -> None:
+    def _reset(self, limit: int) -> None:
         self._limit = limit
-        self._free: list[Helper] = []
-        self._all: list[Helper] = []
+        self._free: list[WorkerProcess] = []
+        self._all: list[WorkerProcess] = []
         self._is_starting = False
         self._is_closed = False
         self._changed = threading.Condition()
 
     def each(self, shared: Shared, elements: Sequence[Element]) -> Sequence[Answer] | None:
-        """As ``Helper.each``; None if the caller has to do it, since none is there (yet)."""
-        helper = self._take()
-        if helper is None:
+        """Calls the function with each element, in a worker process.
+
+        Returns:
+            The results and errors; None if there is no process yet, or none any more: then the
+            caller calls the function itself.
+
+        Raises:
+            CancelledError: the step was cancelled.
+        """
+        process = self._take()
+        if process is None:
             return None
         try:
-            return helper.each(shared, elements)
-        except HelperLostError as lost:
-            logger.debug("a helper is gone: %s", lost)
-            self._drop(helper)
-            helper = None
+            answers = process.each(shared, elements)
+        except WorkerProcessLostError as lost:
+            logger.debug("lost a worker process of the process pool: %s", lost)
+            self._drop(process)
             current_cancellation().check()
             return None
-        finally:
-            if helper is not None:
-                self._give_back(helper)
+        except BaseException:
+            self._give_back(process)
+            raise
+        self._give_back(process)
+        return answers
 
     def close(self) -> None:
-        """Ends them all, and for good. Who waits for one of them does the work himself."""
+        """Ends all processes, for good. Threads that wait for one call their functions instead."""
         with self._changed:
             self._is_closed = True
             free, self._free = self._free, []
-            busy = [helper for helper in self._all if helper not in free]
+            busy = [process for process in self._all if process not in free]
             self._changed.notify_all()
-        for helper in free:
-            helper.close()
-        for helper in busy:
-            helper.kill()
+        for process in free:
+            process.close()
+        for process in busy:
+            process.kill()
 
-    def _drop(self, helper: Helper) -> None:
+    def _drop(self, process: WorkerProcess) -> None:
         with self._changed:
-            self._all.remove(helper)
+            self._all.remove(process)
             self._changed.notify()
-        helper.close()
+        process.close()
 
-    def _give_back(self, helper: Helper) -> None:
+    def _give_back(self, process: WorkerProcess) -> None:
         with self._changed:
             is_late = self._is_closed
             if not is_late:
-                self._free.append(helper)
+                self._free.append(process)
                 self._changed.notify()
         if is_late:
-            helper.close()
+            process.close()
 
-    def _take(self) -> Helper | None:
+    def _take(self) -> WorkerProcess | None:
         with self._changed:
             if self._is_closed or not self._limit:
                 return None
@@ -258,32 +277,37 @@ class Helpers:
     def _start_one(self) -> None:
         if not self._is_starting:
             self._is_starting = True
-            threading.Thread(target=self._start, name="flowray-helpers", daemon=True).start()
+            threading.Thread(target=self._start, name="flowray-process-pool", daemon=True).start()
 
     def _can_take(self) -> bool:
         return bool(self._free) or self._is_closed or len(self._all) != self._limit
 
     def _start(self) -> None:
         try:
-            helper = Helper()
-        except (HelperLostError, OSError) as error:
-            logger.warning("pipelines get no process to help (%s): this one does it all", error)
+            process = WorkerProcess()
+        except (WorkerProcessLostError, OSError) as error:
             with self._changed:
-                self._limit = len(self._all)  # and never another try
+                count = self._limit = len(self._all)  # it does not try again
+            logger.warning(
+                "could not start a worker process for pipelines: %s; the process pool stays at %d "
+                "processes, and this process calls the other functions itself",
+                error,
+                count,
+            )
             return
         with self._changed:
             self._is_starting = False
-            self._all.append(helper)
-        self._give_back(helper)
+            self._all.append(process)
+        self._give_back(process)
 
 
 def shared(function: Function, captures: Sequence[Any]) -> Shared | None:
-    """The function for helpers; None if only this process can call it."""
+    """Returns the function for the pool; None if only this process can call it."""
     if function.name not in function.definitions:
         return None
     signature = function.definitions[function.name].signature
     types = {arg.type for arg in (*signature.input_arg, *signature.output_arg)}
-    if types & _STAY_HERE or any(i.op.stateful for i in _instructions(function, set())):
+    if types & _LOCAL_TYPES or any(i.op.stateful for i in _instructions(function, set())):
         return None
     if any(True for _ in function.resources()) or not all(map(_can_travel, captures)):
         return None
@@ -295,7 +319,7 @@ def shared(function: Function, captures: Sequence[Any]) -> Shared | None:
 
 
 def _instructions(function: Function, seen: set[Function]) -> Iterator[Instruction]:
-    """Those of the function and of the functions that it calls."""
+    """Yields the instructions of the function and of the functions that it calls."""
     if function not in seen:
         seen.add(function)
         for instruction in function.program.instructions:
@@ -314,11 +338,12 @@ _numbers = itertools.count()
 
 
 def cpus() -> int:
-    """How many processors this process may use."""
+    """Returns the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_CAN_HELP: Final = hasattr(os, "memfd_create") and _IN_HELPER not in os.environ
+_IS_SUPPORTED: Final = hasattr(os, "memfd_create") and _IN_WORKER_PROCESS not in os.environ
 
-helpers = Helpers(min(cpus(), _MOST_HELPERS) if _CAN_HELP else 0)
-atexit.register(helpers.close)
+pool = ProcessPool(min(cpus(), _MOST_PROCESSES) if _IS_SUPPORTED else 0)
+"""The process pool of this process."""
+atexit.register(pool.close)

@@ -36,7 +36,7 @@ class Recorder(Protocol):
 
 
 class Cancellation:
-    """Whether what runs shall stop, and what wakes it where it waits."""
+    """Cancels a step: its instructions stop, and its waits end."""
 
     __slots__ = ("_lock", "_waiting", "cancelled")
 
@@ -112,7 +112,7 @@ class Interpreter:
                 cancellation.check()
             self._run_one(instruction, slots)
 
-    def run_together(
+    def run_batch(
         self, instructions: Sequence[Instruction], runs: Sequence[Any]
     ) -> dict[int, errors.OpError]:
         """Runs instructions without effects for the slots of each of ``runs``.
@@ -157,7 +157,7 @@ class Interpreter:
 
 
 def as_host_value(value: Any) -> Any:
-    """What interpreted kernels take: a numpy array, a resource, or a dead value."""
+    """Returns ``value`` as interpreted kernels take it: a numpy array, a resource, or dead."""
     if value is DEAD or isinstance(value, np.ndarray | Resource | np.generic):
         return value
     return np.asarray(value)

@@ -183,9 +183,12 @@ class SegmentHistory:
     keys: int = 0
     is_failed: bool = False
     """Whether XLA cannot compile the segment."""
+    is_settled: bool = False
+    """Whether all further runs are interpreted, whatever their keys. They need not be reported."""
 
     def __post_init__(self) -> None:
         self.patience = self.options.patience
+        self.is_settled = self.options.mode == "never"
 
     def add_key(self) -> Tiering | None:
         """Returns the policy for a new key; None if there are too many, so that it is interpreted.
@@ -204,41 +207,50 @@ class SegmentHistory:
         self.quickest = min(self.quickest, seconds)
         if seconds > self.options.cheap:
             self.slow_runs += 1
+        self._settle()
+
+    def lost_program(self) -> None:
+        """Notes that a key has no program any more."""
+        self.programs -= 1
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self.programs and self.options.mode == "background":
+            self.is_settled = self.is_settled or self.is_cheap or self.has_given_up
+
+    def failed(self) -> None:
+        """XLA cannot compile the segment."""
+        self.is_failed = self.is_settled = True
 
     @property
     def is_cheap(self) -> bool:
-        """Whether interpreting costs no more than a program's call would."""
+        """Tells whether interpreting costs no more than a program's call would."""
         return self.runs >= self.options.runs_to_judge and self.quickest <= self.options.cheap
 
     @property
     def has_programs(self) -> bool:
-        """Whether any key has a program that stays, or may get one."""
+        """Tells whether any key has a program that stays, or may get one."""
         return self.programs > 0 and not self.is_failed
 
     @property
     def is_slow(self) -> bool:
-        """Whether enough runs of any keys were slow."""
+        """Tells whether enough runs of any keys were slow."""
         return self.slow_runs >= self.options.slow_runs or (
             self.runs > 0 and self.quickest > self.options.expensive
         )
 
     @property
     def has_given_up(self) -> bool:
-        """Whether the segment had runs enough to get a program that stayed, but has none."""
+        """Tells whether the segment had runs enough to get a program that stayed, but has none."""
         limit = self.options.runs_to_give_up
         return limit is not None and self.runs >= limit and not self.programs
 
     @property
     def stays_interpreted(self) -> bool:
-        """Whether the next run is interpreted whatever its key, which need not be computed then."""
-        options = self.options
-        if self.is_failed or options.mode == "never":
-            return True
-        if self.programs or options.mode == "eager":
-            return False
-        if self.is_cheap or self.has_given_up:
-            return True
-        return options.most_programs is None and not self.is_slow
+        """Tells whether the next run is interpreted whatever its key, so that none is needed."""
+        if self.is_settled or self.programs or self.options.mode == "eager":
+            return self.is_settled
+        return self.options.most_programs is None and not self.is_slow
 
     def describe(self) -> str:
         """Returns one line for logs."""
@@ -278,7 +290,7 @@ class Tiering:
 
     @property
     def has_program(self) -> bool:
-        """Whether the key has a program that may be run."""
+        """Tells whether the key has a program that may be run."""
         return self._state in (_State.COMPARING, _State.COMPILED)
 
     def decide(self) -> Decision:
@@ -321,12 +333,12 @@ class Tiering:
 
     def failed(self) -> None:
         """XLA cannot compile the segment, for this key or any other."""
-        self._history.is_failed = True
+        self._history.failed()
 
     def discarded(self) -> None:
         """The program, or its unfinished compilation, is of no use. The key may get another one."""
         self._state, self._why = _State.COLD, "the last one was discarded"
-        self._history.programs -= 1
+        self._history.lost_program()
 
     def waited(self, seconds: float) -> None:
         """A run waited for its program. If that came, the run need not be interpreted, which would
@@ -389,7 +401,7 @@ class Tiering:
                 self._state, self._why = _State.COMPILED, "faster"
             else:
                 self._state, self._why = _State.INTERPRETED, "its program was not faster"
-                self._history.programs -= 1
+                self._history.lost_program()
 
     def describe(self) -> str:
         """Returns one line for logs: the tier, the reason, and the medians of recent runs."""

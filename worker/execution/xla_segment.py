@@ -131,7 +131,8 @@ class XlaSegmentRunner:
         """Whether the stage should be cut at its conditions for this to be compiled."""
         self.refused = ""
         """The node, if one is to blame, without which the rest of the segment could be compiled."""
-        self.history.is_failed = not all(isinstance(v, StoredVariable) for v in self._variables)
+        if not all(isinstance(v, StoredVariable) for v in self._variables):
+            self.history.failed()
 
     def __str__(self) -> str:
         nodes = [i.node for i in self._segment.instructions]
@@ -142,9 +143,13 @@ class XlaSegmentRunner:
         interpreter.cancellation.check()
         if is_dead(self._segment, slots):
             return
+        history = self.history
+        if history.is_settled:
+            interpret(self._segment, interpreter, slots)
+            return
         version: _Version | None = None
         if not (
-            self.history.stays_interpreted
+            history.stays_interpreted
             or interpreter.recorder is not None
             or (self._is_masked and self._has_dead_input(slots))
         ):
@@ -157,11 +162,11 @@ class XlaSegmentRunner:
 
     @property
     def is_failed(self) -> bool:
-        """Whether XLA cannot compile the segment; ``needs_cuts`` and ``refused`` may tell more."""
+        """Tells whether XLA cannot compile the segment (see ``needs_cuts`` and ``refused``)."""
         return self.history.is_failed
 
     def _key(self, slots: Sequence[Any]) -> Key:
-        """What a compiled program depends on: shapes, dtypes, static values, initialization."""
+        """Returns what a program depends on: shapes, dtypes, static values, initialization."""
         dynamic: list[Any] = []
         for s in self._dynamic:
             value = slots[s]
@@ -533,7 +538,7 @@ class _Trace:
 
     @contextmanager
     def _effects_under(self, mask: Any) -> Iterator[None]:
-        """What is done here counts only if ``mask`` is true: new values of variables, checks."""
+        """Masks effects in the scope, new values of variables and checks, by ``mask``."""
         jax, jnp, collector = xla.jax(), xla.numpy(), checks.current()
         before = {key: variable._value for key, variable in self.proxies.items()}
         count = len(collector.checks)
@@ -581,7 +586,7 @@ class _Trace:
 
 
 def _mask(conditions: Sequence[Condition], values: Any) -> Any:
-    """Whether the conditions hold: a traced bool, None if they do, or DEAD if they do not."""
+    """Returns whether the conditions hold: a traced bool, None if they do, or DEAD if not."""
     jnp, mask = xla.numpy(), None
     for slot, wanted in conditions:
         predicate = values[slot]

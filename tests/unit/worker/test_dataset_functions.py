@@ -113,7 +113,7 @@ def test_programs_stay_only_if_they_are_worth_it(
         tierings.append(self)
 
     def is_over() -> bool:
-        """Tells whether all programs, of which there are some, were compared."""
+        """Returns whether there are programs, and all were compared."""
         going_on = ("COMPILING", "COMPARING")
         return bool(tierings) and not any(t._state.name in going_on for t in tierings)
 

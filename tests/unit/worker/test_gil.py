@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flowray.proto import errors
-from flowray.worker.data.gil import held_part
+from flowray.worker.data.gil import gil_fraction
 from flowray.worker.execution.interpreter import Interpreter
 from flowray.worker.program.executor import current
 
@@ -19,7 +19,7 @@ FILE = np.array(b"contents", object)
 
 
 class Call:
-    """Tells the recorder of instructions: begin, end and result of each, in the order they end."""
+    """Reports instructions to the recorder, in the order in which they end."""
 
     def __init__(self, *instructions: tuple[float, float, Any]) -> None:
         self._instructions = [
@@ -42,18 +42,18 @@ class Call:
 
 
 def test_what_is_long_lets_others_run_unless_it_goes_through_strings() -> None:
-    assert held_part(Call((0, 400e-6, NUMBERS))) == 0
-    assert held_part(Call((0, 400e-6, FILE))) == 0
-    assert held_part(Call((0, 400e-6, WORDS))) == 1
-    assert held_part(Call((0, 10e-6, NUMBERS))) == 1
+    assert gil_fraction(Call((0, 400e-6, NUMBERS))) == 0
+    assert gil_fraction(Call((0, 400e-6, FILE))) == 0
+    assert gil_fraction(Call((0, 400e-6, WORDS))) == 1
+    assert gil_fraction(Call((0, 10e-6, NUMBERS))) == 1
     mixed = Call((0, 10e-6, NUMBERS), (0.1, 0.1 + 90e-6, NUMBERS))
-    assert held_part(mixed) == pytest.approx(0.1, rel=1e-3)
+    assert gil_fraction(mixed) == pytest.approx(0.1, rel=1e-3)
 
 
 def test_a_call_of_a_function_counts_by_what_it_calls() -> None:
     """The loop around two short instructions takes 5 us itself."""
     call = Call((1e-6, 21e-6, NUMBERS), (22e-6, 62e-6, NUMBERS), (0, 65e-6, NUMBERS))
-    assert held_part(call) == 1
+    assert gil_fraction(call) == 1
 
 
 def test_calls_that_fail_tell_as_much_as_they_did() -> None:
@@ -63,6 +63,6 @@ def test_calls_that_fail_tell_as_much_as_they_did() -> None:
         call()
         raise errors.invalid_argument("no")
 
-    assert held_part(fail) == 1
+    assert gil_fraction(fail) == 1
     assert call.count > 1
-    assert held_part(lambda: None) == 0
+    assert gil_fraction(lambda: None) == 0

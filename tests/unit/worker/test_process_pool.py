@@ -16,7 +16,7 @@ import pytest
 import flowray as tf
 from flowray.deploy.in_process import InProcessTransport
 from flowray.worker.data import functions, process_pool
-from flowray.worker.data.process_pool import Helpers
+from flowray.worker.data.process_pool import ProcessPool
 from flowray.worker.execution.tiering import PIPELINES
 
 D = tf.data.Dataset
@@ -24,39 +24,40 @@ D = tf.data.Dataset
 
 @pytest.fixture
 def all_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every function takes long, is not compiled, and holds the lock all the while."""
-    monkeypatch.setattr(functions, "_HELPED_SECONDS", 0.0)
-    monkeypatch.setattr(functions, "_MOST_HELD", 0.0)
+    """Every function takes long, is not compiled, and holds the GIL all the time."""
+    monkeypatch.setattr(functions, "_REMOTE_SECONDS", 0.0)
+    monkeypatch.setattr(functions, "_MOST_GIL", 0.0)
+    monkeypatch.setattr(functions, "gil_fraction", lambda call: 1.0)
     monkeypatch.setattr(functions, "_CALLS_TO_JUDGE", 4)
-    monkeypatch.setattr(functions, "_SECONDS_AT_ONCE", 0.1)
+    monkeypatch.setattr(functions, "_BATCH_SECONDS", 0.1)
     monkeypatch.setattr(functions, "PIPELINES", replace(PIPELINES, slow_runs=10**9))
 
 
 @pytest.fixture
-def pool(all_slow: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Helpers]:
-    """Two helpers that are there, for everything that does not have to stay in this process."""
-    pool = Helpers(2)
+def pool(all_slow: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessPool]:
+    """Two worker processes, started, for all functions that they can call."""
+    pool = ProcessPool(2)
     for count in (1, 2):
         with pool._changed:
             pool._start_one()
             assert pool._changed.wait_for(lambda count=count: len(pool._free) == count, 60)
-    monkeypatch.setattr(process_pool, "helpers", pool)
+    monkeypatch.setattr(process_pool, "pool", pool)
     yield pool
     pool.close()
 
 
 @pytest.fixture
-def sent(pool: Helpers, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def sent(pool: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Returns the number of elements in each request to a worker process."""
     requests: list[int] = []
-    each = Helpers.each
+    each = ProcessPool.each
 
-    def counting(self: Helpers, shared: Any, elements: Any) -> Any:
+    def counting(self: ProcessPool, shared: Any, elements: Any) -> Any:
         answers = each(self, shared, elements)
         requests.append(len(elements) if answers is not None else 0)
         return answers
 
-    monkeypatch.setattr(Helpers, "each", counting)
+    monkeypatch.setattr(ProcessPool, "each", counting)
     return requests
 
 
@@ -146,7 +147,7 @@ def test_an_error_names_its_node_and_concerns_its_element_only(sent: list[int]) 
     assert sum(sent) > 20
 
 
-def test_a_helper_keeps_some_functions_only(
+def test_a_worker_process_keeps_some_functions_only(
     sent: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_pool, "_MOST_FUNCTIONS", 1)
@@ -158,11 +159,11 @@ def test_a_helper_keeps_some_functions_only(
     assert sum(sent) > 80
 
 
-def test_a_killed_helper_loses_nothing(pool: Helpers, sent: list[int]) -> None:
+def test_a_killed_worker_process_loses_nothing(pool: ProcessPool, sent: list[int]) -> None:
     reader = Reader(lambda: D.range(400).map(rotated, num_parallel_calls=2))
     got = [reader.next() for _ in range(60)]
-    for helper in list(pool._all):
-        os.kill(helper._process.pid, signal.SIGKILL)
+    for process in list(pool._all):
+        os.kill(process._process.pid, signal.SIGKILL)
     got += reader.rest()
     assert [int(v[0, 0]) for v in got] == [x * 2 if x > 9 else x + 1000 for x in range(400)]
 
@@ -187,7 +188,9 @@ def test_what_is_no_array_stays_here(sent: list[int]) -> None:
     assert not sent
 
 
-def test_who_ends_a_pipeline_does_not_wait_for_its_function(pool: Helpers, sent: list[int]) -> None:
+def test_who_ends_a_pipeline_does_not_wait_for_its_function(
+    pool: ProcessPool, sent: list[int]
+) -> None:
     def endless_from_30(x: Any) -> Any:
         return tf.while_loop(lambda i: tf.logical_or(i < x, x >= 30), lambda i: i + 1, [0 * x])
 
@@ -213,8 +216,8 @@ def test_without_processes_this_one_does_it_all(
         raise OSError("no more processes")
 
     monkeypatch.setattr(process_pool, "_started", refuse)
-    pool = Helpers(2)
-    monkeypatch.setattr(process_pool, "helpers", pool)
+    pool = ProcessPool(2)
+    monkeypatch.setattr(process_pool, "pool", pool)
     reader = Reader(lambda: D.range(100).map(rotated, num_parallel_calls=2))
     assert len(reader.rest()) == 100
     with pool._changed:
@@ -225,14 +228,14 @@ def test_without_processes_this_one_does_it_all(
 
 _ORPHAN = """
 import os, threading
-from flowray.worker.data.process_pool import Helper
-helper = Helper()
-print(helper._process.pid, flush=True)
+from flowray.worker.data.process_pool import WorkerProcess
+worker = WorkerProcess()
+print(worker._process.pid, flush=True)
 threading.Event().wait()
 """
 
 
-def test_a_helper_ends_with_the_process_that_started_it() -> None:
+def test_a_worker_process_ends_with_the_process_that_started_it() -> None:
     process = subprocess.Popen([sys.executable, "-c", _ORPHAN], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     pid = int(process.stdout.readline())
@@ -246,23 +249,23 @@ def test_a_helper_ends_with_the_process_that_started_it() -> None:
 
 _FORK = """
 import os
-from flowray.worker.data.process_pool import Helpers
-pool = Helpers(1)
+from flowray.worker.data.process_pool import ProcessPool
+pool = ProcessPool(1)
 with pool._changed:
     pool._start_one()
     assert pool._changed.wait_for(lambda: pool._free, 60)
-helper = pool._all[0]
+worker = pool._all[0]
 if os.fork() == 0:
     pool.close()  # as at its end
     os._exit(len(pool._all))
 _, status = os.wait()
 assert status == 0, status
-assert helper._process.poll() is None
+assert worker._process.poll() is None
 pool.close()
 """
 
 
-def test_a_forked_process_leaves_its_parents_helpers_alone() -> None:
+def test_a_forked_process_leaves_its_parents_process_pool_alone() -> None:
     subprocess.run([sys.executable, "-c", _FORK], check=True, timeout=120)
 
 
