@@ -67,7 +67,7 @@ def up(
         stream=sys.stderr,
         format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
     )
-    from flowray.deploy.up import run_cluster  # needs Ray, which the other commands do not
+    from flowray.deploy.up import run_cluster  # noqa: PLC0415 - needs Ray, unlike other commands
 
     run_cluster(jobs, port, host, config, address, master_task, max_message)
 

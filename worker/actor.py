@@ -108,7 +108,7 @@ class WorkerActor:
 
     def hello(self) -> dict[str, Any]:
         """Returns the process's incarnation, pid, Ray node id and devices."""
-        import ray
+        import ray  # noqa: PLC0415 - the module needs no Ray but here
 
         return {
             "incarnation": self._incarnation,
@@ -122,7 +122,7 @@ class WorkerActor:
 
         ``local`` listens on a Unix socket (its name is not in the file system), otherwise on TCP.
         """
-        import ray
+        import ray  # noqa: PLC0415 - the module needs no Ray but here
 
         if local:
             listener = socket.socket(socket.AF_UNIX)

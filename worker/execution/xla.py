@@ -24,7 +24,7 @@ CACHE_VARIABLE = "FLOWRAY_CACHE_DIR"
 def jax() -> Any:
     """Returns the ``jax`` module, with 64-bit types (TensorFlow's dtypes) and a cache on disk."""
     keep_all_freed_memory()
-    import jax as module
+    import jax as module  # noqa: PLC0415 - slow, and interpreted programs need none
 
     module.config.update("jax_enable_x64", True)
     # A step waits for its results, so a thread of XLA's own would only have to be woken.
@@ -41,7 +41,7 @@ def jax() -> Any:
 def numpy() -> Any:
     """Returns the ``jax.numpy`` module, configured as by ``jax()``."""
     jax()
-    import jax.numpy as module
+    import jax.numpy as module  # noqa: PLC0415 - see jax()
 
     return module
 

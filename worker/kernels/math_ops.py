@@ -116,7 +116,7 @@ def _special(name: str) -> Callable[..., Any]:
 def _special_module(xp: Any) -> Any:
     if xp is not np:
         return xla.jax().scipy.special
-    import scipy.special  # it takes 0.1 s to import, and few graphs need it
+    import scipy.special  # noqa: PLC0415 - it takes 0.1 s, and few graphs need it
 
     return scipy.special
 
@@ -486,7 +486,7 @@ def _drop_low_bits(xp: Any, x: Any, target: np.dtype[Any]) -> Any:
 
 
 def _mantissa_bits(dtype: np.dtype[Any]) -> int:
-    import ml_dtypes  # slow, and most programs never get here
+    import ml_dtypes  # noqa: PLC0415 - slow, and most programs never get here
 
     return int(ml_dtypes.finfo(dtype).nmant)  # type: ignore[no-untyped-call]
 

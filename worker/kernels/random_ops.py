@@ -296,7 +296,7 @@ def _poisson_large(draws: _Draws, rates: Array, left: Array, largest: float, res
 
     Hörmann, "The transformed rejection method for generating Poisson random variables".
     """
-    from scipy.special import gammaln  # comes with JAX; loading it takes a while
+    from scipy.special import gammaln  # noqa: PLC0415 - slow, and few graphs need it
 
     while len(left):
         rate = rates[left]

@@ -197,7 +197,7 @@ _AT = {"Sum": "add", "Prod": "multiply", "Max": "max", "Min": "min"}
 
 
 def _float_info(dtype: np.dtype[Any]) -> Any:
-    import ml_dtypes  # slow, and most programs never get here
+    import ml_dtypes  # noqa: PLC0415 - slow, and most programs never get here
 
     return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
 

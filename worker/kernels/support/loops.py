@@ -46,7 +46,7 @@ def part(function: F) -> F:
 
 @functools.cache
 def _register_parts() -> None:
-    from numba.extending import register_jitable
+    from numba.extending import register_jitable  # noqa: PLC0415 - slow, and few pipelines need it
 
     for function in _parts:
         register_jitable(function)
@@ -115,7 +115,7 @@ class Loop:
         self._compiled.setdefault(types[0][0], None)
 
     def _compile(self, types: Types) -> Compiled:
-        import numba
+        import numba  # noqa: PLC0415 - slow, and few pipelines need it
 
         _register_parts()
         *inputs, result = (

@@ -24,7 +24,7 @@ class RegularExpression:
 
     def __init__(self, pattern: bytes) -> None:
         try:
-            import re2
+            import re2  # noqa: PLC0415 - optional
         except ImportError:
             raise errors.unimplemented(
                 "regular expressions need the package google-re2, which comes with flowray[server]"
