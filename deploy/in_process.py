@@ -14,6 +14,7 @@ from flowray.master.master import Master
 from flowray.master.worker_api import StageResult
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2, graph_pb2
+from flowray.proto.wire.signature import RunSignature
 from flowray.proto.wire.stage import Stage
 from flowray.worker.runtime import Runtime, RuntimeOptions
 
@@ -45,9 +46,13 @@ class InProcessWorker:
         try:
             outputs, stats = self._runtime.run(handle, step_id, inputs, trace=trace)
         except errors.OpError as error:
-            done(StageResult(error=error))
+            result = StageResult(error=error)
+        except BaseException:  # KeyboardInterrupt: the step must come to its end all the same
+            done(StageResult(error=errors.cancelled("Step was cancelled.")))
+            raise
         else:
-            done(StageResult(outputs, step_stats=stats))
+            result = StageResult(outputs, step_stats=stats)
+        done(result)
 
     def cancel(self, step_id: int) -> None:
         self._runtime.cancel(step_id)
@@ -60,9 +65,6 @@ class InProcessWorker:
 
     def reset(self, containers: Sequence[str]) -> None:
         self._runtime.reset(containers)
-
-    def fetch(self, values: Sequence[Any]) -> Sequence[Any]:
-        return values
 
 
 class InProcessTransport:
@@ -83,18 +85,18 @@ class InProcessTransport:
     def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int:
         return self._master.extend_session(handle, graph_def, version)
 
-    def run_step(
+    def prepare_run(self, handle: str, signature: RunSignature) -> int:
+        return self._master.prepare_run(handle, signature)
+
+    def run(
         self,
         handle: str,
-        feed_names: Sequence[str],
-        feed_values: Sequence[Any],
-        fetches: Sequence[str],
-        targets: Sequence[str],
+        run_handle: int,
+        values: Sequence[Any],
         options: config_pb2.RunOptions | None,
     ) -> tuple[Sequence[Any], config_pb2.RunMetadata | None]:
-        metadata = None if options is None else config_pb2.RunMetadata()
-        feeds = dict(zip(feed_names, feed_values, strict=True))
-        return self._master.run_step(handle, feeds, fetches, targets, options, metadata), metadata
+        result = self._master.run(handle, run_handle, values, options)
+        return result.tensors, result.metadata
 
     def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]:
         return self._master.list_devices(handle)

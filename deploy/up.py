@@ -28,7 +28,8 @@ import flowray.deploy
 from flowray.deploy import cluster
 from flowray.deploy.cluster import ClusterError, ClusterSpec, JobSpec
 from flowray.master.master import Master
-from flowray.master.service import LoopThread, ServerThread, ServiceOptions
+from flowray.master.server import LoopThread, ServerThread
+from flowray.master.service import ServiceOptions
 from flowray.master.worker_pool import TaskSpec, WorkerPool
 from flowray.proto import errors
 from flowray.worker import memory

@@ -11,17 +11,19 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flowray.master.deadline_timers import DeadlineTimers
 from flowray.master.session import Session
-from flowray.master.step import Alarms, Done, StepHandle, StepResult, Waiter
+from flowray.master.step import Done, Step, StepResult, Waiter
 from flowray.master.worker_api import Worker
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2, graph_pb2
+from flowray.proto.wire.signature import RunSignature
 
 _REMEMBERED_REQUESTS = 10000
 
 
 class Master:
-    """All methods may be called from any thread; none but ``run_step``, ``run_callable`` waits."""
+    """All methods may be called from any thread; only ``run`` and ``run_callable`` wait."""
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class Master:
             raise ValueError(f"no worker runs the default task {self._default_task}")
         self._default_config = default_config
         self._sessions: dict[str, Session] = {}
-        self._alarms = Alarms()
+        self._timers = DeadlineTimers()
         self._requests = _RecentRequests()
 
     @property
@@ -61,7 +63,7 @@ class Master:
                 merged.MergeFrom(part)
         handle = secrets.token_hex(8)
         self._sessions[handle] = Session(
-            handle, graph_def, merged, self._workers, self._default_task, self._alarms
+            handle, graph_def, merged, self._workers, self._default_task, self._timers
         )
         return handle
 
@@ -124,61 +126,74 @@ class Master:
 
     # Steps
 
-    def is_planned(
-        self, handle: str, feeds: Sequence[str], fetches: Sequence[str], targets: Sequence[str]
-    ) -> bool:
-        """Whether ``start_step`` of these is quick: no plan has to be made."""
+    def prepare_run(self, handle: str, signature: RunSignature) -> int:
+        """Prepares a run of a session; returns the run's handle. See ``Session.prepare_run``."""
+        return self.session(handle).prepare_run(signature)
+
+    def is_prepared(self, handle: str, signature: RunSignature) -> bool:
+        """Returns whether ``start_step`` is quick: the run is prepared, or there is no session."""
         session = self._sessions.get(handle)
-        return session is None or session.is_planned(feeds, fetches, targets)
+        return session is None or session.handle_of(signature) is not None
+
+    def start_run(
+        self,
+        handle: str,
+        run_handle: int,
+        values: Sequence[Any],
+        options: config_pb2.RunOptions | None,
+        done: Done,
+    ) -> Step | None:
+        """Starts a step of a prepared run. See ``Session.start_run``.
+
+        Returns:
+            The step, which can be cancelled; None if it failed before it began.
+        """
+        session = self._sessions.get(handle)
+        if session is None:
+            done(StepResult(error=errors.aborted(f"Session {handle} is not found.")))
+            return None
+        return session.start_run(run_handle, values, options, done)
 
     def start_step(
         self,
         handle: str,
-        feeds: Mapping[str, Any],
-        fetches: Sequence[str],
-        targets: Sequence[str],
+        signature: RunSignature,
+        values: Sequence[Any],
         options: config_pb2.RunOptions | None,
         request_id: int,
         done: Done,
-    ) -> StepHandle | None:
-        """Starts a step. ``done`` is called once, possibly before this returns, from any thread.
+    ) -> Step | None:
+        """Starts a step for a client that knows no handles of runs; otherwise as ``start_run``.
 
         Args:
             handle: the session's.
-            feeds: numpy arrays by tensor name (``node:index`` or ``node``).
-            fetches: tensor names.
-            targets: node names.
+            signature: what to run; it is prepared if it was not before.
+            values: the fed arrays, in the order of the signature's feeds.
             options: trace, timeout, partition graphs.
             request_id: not 0 for a request that may arrive twice; it then runs once.
-            done: gets the arrays in the order of ``fetches``, or the error.
-
-        Returns:
-            What cancels it; None if it failed before it began.
+            done: gets the arrays in the order of the fetches, or the error.
         """
-        session = self._sessions.get(handle)
-        error: errors.OpError | None = None
-        if session is None:
-            error = errors.aborted(f"Session {handle} is not found.")
-        elif request_id and not self._requests.is_new(request_id):
-            error = _twice("RunStep", request_id)
-        if session is None or error is not None:
+        try:
+            session = self.session(handle)
+            if request_id and not self._requests.is_new(request_id):
+                raise _twice("RunStep", request_id)
+        except errors.OpError as error:
             done(StepResult(error=error))
             return None
-        return session.start_step(feeds, fetches, targets, options, done)
+        return session.start_step(signature, values, options, done)
 
-    def run_step(
+    def run(
         self,
         handle: str,
-        feeds: Mapping[str, Any],
-        fetches: Sequence[str],
-        targets: Sequence[str] = (),
+        run_handle: int,
+        values: Sequence[Any],
         options: config_pb2.RunOptions | None = None,
-        metadata: config_pb2.RunMetadata | None = None,
-    ) -> list[Any]:
-        """Runs a step and waits for it; ``metadata`` is filled in. OpError if it fails."""
+    ) -> StepResult:
+        """Runs a step of a prepared run and waits for it. OpError if it fails."""
         waiter = Waiter()
-        step = self.start_step(handle, feeds, fetches, targets, options, 0, waiter)
-        return _wait(waiter, step, metadata)
+        session = self._sessions.get(handle) or self.session(handle)
+        step = session.start_run(run_handle, values, options, waiter)
+        return _wait(waiter, step)
 
     def partial_run_setup(self, handle: str) -> str:
         """UnimplementedError: steps run in one go here."""
@@ -198,7 +213,7 @@ class Master:
 
     def start_callable(
         self, handle: str, callable_handle: int, feeds: Sequence[Any], request_id: int, done: Done
-    ) -> StepHandle | None:
+    ) -> Step | None:
         """Starts a step of a callable: feeds and results go by the positions in its options."""
         try:
             session = self.session(handle)
@@ -209,26 +224,18 @@ class Master:
             return None
         return session.start_callable(callable_handle, feeds, done)
 
-    def run_callable(
-        self,
-        handle: str,
-        callable_handle: int,
-        feeds: Sequence[Any],
-        metadata: config_pb2.RunMetadata | None = None,
-    ) -> list[Any]:
+    def run_callable(self, handle: str, callable_handle: int, feeds: Sequence[Any]) -> StepResult:
         """Runs a callable and waits for it. OpError if it fails."""
         waiter = Waiter()
         step = self.start_callable(handle, callable_handle, feeds, 0, waiter)
-        return _wait(waiter, step, metadata)
+        return _wait(waiter, step)
 
     def release_callable(self, handle: str, callable_handle: int) -> None:
         """See ``Session.release_callable``."""
         self.session(handle).release_callable(callable_handle)
 
 
-def _wait(
-    waiter: Waiter, step: StepHandle | None, metadata: config_pb2.RunMetadata | None
-) -> list[Any]:
+def _wait(waiter: Waiter, step: Step | None) -> StepResult:
     try:
         result = waiter.wait()
     except BaseException:  # KeyboardInterrupt: nobody wants the step any more
@@ -237,9 +244,7 @@ def _wait(
         raise
     if result.error is not None:
         raise result.error
-    if metadata is not None and result.metadata is not None:
-        metadata.CopyFrom(result.metadata)
-    return list(result.tensors)
+    return result
 
 
 def _twice(method: str, request_id: int) -> errors.AbortedError:

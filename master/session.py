@@ -6,31 +6,24 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from flowray.master.deadline_timers import DeadlineTimers
 from flowray.master.passes.graph import Graph
 from flowray.master.passes.placer import place, usable_devices
 from flowray.master.passes.prune import connect
 from flowray.master.passes.validate import validate
-from flowray.master.plan import FeedCheck, StepPlan, make_plan
-from flowray.master.step import (
-    Alarms,
-    Done,
-    OneStageStep,
-    Running,
-    RunningStep,
-    Step,
-    StepHandle,
-    StepResult,
-)
+from flowray.master.plan import StepPlan, make_plan
+from flowray.master.prepared_run import PreparedRun, prepare
+from flowray.master.step import Done, RunningSteps, Step, StepOptions, StepResult
 from flowray.master.worker_api import Worker
 from flowray.proto import errors
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import config_pb2, graph_pb2
+from flowray.proto.wire.signature import RunSignature, UnknownRunHandleError
 
 _log = logging.getLogger(__name__)
 
@@ -39,25 +32,6 @@ FULL_TRACE = 3
 
 _step_ids = itertools.count(time.time_ns() & 0xFFFFFFFF)
 """Of all sessions; step ids of two masters that follow each other shall differ, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class BoundPlan:
-    """A plan, and how a caller's order of feeds and fetches relates to it."""
-
-    plan: StepPlan
-    checks: tuple[FeedCheck, ...]
-    """Of the caller's feeds."""
-    feed_order: tuple[int, ...]
-    """For each of the plan's feeds, its position among the caller's."""
-    fetch_order: tuple[int, ...]
-    """For each of the caller's fetches, its position among the plan's."""
-    worker: Worker | None
-    """Of the only stage, if there is one stage."""
-    stage_inputs: tuple[int, ...] | None
-    """The only stage's inputs as positions among the caller's feeds; None: just as they come."""
-    stage_outputs: tuple[int, ...] | None
-    """The caller's fetches as positions among the only stage's outputs; None: just as they are."""
 
 
 class Session:
@@ -70,7 +44,7 @@ class Session:
         config: config_pb2.ConfigProto,
         workers: Mapping[str, Worker],
         default_task: str,
-        alarms: Alarms,
+        timers: DeadlineTimers,
     ) -> None:
         """Validates and places the graph.
 
@@ -87,24 +61,25 @@ class Session:
         self._config = config
         self._workers = workers
         self._default_task = default_task
-        self._alarms = alarms
+        self._timers = timers
+        self._default_options = StepOptions(timeout_ms=config.operation_timeout_in_ms)
         self._devices = usable_devices(
             [d for worker in workers.values() for d in worker.devices],
             config.device_filters,
             default_task,
         )
         self._state_scope = handle if config.isolate_session_state else ""
-        self._growing = threading.Lock()  # guards the graph, its placement and the plans' making
+        self._graph_lock = threading.Lock()  # guards the graph, its placement and making plans
         self._graph = Graph()
         self._placed: dict[str, str] = {}
         self._plans: dict[Any, StepPlan] = {}
-        self._bound: dict[Any, BoundPlan] = {}
-        self._callables: dict[int, tuple[BoundPlan, config_pb2.CallableOptions]] = {}
+        self._runs: dict[int, PreparedRun] = {}
+        self._handles: dict[RunSignature, int] = {}
+        self._callables: dict[int, tuple[PreparedRun, config_pb2.RunOptions | None]] = {}
         self._next_callable = 0
-        self._running: Running = {}
-        self._closing = threading.Lock()  # guards the fields below
+        self._running: RunningSteps = {}
         self._closed = False
-        self._unfinished = 0
+        self._lifecycle_lock = threading.Lock()  # guards the field below
         self._cleaned_up = False
         self._extend(graph_def)
 
@@ -115,6 +90,7 @@ class Session:
 
     @property
     def is_idle(self) -> bool:
+        """Whether no step runs."""
         return not self._running
 
     def extend(self, graph_def: graph_pb2.GraphDef, current_version: int) -> int:
@@ -124,7 +100,7 @@ class Session:
             AbortedError: ``current_version`` is not the graph's.
             InvalidArgumentError, NotFoundError: as for a new session; then nothing is added.
         """
-        with self._growing:
+        with self._graph_lock:
             self._check_open()
             if current_version != self.version:
                 raise errors.aborted(
@@ -152,57 +128,47 @@ class Session:
         self._placed.update(placed)
         self._graph = graph
 
-    # Plans
+    # Runs
 
-    def is_planned(
-        self, feeds: Sequence[str], fetches: Sequence[str], targets: Sequence[str]
-    ) -> bool:
-        """Whether a step of these starts without working out a plan."""
-        return (tuple(feeds), tuple(fetches), tuple(targets)) in self._bound
+    def prepare_run(self, signature: RunSignature) -> int:
+        """Prepares a run; returns its handle. The same signature has the same handle.
 
-    def _bind(
-        self, feeds: Sequence[str], fetches: Sequence[str], targets: Sequence[str]
-    ) -> BoundPlan:
-        with self._growing:
-            bound = self._make_bound(feeds, fetches, targets)
-            self._bound[tuple(feeds), tuple(fetches), tuple(targets)] = bound
-        return bound
+        Nodes that are added to the graph later change no run: a handle is good until the session
+        ends, and so are the stages that the workers keep for it.
 
-    def _make_bound(
+        Raises:
+            InvalidArgumentError, NotFoundError, UnimplementedError: see ``plan.make_plan``.
+            FailedPreconditionError: the session is closed.
+        """
+        handle = self._handles.get(signature)
+        if handle is not None:
+            return handle
+        with self._graph_lock:
+            handle = self._handles.get(signature)
+            if handle is None:  # no other thread was quicker
+                handle = len(self._runs) + 1
+                self._runs[handle] = self._prepare(
+                    signature.feeds, signature.fetches, signature.targets
+                )
+                self._handles[signature] = handle
+        return handle
+
+    def handle_of(self, signature: RunSignature) -> int | None:
+        """Returns the handle of a signature that was prepared, else None."""
+        return self._handles.get(signature)
+
+    def _prepare(
         self,
         feeds: Sequence[str],
         fetches: Sequence[str],
         targets: Sequence[str],
         connections: Sequence[tuple[TensorId, TensorId]] = (),
-    ) -> BoundPlan:
+    ) -> PreparedRun:
         self._check_open()
         fed = [TensorId.parse(name) for name in feeds]
         fetched = [TensorId.parse(name) for name in fetches]
         plan = self._plan(fed, fetched, targets, connections)
-        position = {check.tensor: i for i, check in enumerate(plan.feeds)}
-        outputs = {tensor: i for i, tensor in enumerate(sorted(set(fetched)))}
-        feed_order = tuple(fed.index(check.tensor) for check in plan.feeds)
-        fetch_order = tuple(outputs[tensor] for tensor in fetched)
-        return BoundPlan(
-            plan,
-            tuple(plan.feeds[position[tensor]] for tensor in fed),
-            feed_order,
-            fetch_order,
-            *self._only_stage(plan, feed_order, fetch_order),
-        )
-
-    def _only_stage(
-        self, plan: StepPlan, feed_order: Sequence[int], fetch_order: Sequence[int]
-    ) -> tuple[Worker | None, tuple[int, ...] | None, tuple[int, ...] | None]:
-        if len(plan.stages) != 1:
-            return None, None, None
-        inputs = tuple(feed_order[source.index] for source in plan.inputs[0])
-        outputs = tuple(plan.fetches[i].index for i in fetch_order)
-        return (
-            self._workers[plan.tasks[0]],
-            None if inputs == tuple(range(len(feed_order))) else inputs,
-            None if outputs == tuple(range(len(plan.stages[0].outputs))) else outputs,
-        )
+        return prepare(plan, fed, fetched, self._workers)
 
     def _plan(
         self,
@@ -237,33 +203,60 @@ class Session:
 
     def start_step(
         self,
-        feeds: Mapping[str, Any],
-        fetches: Sequence[str],
-        targets: Sequence[str],
+        signature: RunSignature,
+        values: Sequence[Any],
         options: config_pb2.RunOptions | None,
         done: Done,
-    ) -> StepHandle | None:
-        """Starts a step; ``done`` gets its result. None if it could not even start.
+    ) -> Step | None:
+        """Starts a step of a signature, prepared if it was not before; as ``start_run``."""
+        try:
+            run = self._runs[self.prepare_run(signature)]
+            return self._start(run, list(values), options, done)
+        except errors.OpError as error:
+            done(StepResult(error=error))
+            return None
 
-        Feeds and fetches are named ``node:index`` or ``node``; the result has one array per fetch.
+    def start_run(
+        self,
+        handle: int,
+        values: Sequence[Any],
+        options: config_pb2.RunOptions | None,
+        done: Done,
+    ) -> Step | None:
+        """Starts a step of a prepared run; ``done`` gets its result, one array per fetch.
+
+        Args:
+            handle: see ``prepare_run``. UnknownRunHandleError if there is no such handle.
+            values: the arrays of the signature's feeds, in their order.
+            options: trace, timeout, partition graphs.
+            done: is called once, possibly before this returns, from any thread.
+
+        Returns:
+            The step; None if it could not even start.
         """
         try:
-            bound = self._bound.get((tuple(feeds), tuple(fetches), tuple(targets)))
-            if bound is None:
-                bound = self._bind(tuple(feeds), fetches, targets)
-            return self._start(bound, list(feeds.values()), options, done)
+            run = self._runs.get(handle)
+            if run is None:
+                raise UnknownRunHandleError(
+                    f"Session {self.handle} has no prepared run {handle}; prepare it again."
+                )
+            if len(values) != len(run.checks):
+                raise errors.invalid_argument(
+                    f"The run takes {len(run.checks)} feed value(s), but got {len(values)}."
+                )
+            return self._start(run, list(values), options, done)
         except errors.OpError as error:
             done(StepResult(error=error))
             return None
 
     def _start(
         self,
-        bound: BoundPlan,
+        run: PreparedRun,
         values: list[Any],
         options: config_pb2.RunOptions | None,
         done: Done,
-    ) -> StepHandle:
-        for i, check in enumerate(bound.checks):
+    ) -> Step:
+        for i, check in enumerate(run.checks):
             value = values[i]
             if (
                 type(value) is not np.ndarray
@@ -271,64 +264,25 @@ class Session:
                 or check.shape is not None
             ):
                 values[i] = check.check(value)
-        trace = False
-        timeout = self._config.operation_timeout_in_ms
+        asked = self._default_options
         if options is not None:
-            trace = options.trace_level == FULL_TRACE
-            timeout = options.timeout_in_ms or timeout
-            if options.output_partition_graphs:
-                done = _with_partition_graphs(done, bound.plan)
-        step_id = next(_step_ids)
-        plan = bound.plan
-        worker = bound.worker
-        call_off: list[Callable[[], None]] = []
-        if timeout > 0:
-            done = _calling_off(done, call_off)
-        step: RunningStep
-        self._begin()
-        if worker is not None:
-            step = OneStageStep(
-                plan, worker, step_id, bound.stage_outputs, self._running, done, self._end
+            asked = StepOptions(
+                options.trace_level == FULL_TRACE,
+                options.output_partition_graphs,
+                options.timeout_in_ms or asked.timeout_ms,
             )
-            order = bound.stage_inputs
-            inputs = values if order is None else [values[i] for i in order]
-            self._running[step_id] = step
-            self._arm(step, timeout, call_off)
-            worker.run(plan.stages[0].handle, step_id, inputs, step.stage_ended, trace=trace)
+        step = Step(run, values, next(_step_ids), asked, self._running, done, self._step_ended)
+        # It is among the running ones now: a close that this does not see yet cancels it.
+        if self._closed:
+            step.cancel(errors.failed_precondition("Session is closed."))
         else:
-            step = Step(
-                plan,
-                self._workers,
-                step_id,
-                [values[i] for i in bound.feed_order],
-                trace,
-                self._running,
-                _reordered(done, bound.fetch_order),
-                self._end,
-            )
-            self._running[step_id] = step
-            self._arm(step, timeout, call_off)
-            step.start()
-        if self._closed:  # it may have begun while ``close`` was cancelling
-            step.cancel(_closed_error())
+            step.start(self._timers)
         return step
 
-    def _arm(self, step: RunningStep, timeout: int, call_off: list[Callable[[], None]]) -> None:
-        if timeout > 0:
-            call_off.append(self._alarms.after(timeout / 1000, step.expire))
-
-    def _begin(self) -> None:
-        with self._closing:
-            self._check_open()
-            self._unfinished += 1
-
-    def _end(self) -> None:
+    def _step_ended(self) -> None:
         self.last_used = time.monotonic()
-        with self._closing:
-            self._unfinished -= 1
-            if not self._closed or self._unfinished:
-                return
-        self._clean_up()
+        if self._closed and not self._running:
+            self._clean_up()
 
     # Callables
 
@@ -349,33 +303,33 @@ class Session:
             (TensorId.parse(c.from_tensor), TensorId.parse(c.to_tensor))
             for c in options.tensor_connection
         ]
-        with self._growing:
-            bound = self._make_bound(options.feed, options.fetch, options.target, connections)
+        with self._graph_lock:
+            run = self._prepare(options.feed, options.fetch, options.target, connections)
+            run_options = options.run_options if options.HasField("run_options") else None
             handle = self._next_callable
             self._next_callable += 1
-            self._callables[handle] = bound, options
+            self._callables[handle] = run, run_options
         return handle
 
-    def start_callable(self, handle: int, feeds: Sequence[Any], done: Done) -> StepHandle | None:
-        """Starts a step of a callable; as ``start_step``."""
+    def start_callable(self, handle: int, feeds: Sequence[Any], done: Done) -> Step | None:
+        """Starts a step of a callable; as ``start_run``."""
         try:
             found = self._callables.get(handle)
             if found is None:
                 raise self._no_callable(handle)
-            bound, options = found
-            if len(feeds) != len(bound.checks):
+            run, options = found
+            if len(feeds) != len(run.checks):
                 raise errors.invalid_argument(
-                    f"RunCallable expected {len(bound.checks)} feed tensor(s), but got {len(feeds)}"
+                    f"RunCallable expected {len(run.checks)} feed tensor(s), but got {len(feeds)}"
                 )
-            run_options = options.run_options if options.HasField("run_options") else None
-            return self._start(bound, list(feeds), run_options, done)
+            return self._start(run, list(feeds), options, done)
         except errors.OpError as error:
             done(StepResult(error=error))
             return None
 
     def release_callable(self, handle: int) -> None:
         """Forgets a callable; nothing if there is no such callable, as in TensorFlow."""
-        with self._growing:
+        with self._graph_lock:
             self._callables.pop(handle, None)
 
     def _no_callable(self, handle: int) -> errors.InvalidArgumentError:
@@ -394,17 +348,16 @@ class Session:
 
     def close(self) -> None:
         """Cancels what runs; the workers drop the session's state when all of it has stopped."""
-        with self._closing:
-            self._closed = True
+        self._closed = True
         for step in list(self._running.values()):
-            step.cancel(_closed_error())
-        with self._closing:
-            if self._unfinished:
-                return
-        self._clean_up()
+            step.cancel(
+                errors.cancelled("Step was cancelled by an explicit call to `Session::Close()`.")
+            )
+        if not self._running:
+            self._clean_up()
 
     def _clean_up(self) -> None:
-        with self._closing:
+        with self._lifecycle_lock:
             if self._cleaned_up:
                 return
             self._cleaned_up = True
@@ -418,39 +371,3 @@ class Session:
     def _check_open(self) -> None:
         if self._closed:
             raise errors.failed_precondition("Session is closed.")
-
-
-def _closed_error() -> errors.OpError:
-    return errors.cancelled("Step was cancelled by an explicit call to `Session::Close()`.")
-
-
-def _reordered(done: Done, order: Sequence[int]) -> Done:
-    def reordered(result: StepResult) -> None:
-        if result.error is None:
-            tensors = [result.tensors[i] for i in order]
-            result = StepResult(tensors, metadata=result.metadata)
-        done(result)
-
-    return reordered
-
-
-def _with_partition_graphs(done: Done, plan: StepPlan) -> Done:
-    def with_graphs(result: StepResult) -> None:
-        if result.error is None:
-            metadata = config_pb2.RunMetadata()
-            if result.metadata is not None:
-                metadata.CopyFrom(result.metadata)
-            metadata.partition_graphs.extend(plan.partition_graphs)
-            result = StepResult(result.tensors, metadata=metadata)
-        done(result)
-
-    return with_graphs
-
-
-def _calling_off(done: Done, call_off: list[Callable[[], None]]) -> Done:
-    def calling_off(result: StepResult) -> None:
-        for action in call_off:
-            action()
-        done(result)
-
-    return calling_off

@@ -1,24 +1,21 @@
-"""Runs steps: the shells around ``step_state``, which call workers and answer the client.
+"""Runs steps: the shell around ``step_state``, which calls workers and answers the client.
 
 Workers call back from any thread, at any time, also before ``Worker.run`` returns; no lock is held
-while one is called.
+while a worker or a client is called.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from threading import get_ident
+from typing import Any, Final
 
-import numpy as np
-
-from flowray.master.plan import StepPlan
+from flowray.master.deadline_timers import DeadlineTimers
+from flowray.master.prepared_run import PreparedRun
 from flowray.master.step_state import (
     Cancelled,
     CancelStages,
@@ -27,21 +24,25 @@ from flowray.master.step_state import (
     Event,
     Finish,
     Instruction,
+    Phase,
     RunStage,
-    StageDone,
     StageFailed,
     Started,
     StepState,
     WorkerLost,
 )
-from flowray.master.worker_api import StageResult, Worker
+from flowray.master.worker_api import StageResult
 from flowray.proto import errors
 from flowray.proto.graph.deadness import DEAD
 from flowray.proto.graph.tensor_id import TensorId
 from flowray.proto.messages import config_pb2
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
+_STARTED: Final = Started()
+
+
+@dataclass(slots=True)  # not frozen: that triples the time to make one, which every step does
 class StepResult:
     """How a step ended."""
 
@@ -54,232 +55,232 @@ class StepResult:
 
 Done = Callable[[StepResult], None]
 
-
-_log = logging.getLogger(__name__)
-
-
-class StepHandle(Protocol):
-    """A step that was started."""
-
-    def cancel(self, error: errors.OpError) -> None:
-        """Answers the client with ``error``, unless the step is done; its workers stop."""
-
-
-class RunningStep(StepHandle, Protocol):
-    """What a session knows of its steps."""
-
-    def expire(self) -> None:
-        """Its deadline passed."""
-
-    def lose_worker(self, task: str, error: errors.OpError) -> None:
-        """A task is gone."""
-
-
-Running = MutableMapping[int, RunningStep]
+RunningSteps = MutableMapping[int, "Step"]
 """The steps of a session that have something running, by step id."""
 
 
-class OneStageStep:
-    """A step of one stage: most are. It needs no state machine, only care to answer once.
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """What the options of one run ask for."""
 
-    Whoever takes it out of ``running`` may answer: one dict operation, so that it needs no lock.
-    """
-
-    __slots__ = ("_done", "_ended", "_order", "_plan", "_running", "_step_id", "_worker")
-
-    def __init__(
-        self,
-        plan: StepPlan,
-        worker: Worker,
-        step_id: int,
-        order: Sequence[int] | None,
-        running: Running,
-        done: Done,
-        ended: Callable[[], None],
-    ) -> None:
-        self._plan = plan
-        self._worker = worker
-        self._step_id = step_id
-        self._order = order  # of the fetches among the stage's outputs; None: as they are
-        self._running = running
-        self._done = done
-        self._ended = ended
-
-    def stage_ended(self, result: StageResult) -> None:
-        """The worker's callback."""
-        answers = self._running.pop(self._step_id, None) is not None
-        worker = self._worker
-        if answers:
-            error = result.error
-            if error is None:
-                try:
-                    tensors = _arrays(worker, result.outputs, self._plan.stages[0].outputs)
-                except errors.OpError as failure:
-                    error = failure
-                else:
-                    order = self._order
-                    if order is not None:
-                        tensors = [tensors[i] for i in order]
-        worker.end_step(self._step_id)
-        self._ended()
-        if answers:
-            if error is not None:
-                self._done(StepResult(error=error))
-            elif result.step_stats:
-                self._done(StepResult(tensors, metadata=_metadata(result.step_stats)))
-            else:
-                self._done(StepResult(tensors))
-
-    def cancel(self, error: errors.OpError) -> None:
-        if self._running.pop(self._step_id, None) is not None:
-            self._worker.cancel(self._step_id)
-            self._done(StepResult(error=error))
-
-    def expire(self) -> None:
-        self.cancel(errors.deadline_exceeded("Deadline Exceeded"))
-
-    def lose_worker(self, task: str, error: errors.OpError) -> None:
-        if task == self._worker.task:
-            self.cancel(error)
+    trace: bool = False
+    partition_graphs: bool = False
+    timeout_ms: int = 0
+    """0: no deadline."""
 
 
 class Step:
-    """A step of any number of stages: does what its ``StepState`` says."""
+    """One step: does what its ``StepState`` says.
+
+    Args:
+        run: the prepared run.
+        values: the fed arrays, in the order of the run's feeds.
+        step_id: unique among all steps of a master.
+        options: trace, deadline, partition graphs.
+        running: the step adds itself there, and leaves when nothing of it runs any more.
+        done: is called once, with the result.
+        ended: is called once, after the step has left ``running``.
+    """
+
+    __slots__ = (
+        "_cancel_deadline",
+        "_done",
+        "_ended",
+        "_is_over",
+        "_lock",
+        "_options",
+        "_outputs",
+        "_performing",
+        "_run",
+        "_running",
+        "_state",
+        "_stats",
+        "_step_id",
+        "_values",
+    )
 
     def __init__(
         self,
-        plan: StepPlan,
-        workers: Mapping[str, Worker],
+        run: PreparedRun,
+        values: Sequence[Any],
         step_id: int,
-        feeds: Sequence[Any],
-        trace: bool,
-        running: Running,
+        options: StepOptions,
+        running: RunningSteps,
         done: Done,
         ended: Callable[[], None],
     ) -> None:
-        self._plan = plan
-        self._workers = workers
+        self._run = run
+        self._values = values
         self._step_id = step_id
-        self._feeds = feeds
-        self._trace = trace
+        self._options = options
         self._running = running
         self._done = done
         self._ended = ended
-        self._state = StepState(plan.tasks, plan.after)
-        self._outputs: list[Sequence[Any]] = [()] * len(plan.stages)
-        self._stats: list[config_pb2.DeviceStepStats] = []
+        self._state = StepState(run.order)
+        self._outputs: list[Sequence[Any]] = [()] * len(run.stages)
+        self._stats: Sequence[config_pb2.DeviceStepStats] = ()
         self._lock = threading.Lock()
-        self._performing: dict[int, deque[Instruction | None]] = {}
+        self._is_over = False
+        self._performing: dict[int, list[Instruction | None]] = {}
+        """What each thread has to do yet; None stands for the end of the step."""
+        self._cancel_deadline: Callable[[], None] | None = None
+        running[step_id] = self
 
-    def start(self) -> None:
-        self._handle(Started())
+    def start(self, timers: DeadlineTimers) -> None:
+        """Starts the step, and its deadline if it has one."""
+        if self._options.timeout_ms > 0:
+            self._cancel_deadline = timers.after(self._options.timeout_ms / 1000, self.expire)
+        self._handle(_STARTED)
 
     def cancel(self, error: errors.OpError) -> None:
+        """Answers the client with ``error``, unless the step is done; its workers stop."""
         self._handle(Cancelled(error))
 
     def expire(self) -> None:
+        """Ends the step with DeadlineExceededError."""
         self._handle(DeadlineExceeded())
 
     def lose_worker(self, task: str, error: errors.OpError) -> None:
+        """Fails the step with ``error`` if it needs ``task``, which is gone."""
         self._handle(WorkerLost(task, error))
 
     def _handle(self, event: Event) -> None:
-        todo: list[Instruction | None] = []
+        todo: list[Instruction | None]
         with self._lock:
-            had_ended = self._state.has_ended
-            todo.extend(self._state.handle(event))
-            if self._state.has_ended and not had_ended:
-                todo.append(None)  # all over, once the rest is done
-        self._perform(todo)
-
-    def _perform(self, instructions: list[Instruction | None]) -> None:
-        """A worker that calls back before ``run`` returns must not make this recurse."""
-        thread = threading.get_ident()
-        queue = self._performing.get(thread)
-        if queue is not None:
-            queue.extend(instructions)
+            state = self._state
+            todo = state.handle(event)  # type: ignore[assignment]
+            if state.phase is Phase.ENDED and not self._is_over:
+                self._is_over = True
+                todo.append(None)  # once the rest is done
+        if not todo:
             return
-        queue = self._performing[thread] = deque(instructions)
+        # A worker that calls back before ``run`` returns only adds its instructions to the list of
+        # its thread: many stages in a row must not recurse.
+        thread = get_ident()
+        performing = self._performing.get(thread)
+        if performing is not None:
+            performing.extend(todo)
+            return
+        self._performing[thread] = todo
+        left = iter(todo)  # it also gives what is added meanwhile
         try:
-            while queue:
-                self._do(queue.popleft())
+            self._perform(left)
+        except BaseException:  # Ctrl-C in a worker that runs in this thread
+            self._perform(left)
+            raise
         finally:
             del self._performing[thread]
 
-    def _do(self, instruction: Instruction | None) -> None:
-        match instruction:
-            case None:
-                self._running.pop(self._step_id, None)
-                self._ended()
-            case RunStage(stage):
-                self._run(stage)
-            case CancelStages(task):
-                self._workers[task].cancel(self._step_id)
-            case EndStep(task):
-                self._workers[task].end_step(self._step_id)
-            case Finish(error):
-                self._answer(error)
+    def _perform(self, instructions: Iterable[Instruction | None]) -> None:
+        for instruction in instructions:
+            try:
+                _ACTIONS[type(instruction)](self, instruction)
+            except Exception:
+                # The step must come to its end: it would otherwise count as running for ever.
+                _log.exception(
+                    "step %d: %s failed; the step goes on, %s",
+                    self._step_id,
+                    instruction,
+                    self._state.story(),
+                )
 
-    def _run(self, stage: int) -> None:
-        inputs = [
-            self._feeds[source.index]
-            if source.stage is None
-            else self._outputs[source.stage][source.index]
-            for source in self._plan.inputs[stage]
-        ]
+    # What the instructions do
 
-        def ended(result: StageResult) -> None:
-            if result.error is not None:
-                self._handle(StageFailed(stage, result.error))
-                return
-            self._outputs[stage] = result.outputs
-            if result.step_stats:
-                self._stats.extend(result.step_stats)
-            self._handle(StageDone(stage))
+    def _run_stage(self, instruction: RunStage) -> None:
+        stage = instruction.stage
+        run = self._run
+        done = partial(self._stage_ended, stage)
+        try:
+            inputs: Sequence[Any]
+            if run.takes_feeds_as_inputs:
+                inputs = self._values
+            else:
+                values, outputs = self._values, self._outputs
+                inputs = [
+                    values[index] if source is None else outputs[source][index]
+                    for source, index in run.inputs[stage]
+                ]
+            run.workers[stage].run(
+                run.stages[stage].handle, self._step_id, inputs, done, trace=self._options.trace
+            )
+        except Exception as failure:
+            _log.exception("step %d: stage %d could not be sent", self._step_id, stage)
+            error = errors.internal(f"{type(failure).__name__}: {failure}")
+            self._handle(StageFailed(stage, error))
 
-        worker = self._workers[self._plan.tasks[stage]]
-        handle = self._plan.stages[stage].handle
-        worker.run(handle, self._step_id, inputs, ended, trace=self._trace)
+    def _stage_ended(self, stage: int, result: StageResult) -> None:
+        """The worker's callback."""
+        if result.error is not None:
+            self._handle(StageFailed(stage, result.error))
+            return
+        self._outputs[stage] = result.outputs
+        if result.step_stats:
+            self._stats = [*self._stats, *result.step_stats]
+        self._handle(self._run.order.done[stage])
 
-    def _answer(self, error: errors.OpError | None) -> None:
+    def _cancel_stages(self, instruction: CancelStages) -> None:
+        self._run.worker_of[instruction.task].cancel(self._step_id)
+
+    def _end_step(self, instruction: EndStep) -> None:
+        self._run.worker_of[instruction.task].end_step(self._step_id)
+
+    def _finish(self, instruction: Finish) -> None:
+        if self._cancel_deadline is not None:
+            self._cancel_deadline()
+        error = instruction.error
         if error is None:
             try:
-                tensors = self._fetched()
-            except errors.OpError as failure:
+                metadata = None
+                if self._stats or self._options.partition_graphs:
+                    metadata = self._metadata()
+                result = StepResult(self._fetched(), None, metadata)
+            except errors.OpError as failure:  # a fetched tensor is dead
                 error = failure
-        if error is not None:
-            self._done(StepResult(error=error))
+        self._done(result if error is None else StepResult(error=error))
+
+    def _end(self, instruction: None) -> None:
+        del self._running[self._step_id]
+        self._ended()
+
+    # The result
+
+    def _fetched(self) -> Sequence[Any]:
+        """The fetched values; InvalidArgumentError, naming the tensor, if one of them is dead."""
+        run, outputs = self._run, self._outputs
+        if run.gives_outputs_as_fetches:
+            values = outputs[0]
         else:
-            metadata = _metadata(self._stats) if self._stats else None
-            self._done(StepResult(tensors, metadata=metadata))
-
-    def _fetched(self) -> list[Any]:
-        tensors: list[Any] = []
-        for source in self._plan.fetches:
-            assert source.stage is not None
-            value = self._outputs[source.stage][source.index]
-            worker = self._workers[self._plan.tasks[source.stage]]
-            name = self._plan.stages[source.stage].outputs[source.index]
-            tensors.append(_arrays(worker, [value], [name])[0])
-        return tensors
-
-
-def _arrays(worker: Worker, values: Sequence[Any], names: Sequence[str]) -> Sequence[Any]:
-    """The fetched values; InvalidArgumentError, naming the tensor, if one of them is dead."""
-    if all(type(value) is np.ndarray for value in values):
+            values = [outputs[stage][index] for stage, index in run.fetches]
+        for value in values:
+            if value is DEAD:
+                raise self._dead(values)
         return values
-    for value, name in zip(values, names, strict=True):
-        if value is DEAD:
-            raise errors.invalid_argument(
-                f"The tensor returned for {name} was not valid: it belongs to a branch that was "
-                "not taken",
-                node=TensorId.parse(name).node,
-            )
-    return worker.fetch(values)
+
+    def _dead(self, values: Sequence[Any]) -> errors.OpError:
+        stage, index = self._run.fetches[next(i for i, v in enumerate(values) if v is DEAD)]
+        name = self._run.stages[stage].outputs[index]
+        return errors.invalid_argument(
+            f"The tensor returned for {name} was not valid: it belongs to a branch that was not "
+            "taken",
+            node=TensorId.parse(name).node,
+        )
+
+    def _metadata(self) -> config_pb2.RunMetadata:
+        metadata = config_pb2.RunMetadata()
+        if self._stats:
+            metadata.step_stats.dev_stats.extend(self._stats)
+        if self._options.partition_graphs:
+            metadata.partition_graphs.extend(self._run.partition_graphs)
+        return metadata
 
 
-def _metadata(stats: Sequence[config_pb2.DeviceStepStats]) -> config_pb2.RunMetadata:
-    return config_pb2.RunMetadata(step_stats=config_pb2.StepStats(dev_stats=stats))
+_ACTIONS: Final[dict[type, Callable[[Step, Any], None]]] = {
+    RunStage: Step._run_stage,
+    CancelStages: Step._cancel_stages,
+    EndStep: Step._end_step,
+    Finish: Step._finish,
+    type(None): Step._end,
+}
 
 
 class Waiter:
@@ -288,82 +289,22 @@ class Waiter:
     __slots__ = ("_lock", "_result")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
+        self._lock: threading.Lock | None = None
+        """Held until the result is there, if somebody waits for it."""
         self._result: StepResult | None = None
 
     def __call__(self, result: StepResult) -> None:
         self._result = result
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def wait(self) -> StepResult:
+        """Returns the result of the step, once it is there. One thread may wait."""
         if self._result is None:
-            self._lock.acquire()
+            lock = threading.Lock()
+            lock.acquire()
+            self._lock = lock
+            if self._result is None:  # it did not come before the lock was there
+                lock.acquire()
             assert self._result is not None
         return self._result
-
-
-@dataclass(order=True, slots=True)
-class _Alarm:
-    time: float
-    number: int
-    action: Callable[[], None] | None = field(compare=False)
-
-
-class Alarms:
-    """Calls back at given times, from one thread that starts with the first alarm."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._alarms: list[_Alarm] = []
-        self._numbers = itertools.count()
-        self._off = 0  # called off, but still in the list
-        self._thread: threading.Thread | None = None
-
-    def after(self, seconds: float, action: Callable[[], None]) -> Callable[[], None]:
-        """Calls ``action`` once, ``seconds`` from now. What it returns calls that off."""
-        alarm = _Alarm(time.monotonic() + seconds, next(self._numbers), action)
-        with self._changed:
-            heapq.heappush(self._alarms, alarm)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._ring, name="flowray-alarms", daemon=True
-                )
-                self._thread.start()
-            elif self._alarms[0] is alarm:
-                self._changed.notify()
-
-        def call_off() -> None:
-            with self._changed:
-                if alarm.action is not None:
-                    alarm.action = None
-                    self._off += 1
-                    if 2 * self._off > len(self._alarms) + 100:
-                        self._sweep()
-
-        return call_off
-
-    def _sweep(self) -> None:
-        self._alarms = [alarm for alarm in self._alarms if alarm.action is not None]
-        heapq.heapify(self._alarms)
-        self._off = 0
-
-    def _ring(self) -> None:
-        while True:
-            with self._changed:
-                while not self._alarms:
-                    self._changed.wait()
-                alarm = self._alarms[0]
-                left = alarm.time - time.monotonic()
-                if left > 0 and alarm.action is not None:
-                    self._changed.wait(left)
-                    continue
-                heapq.heappop(self._alarms)
-                action, alarm.action = alarm.action, None
-                if action is None:
-                    self._off -= 1
-                    continue
-            try:
-                action()
-            except Exception:
-                _log.exception("an alarm failed")

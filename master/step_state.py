@@ -1,7 +1,8 @@
-"""What happens in a step: a pure state machine, events in, instructions out.
+"""A step as a pure state machine: events in, instructions out.
 
-It knows the stages only by number, their tasks, and which must be done before which; it holds no
-tensors and talks to nobody. ``step.py`` is the shell that does what it says::
+The machine knows the stages only by number, their tasks, and which must be done before which. It
+holds no tensors, calls nobody, reads no clock and takes no lock. ``step.py`` is the shell that does
+what it says. Every step goes through it::
 
     assert machine.handle(StageDone(0)) == [RunStage(1)]
 
@@ -10,6 +11,17 @@ The phases of a step::
     CREATED -- Started --> RUNNING -- all stages done ------------> ENDED
                               |-- a stage failed --> FAILING -----> ENDED   (answers when all stop)
                               '-- cancelled -------> ABANDONED ---> ENDED   (has answered already)
+
+The rules:
+
+* ``_TRANSITIONS`` says which event is legal in which phase. Any other raises IllegalTransition,
+  whose message is the step's ``story``.
+* Every step says Finish once, and EndStep once for every task that it sent a stage to.
+* A stage runs once. It is RUNNING until its worker reports or is lost; a lost worker may still
+  report, and that changes nothing.
+* A failed step first waits until all of its stages have stopped, so that a client that tries again
+  meets no leftovers of it. A cancelled one answers at once: its client does not wait any more.
+* The first error is the step's error. What comes of cancelling the rest is not news.
 
 Recovery will go here: instead of failing the step, ``_worker_lost`` puts the lost task's stages
 (and those whose outputs it held) back to WAITING, and another event, that the task is back with its
@@ -28,6 +40,8 @@ from flowray.proto import errors
 
 class Phase(Enum):
     """Where a step is; see the module's docstring."""
+
+    __hash__ = object.__hash__  # an Enum's own hash is a call of Python, which every event pays
 
     CREATED = "created"
     RUNNING = "running"
@@ -124,27 +138,68 @@ class Finish:
 
 Instruction = RunStage | CancelStages | EndStep | Finish
 
+_SUCCESS: Final = Finish()
+
 
 class IllegalTransition(Exception):  # noqa: N818 - not an error of a client
     """An event that cannot happen now; the message has the step's history."""
 
 
-class StepState:
-    """One step: stage ``i`` runs on ``tasks[i]`` when the stages ``after[i]`` are done."""
+class StageOrder:
+    """What all steps of one plan share: stage ``i`` runs on ``tasks[i]`` after ``after[i]``.
+
+    It is worked out once, with the events and instructions of a step that goes well: a step of one
+    stage, which most are, then costs little more than two look-ups.
+    """
+
+    __slots__ = (
+        "done",
+        "followers",
+        "missing",
+        "run",
+        "start",
+        "started",
+        "success",
+        "tasks",
+        "waiting",
+    )
 
     def __init__(self, tasks: Sequence[str], after: Sequence[Sequence[int]]) -> None:
-        self.phase = Phase.CREATED
-        self.history: list[Event] = []
-        self._tasks = tasks
-        self._status = [StageStatus.WAITING] * len(tasks)
-        self._missing = [len(a) for a in after]
-        self._followers: list[list[int]] = [[] for _ in tasks]
+        self.tasks = tuple(tasks)
+        self.missing = [len(others) for others in after]
+        """For each stage, how many must be done before it."""
+        self.followers: list[list[int]] = [[] for _ in tasks]
+        """For each stage, those that wait for it."""
         for stage, others in enumerate(after):
             for other in others:
-                self._followers[other].append(stage)
+                self.followers[other].append(stage)
+        self.run = [RunStage(stage) for stage in range(len(self.tasks))]
+        self.done = [StageDone(stage) for stage in range(len(self.tasks))]
+        first = [stage for stage, missing in enumerate(self.missing) if missing == 0]
+        self.start: list[Instruction] = [self.run[stage] for stage in first]
+        """What a step begins with."""
+        self.waiting = [StageStatus.WAITING] * len(self.tasks)
+        self.started = [StageStatus.WAITING if n else StageStatus.RUNNING for n in self.missing]
+        """Where the stages are before a step starts, and then."""
+        self.success: list[Instruction] = [_SUCCESS, *map(EndStep, dict.fromkeys(self.tasks))]
+        """What to do when all stages are done."""
+
+
+class StepState:
+    """One step of a plan."""
+
+    __slots__ = ("_error", "_left", "_missing", "_order", "_running", "_status", "history", "phase")
+
+    def __init__(self, order: StageOrder) -> None:
+        self.phase = Phase.CREATED
+        self.history: list[Event] = []
+        """The events so far."""
+        self._order = order
+        self._status = order.waiting.copy()
+        self._missing = order.missing.copy()
         self._error: errors.OpError | None = None
         self._running = 0
-        self._left = len(tasks)
+        self._left = len(order.tasks)
 
     @property
     def has_ended(self) -> bool:
@@ -152,10 +207,11 @@ class StepState:
         return self.phase is Phase.ENDED
 
     def status(self, stage: int) -> StageStatus:
+        """Returns where a stage is."""
         return self._status[stage]
 
     def handle(self, event: Event) -> list[Instruction]:
-        """Takes in an event and says what to do, in order.
+        """Takes an event in; returns what to do, in order.
 
         Raises:
             IllegalTransition: the event cannot happen now.
@@ -166,13 +222,22 @@ class StepState:
             raise self._illegal(event)
         return transition(self, event)
 
+    def story(self) -> str:
+        """Returns the step's phase, its stages and all events so far, for errors and logs."""
+        stages = ", ".join(status.value for status in self._status)
+        told = "".join(f"\n  {event}" for event in self.history)
+        return f"in phase {self.phase.value} with stages [{stages}]; its history:{told}"
+
     # What the events do; _TRANSITIONS says when.
 
     def _start(self, event: Event) -> list[Instruction]:
         self.phase = Phase.RUNNING
-        if not self._tasks:
-            return self._end(Finish())
-        return [self._run(i) for i, missing in enumerate(self._missing) if missing == 0]
+        order = self._order
+        if not order.tasks:
+            return self._end(_SUCCESS)
+        self._status = order.started.copy()
+        self._running = len(order.start)
+        return order.start.copy()
 
     def _stage_done(self, event: Event) -> list[Instruction]:
         assert isinstance(event, StageDone)
@@ -180,9 +245,10 @@ class StepState:
             return []
         self._left -= 1
         if self._left == 0:
-            return self._end(Finish())
+            self.phase = Phase.ENDED
+            return self._order.success.copy()
         ready: list[Instruction] = []
-        for follower in self._followers[event.stage]:
+        for follower in self._order.followers[event.stage]:
             self._missing[follower] -= 1
             if self._missing[follower] == 0:
                 ready.append(self._run(follower))
@@ -226,7 +292,7 @@ class StepState:
         return []
 
     def _start_late(self, event: Event) -> list[Instruction]:
-        """It was over before it could begin."""
+        """The step was cancelled, or lost a worker, before it could begin."""
         if self.history.count(event) > 1:
             raise self._illegal(event)
         return []
@@ -243,7 +309,7 @@ class StepState:
     def _run(self, stage: int) -> RunStage:
         self._status[stage] = StageStatus.RUNNING
         self._running += 1
-        return RunStage(stage)
+        return self._order.run[stage]
 
     def _stop(self, event: Event, stage: int, status: StageStatus) -> bool:
         """False if the stage was given up before."""
@@ -259,7 +325,7 @@ class StepState:
         """Gives up the task's stages; False if they were all done."""
         lost = False
         for stage, status in enumerate(self._status):
-            if self._tasks[stage] != task or status is StageStatus.DONE:
+            if self._order.tasks[stage] != task or status is StageStatus.DONE:
                 continue
             lost = True
             if status is StageStatus.RUNNING:
@@ -277,7 +343,7 @@ class StepState:
     def _cancel(self) -> list[Instruction]:
         running = (
             task
-            for task, status in zip(self._tasks, self._status, strict=True)
+            for task, status in zip(self._order.tasks, self._status, strict=True)
             if status is StageStatus.RUNNING
         )
         return [CancelStages(task) for task in dict.fromkeys(running)]
@@ -286,19 +352,15 @@ class StepState:
         self.phase = Phase.ENDED
         touched = (
             task
-            for task, status in zip(self._tasks, self._status, strict=True)
+            for task, status in zip(self._order.tasks, self._status, strict=True)
             if status is not StageStatus.WAITING
         )
         ends: list[Instruction] = [EndStep(task) for task in dict.fromkeys(touched)]
-        # The answer comes first: values left on a worker are fetched before they are dropped.
+        # The answer comes first: the client need not wait for the workers' cleaning up.
         return ends if answer is None else [answer, *ends]
 
     def _illegal(self, event: Event) -> IllegalTransition:
-        told = "\n".join(f"  {e}" for e in self.history)
-        stages = ", ".join(s.value for s in self._status)
-        return IllegalTransition(
-            f"{event} in phase {self.phase.value} with stages [{stages}]; its history:\n{told}"
-        )
+        return IllegalTransition(f"{event} {self.story()}")
 
 
 _Handler = Callable[[StepState, Event], list[Instruction]]

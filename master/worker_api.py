@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flowray.proto import errors
@@ -14,15 +14,14 @@ from flowray.proto.messages import config_pb2
 from flowray.proto.wire.stage import Stage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the time to make one, which every stage does
 class StageResult:
     """How a run of a stage ended: its outputs in ``Stage.outputs`` order, or an error."""
 
     outputs: Sequence[Any] = ()
-    """Numpy arrays, or values that only the worker pool can read (tensors left on a worker): the
-    master hands them on as they are and calls ``Worker.fetch`` for those that the client wants."""
+    """Numpy arrays, or DEAD for those of a branch that was not taken."""
     error: errors.OpError | None = None
-    step_stats: Sequence[config_pb2.DeviceStepStats] = field(default=())
+    step_stats: Sequence[config_pb2.DeviceStepStats] = ()
 
 
 class Worker(Protocol):
@@ -64,7 +63,7 @@ class Worker(Protocol):
         """
 
     def end_step(self, step_id: int) -> None:
-        """Drops what the task still holds for a step (tensors left there, step containers).
+        """Drops what the task still holds for a step: its resources, and that it was cancelled.
 
         Called once for every task of every step, when nothing of it runs there any more; so it
         should cost no message of its own where there is nothing to drop.
@@ -75,6 +74,3 @@ class Worker(Protocol):
 
     def reset(self, containers: Sequence[str]) -> None:
         """Clears resource containers; with none named, the default one (the job's name)."""
-
-    def fetch(self, values: Sequence[Any]) -> Sequence[Any]:
-        """The numpy arrays of what ``run`` left on workers (other values as they are)."""

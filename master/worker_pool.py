@@ -261,9 +261,6 @@ class ActorWorker:
     def reset(self, containers: Sequence[str]) -> None:
         self._incarnation().lane.tell("reset", list(containers))
 
-    def fetch(self, values: Sequence[Any]) -> Sequence[Any]:
-        return values
-
 
 def _ignore(task: str, error: errors.OpError) -> None:
     """Nobody has asked to hear of deaths yet."""

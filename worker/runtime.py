@@ -182,8 +182,7 @@ class Runtime:
 
     def end_step(self, step_id: int) -> None:
         """Forgets a step: the resources that its stages left, and a cancellation."""
-        with self._lock:
-            self._steps.pop(step_id, None)
+        self._steps.pop(step_id, None)
 
     def run(
         self, handle: str, step_id: int, inputs: Sequence[Any], *, trace: bool = False

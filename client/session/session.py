@@ -24,6 +24,10 @@ from flowray.proto import errors
 from flowray.proto.messages import config_pb2
 from flowray.proto.types import dtypes, tensors
 from flowray.proto.types.shapes import as_shape, is_compatible
+from flowray.proto.wire.signature import RunSignature, UnknownRunHandleError
+
+_MAX_PREPARED = 1000
+"""How many combinations of fetches and feeds a session remembers."""
 
 _NODE_IN_MESSAGE = re.compile(r"\[\[(Node: )?(\{\{node )?([^\} ]*)(\}\})?\s*=*")
 
@@ -124,7 +128,6 @@ class _PreparedRun:
     def __init__(self, graph: Graph, fetches: Any, feed_keys: Sequence[Any]) -> None:
         parsed = _Fetches(graph, fetches)
         self.feeds = [_feed_tensor(graph, key) for key in feed_keys]
-        self.feed_names = tuple(t.name for t in self.feeds)
         # Arrays of these dtypes are sent as they are; the items of arrays of objects are checked.
         self._np_types = [
             None
@@ -133,8 +136,6 @@ class _PreparedRun:
             for t in self.feeds
         ]
         fed = {t: i for i, t in enumerate(self.feeds)}
-        self.fetch_names: tuple[str, ...] = ()
-        self.targets: tuple[str, ...] = ()
         # Where each element's value comes from: a fetch, a feed, or nowhere (an operation).
         sources: list[tuple[str, int]] = []
         names: list[str] = []
@@ -148,7 +149,11 @@ class _PreparedRun:
             else:
                 sources.append(("fetch", len(names)))
                 names.append(element.name)
-        self.fetch_names, self.targets = tuple(names), tuple(targets)
+        self.signature = RunSignature(
+            tuple(t.name for t in self.feeds), tuple(names), tuple(targets)
+        )
+        self.run_handle: int | None = None
+        """The master's handle of the run; None until it is prepared there."""
         self._sources = sources
         self._plain = all(source == ("fetch", i) for i, source in enumerate(sources))
         self._single = self._plain and not isinstance(
@@ -288,7 +293,10 @@ class Session:
         self._server_version = 0
         self._closed = False
         self._extend_lock = threading.Lock()
+        # Bounded: a program that makes new fetches in every step must not grow without end.
         self._prepared: dict[Any, _PreparedRun] = {}
+        self._run_handles: dict[RunSignature, int] = {}
+        self._cache_lock = threading.Lock()
         self._contexts: list[Any] = []
 
     @property
@@ -439,7 +447,7 @@ class Session:
             raise TypeError(f"Cannot interpret feed_dict key as Tensor: {error}") from None
         if prepared is None:
             prepared = _PreparedRun(self._graph, fetches, keys)
-            self._prepared[full_key] = prepared
+            self._remember(self._prepared, full_key, prepared)
         return prepared
 
     def _run_prepared(
@@ -452,18 +460,22 @@ class Session:
         self._check_open()
         if self._graph.version != self._sent_version:
             self._extend()
-        if not prepared.fetch_names and not prepared.targets:
+        signature = prepared.signature
+        if not signature.fetches and not signature.targets:
             return prepared.results((), values)
-        assert self._handle is not None
+        session = self._handle
+        assert session is not None
         try:
-            fetched, metadata = self._transport.run_step(
-                self._handle,
-                prepared.feed_names,
-                values,
-                prepared.fetch_names,
-                prepared.targets,
-                options,
-            )
+            run_handle = prepared.run_handle
+            if run_handle is None:
+                run_handle = self._prepare_remotely(session, prepared)
+            try:
+                fetched, metadata = self._transport.run(session, run_handle, values, options)
+            except UnknownRunHandleError:  # nothing was run
+                with self._cache_lock:
+                    self._run_handles.pop(signature, None)
+                run_handle = self._prepare_remotely(session, prepared)
+                fetched, metadata = self._transport.run(session, run_handle, values, options)
         except errors.OpError as error:
             raise self._explained(error) from None
         if run_metadata is not None:
@@ -471,6 +483,22 @@ class Session:
             if metadata is not None:
                 run_metadata.CopyFrom(metadata)
         return prepared.results(fetched, values)
+
+    def _prepare_remotely(self, session: str, prepared: _PreparedRun) -> int:
+        """Returns the master's handle of the run, which it prepares if it has not before."""
+        handle = self._run_handles.get(prepared.signature)
+        if handle is None:
+            handle = self._transport.prepare_run(session, prepared.signature)
+            self._remember(self._run_handles, prepared.signature, handle)
+        prepared.run_handle = handle
+        return handle
+
+    def _remember(self, cache: dict[Any, Any], key: Any, value: Any) -> None:
+        """Puts ``value`` into a cache, in the place of its oldest entry if it is full."""
+        with self._cache_lock:
+            if len(cache) >= _MAX_PREPARED:
+                del cache[next(iter(cache))]
+            cache[key] = value
 
     def _check_open(self) -> None:
         if self._closed:

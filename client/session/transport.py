@@ -9,7 +9,6 @@ import itertools
 import logging
 import os
 import queue
-import random
 import threading
 import time
 import uuid
@@ -24,6 +23,7 @@ from flowray.proto import errors
 from flowray.proto.messages import config_pb2, graph_pb2, master_pb2, stream_pb2
 from flowray.proto.types import tensors
 from flowray.proto.wire import service
+from flowray.proto.wire.signature import RunSignature, UnknownRunHandleError
 
 _log = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ class Transport(Protocol):
 
     def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int: ...
 
-    def run_step(
+    def prepare_run(self, handle: str, signature: RunSignature) -> int: ...
+
+    def run(
         self,
         handle: str,
-        feed_names: Sequence[str],
-        feed_values: Sequence[Any],
-        fetches: Sequence[str],
-        targets: Sequence[str],
+        run_handle: int,
+        values: Sequence[Any],
         options: config_pb2.RunOptions | None,
     ) -> StepResults: ...
 
@@ -131,42 +131,59 @@ class GrpcTransport:
         )
         return int(self._call("ExtendSession", request).new_graph_version)
 
-    def run_step(
+    def prepare_run(self, handle: str, signature: RunSignature) -> int:
+        """Prepares a run of a session; returns the run's handle, which is good until the session
+        ends."""
+        request = stream_pb2.StreamRequest()
+        prepare = request.prepare_run
+        prepare.session_handle = handle
+        prepare.feed.extend(signature.feeds)
+        prepare.fetch.extend(signature.fetches)
+        prepare.target.extend(signature.targets)
+        return int(self._step_call(request, self._timeout_ms).prepare_run.run_handle)
+
+    def run(
         self,
         handle: str,
-        feed_names: Sequence[str],
-        feed_values: Sequence[Any],
-        fetches: Sequence[str],
-        targets: Sequence[str],
+        run_handle: int,
+        values: Sequence[Any],
         options: config_pb2.RunOptions | None,
     ) -> StepResults:
+        """Runs a step of a prepared run. Values go and come in the order of its signature.
+
+        Raises:
+            UnknownRunHandleError: the session has no such run; nothing was run.
+            OpError: the step's error.
+        """
         request = stream_pb2.StreamRequest()
-        step = request.run_step
-        step.session_handle = handle
-        for name, value in zip(feed_names, feed_values, strict=True):
-            step.feed.add(name=name, tensor=tensors.encode(value))
-        step.fetch.extend(fetches)
-        step.target.extend(targets)
-        step.store_errors_in_response_body = True
-        step.request_id = random.getrandbits(62) + 1
+        run = request.run
+        run.session_handle = handle
+        run.run_handle = run_handle
+        for value in values:
+            run.feed.append(tensors.encode(value))
         timeout_ms = self._timeout_ms
         if options is not None:
-            step.options.CopyFrom(options)
+            run.options.CopyFrom(options)
             timeout_ms = options.timeout_in_ms or timeout_ms
         if timeout_ms:
-            step.options.timeout_in_ms = timeout_ms
+            run.options.timeout_in_ms = timeout_ms
+        result = self._step_call(request, timeout_ms).run
+        return [tensors.make_ndarray(value) for value in result.fetch], result.metadata
+
+    def _step_call(
+        self, request: stream_pb2.StreamRequest, timeout_ms: int
+    ) -> stream_pb2.StreamResponse:
+        """Returns the response to a request over the stream; 0 ms wait without end."""
         timeout = timeout_ms / 1000 if timeout_ms else None
         try:
             response = self._open_stream().call(request, timeout, self._max_message_bytes)
         except grpc.RpcError as error:
             raise _op_error(error) from None
+        if response.unknown_run_handle:
+            raise UnknownRunHandleError(response.error_message)
         if response.error_code:
             raise errors.from_code(response.error_code, response.error_message)
-        result = response.run_step
-        if result.status_code:
-            raise errors.from_code(result.status_code, result.status_error_message)
-        values = {item.name: item.tensor for item in result.tensor}
-        return [tensors.make_ndarray(values[name]) for name in fetches], result.metadata
+        return response
 
     def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]:
         request = master_pb2.ListDevicesRequest(session_handle=handle)

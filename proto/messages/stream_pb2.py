@@ -22,18 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from flowray.proto.messages import master_pb2 as flowray_dot_proto_dot_messages_dot_master__pb2
+from flowray.proto.messages import config_pb2 as flowray_dot_proto_dot_messages_dot_config__pb2
+from flowray.proto.messages import tensor_pb2 as flowray_dot_proto_dot_messages_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flowray/proto/messages/stream.proto\x12\x07\x66lowray\x1a#flowray/proto/messages/master.proto\"\x97\x01\n\rStreamRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12+\n\x08run_step\x18\x02 \x01(\x0b\x32\x17.flowray.RunStepRequestH\x00\x12\x33\n\x0crun_callable\x18\x03 \x01(\x0b\x32\x1b.flowray.RunCallableRequestH\x00\x12\x10\n\x06\x63\x61ncel\x18\x04 \x01(\x04H\x00\x42\x06\n\x04\x62ody\"\xb3\x01\n\x0eStreamResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12,\n\x08run_step\x18\x02 \x01(\x0b\x32\x18.flowray.RunStepResponseH\x00\x12\x34\n\x0crun_callable\x18\x03 \x01(\x0b\x32\x1c.flowray.RunCallableResponseH\x00\x12\x12\n\nerror_code\x18\x04 \x01(\x05\x12\x15\n\rerror_message\x18\x05 \x01(\tB\x06\n\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#flowray/proto/messages/stream.proto\x12\x07\x66lowray\x1a#flowray/proto/messages/config.proto\x1a#flowray/proto/messages/tensor.proto\"\x8c\x01\n\rStreamRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x31\n\x0bprepare_run\x18\x02 \x01(\x0b\x32\x1a.flowray.PrepareRunRequestH\x00\x12\"\n\x03run\x18\x03 \x01(\x0b\x32\x13.flowray.RunRequestH\x00\x12\x10\n\x06\x63\x61ncel\x18\x04 \x01(\x04H\x00\x42\x06\n\x04\x62ody\"\xc4\x01\n\x0eStreamResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x32\n\x0bprepare_run\x18\x02 \x01(\x0b\x32\x1b.flowray.PrepareRunResponseH\x00\x12#\n\x03run\x18\x03 \x01(\x0b\x32\x14.flowray.RunResponseH\x00\x12\x12\n\nerror_code\x18\x04 \x01(\x05\x12\x15\n\rerror_message\x18\x05 \x01(\t\x12\x1a\n\x12unknown_run_handle\x18\x06 \x01(\x08\x42\x06\n\x04\x62ody\"X\n\x11PrepareRunRequest\x12\x16\n\x0esession_handle\x18\x01 \x01(\t\x12\x0c\n\x04\x66\x65\x65\x64\x18\x02 \x03(\t\x12\r\n\x05\x66\x65tch\x18\x03 \x03(\t\x12\x0e\n\x06target\x18\x04 \x03(\t\"(\n\x12PrepareRunResponse\x12\x12\n\nrun_handle\x18\x01 \x01(\x04\"\x82\x01\n\nRunRequest\x12\x16\n\x0esession_handle\x18\x01 \x01(\t\x12\x12\n\nrun_handle\x18\x02 \x01(\x04\x12\"\n\x04\x66\x65\x65\x64\x18\x03 \x03(\x0b\x32\x14.flowray.TensorProto\x12$\n\x07options\x18\x04 \x01(\x0b\x32\x13.flowray.RunOptions\"Z\n\x0bRunResponse\x12#\n\x05\x66\x65tch\x18\x01 \x03(\x0b\x32\x14.flowray.TensorProto\x12&\n\x08metadata\x18\x02 \x01(\x0b\x32\x14.flowray.RunMetadatab\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowray.proto.messages.stream_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMREQUEST']._serialized_start=86
-  _globals['_STREAMREQUEST']._serialized_end=237
-  _globals['_STREAMRESPONSE']._serialized_start=240
-  _globals['_STREAMRESPONSE']._serialized_end=419
+  _globals['_STREAMREQUEST']._serialized_start=123
+  _globals['_STREAMREQUEST']._serialized_end=263
+  _globals['_STREAMRESPONSE']._serialized_start=266
+  _globals['_STREAMRESPONSE']._serialized_end=462
+  _globals['_PREPARERUNREQUEST']._serialized_start=464
+  _globals['_PREPARERUNREQUEST']._serialized_end=552
+  _globals['_PREPARERUNRESPONSE']._serialized_start=554
+  _globals['_PREPARERUNRESPONSE']._serialized_end=594
+  _globals['_RUNREQUEST']._serialized_start=597
+  _globals['_RUNREQUEST']._serialized_end=727
+  _globals['_RUNRESPONSE']._serialized_start=729
+  _globals['_RUNRESPONSE']._serialized_end=819
 # @@protoc_insertion_point(module_scope)

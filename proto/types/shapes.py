@@ -38,7 +38,7 @@ def is_fully_defined(shape: Shape) -> TypeGuard[tuple[int, ...]]:
 
 def is_compatible(a: Shape, b: Shape) -> bool:
     """Returns whether some fully defined shape fits both."""
-    if a is None or b is None:
+    if a is None or b is None or a == b:
         return True
     return len(a) == len(b) and all(
         x is None or y is None or x == y for x, y in zip(a, b, strict=True)

@@ -19,6 +19,7 @@ import flowray
 from flowray.client.data import nest
 from flowray.deploy.in_process import InProcessTransport
 from flowray.proto.messages import graph_pb2
+from tests.steps import run_step
 
 tensorflow = pytest.importorskip("tensorflow")
 TF = tensorflow.compat.v1
@@ -348,9 +349,9 @@ def run_their_graph(graph: Any, initializer: Any, element: Any) -> list[Any]:
     handle = transport.create_session(graph_def, flowray.ConfigProto())
     names = [tensor.name for tensor in tensorflow.nest.flatten(element, expand_composites=True)]
     try:
-        transport.run_step(handle, [], [], [], [initializer.name], None)
+        run_step(transport, handle, [], [], [], [initializer.name], None)
         return outcomes(
-            lambda: transport.run_step(handle, [], [], names, [], None)[0], flowray.OpError
+            lambda: run_step(transport, handle, [], [], names, [], None)[0], flowray.OpError
         )
     except flowray.OpError as error:
         return [error]

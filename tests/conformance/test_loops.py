@@ -12,6 +12,7 @@ from flowray.deploy.in_process import InProcessTransport
 from flowray.proto.messages import config_pb2, graph_pb2
 from flowray.worker.runtime import RuntimeOptions
 from tests.conformance.loop_programs import PROGRAMS, Built
+from tests.steps import run_step
 
 tensorflow = pytest.importorskip("tensorflow")
 tf = tensorflow.compat.v1
@@ -41,10 +42,14 @@ class Runner:
 
     def __call__(self, fetches: list[Any], feeds: dict[Any, Any], targets: list[Any] = []) -> Any:  # noqa: B006
         values = {t.name: np.asarray(v, t.dtype.as_numpy_dtype) for t, v in feeds.items()}
-        fetched, _ = self._transport.run_step(
-            self._handle, list(values), list(values.values()), [t.name for t in fetches],
-            [op.name for op in targets], None,
-        )  # fmt: skip
+        fetched, _ = run_step(
+            self._transport,
+            self._handle,
+            list(values),
+            list(values.values()),
+            [t.name for t in fetches],
+            [op.name for op in targets],
+        )
         return fetched
 
     def initialize(self, built: Built) -> None:

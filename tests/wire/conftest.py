@@ -10,7 +10,8 @@ import pytest
 
 from flowray.deploy.in_process import InProcessWorker
 from flowray.master.master import Master
-from flowray.master.service import ServerThread, ServiceOptions
+from flowray.master.server import ServerThread
+from flowray.master.service import ServiceOptions
 from flowray.master.worker_api import StageResult, Worker
 from flowray.worker.runtime import Runtime, RuntimeOptions
 from tests.unit.master.fakes import PS, W0, W1, FakeWorker

@@ -9,8 +9,6 @@ instructions has a current executor, and ``Function`` asks for it. The executors
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -43,11 +41,19 @@ def current() -> Executor | None:
     return _current.executor
 
 
-@contextmanager
-def running(executor: Executor) -> Iterator[None]:
-    """Makes ``executor`` the current one of this thread in the scope."""
-    outer, _current.executor = _current.executor, executor
-    try:
-        yield
-    finally:
-        _current.executor = outer
+class running:  # noqa: N801 - it is used like a function
+    """Makes ``executor`` the current one of this thread in the scope.
+
+    A class, since a generator's context manager takes three times as long, in every stage.
+    """
+
+    __slots__ = ("_executor", "_outer")
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def __enter__(self) -> None:
+        self._outer, _current.executor = _current.executor, self._executor
+
+    def __exit__(self, *exc_info: object) -> None:
+        _current.executor = self._outer

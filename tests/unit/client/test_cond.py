@@ -11,6 +11,7 @@ from flowray.client.ops.functional_ops import call
 from flowray.deploy.in_process import InProcessTransport
 from flowray.proto import errors
 from flowray.worker.runtime import RuntimeOptions
+from tests.steps import run_step
 
 X = np.float32([1, 2, 3])
 
@@ -45,10 +46,14 @@ class Runner:
                 self._graph.as_graph_def(), tf.ConfigProto()
             )
         feeds = {t.name: np.asarray(v, t.dtype.as_numpy_dtype) for t, v in (feeds or {}).items()}
-        fetched, _ = self._transport.run_step(
-            self._handle, list(feeds), list(feeds.values()), [t.name for t in fetches],
-            [op.name for op in targets], None,
-        )  # fmt: skip
+        fetched, _ = run_step(
+            self._transport,
+            self._handle,
+            list(feeds),
+            list(feeds.values()),
+            [t.name for t in fetches],
+            [op.name for op in targets],
+        )
         return fetched
 
 

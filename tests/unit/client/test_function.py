@@ -11,6 +11,7 @@ from flowray.client.ops.functional_ops import call
 from flowray.deploy.in_process import InProcessTransport
 from flowray.proto.graph import functions
 from flowray.worker.runtime import CompileMode, RuntimeOptions
+from tests.steps import run_step
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def run(request: pytest.FixtureRequest, graph: tf.Graph):
         handle = transport.create_session(graph.as_graph_def(), tf.ConfigProto())
         feeds = {t.name: np.asarray(v, t.dtype.as_numpy_dtype) for t, v in (feeds or {}).items()}
         names = [t.name for t in fetches]
-        return transport.run_step(handle, list(feeds), list(feeds.values()), names, [], None)[0]
+        return run_step(transport, handle, list(feeds), list(feeds.values()), names, [], None)[0]
 
     return run
 

@@ -11,6 +11,7 @@ from flowray.client.framework.op_builder import make_op
 from flowray.client.ops.functional_ops import call
 from flowray.deploy.in_process import InProcessTransport
 from flowray.worker.runtime import RuntimeOptions
+from tests.steps import run_step
 
 X = np.float32([1, 2, 3])
 
@@ -40,9 +41,15 @@ def run(request, graph):
         values = {t.name: np.asarray(v, t.dtype.as_numpy_dtype) for t, v in feeds.items()}
         initializers = [v.initializer.name for v in tf.global_variables()]
         if initializers:
-            transport.run_step(handle, [], [], [], initializers, None)
-        fetched, _ = transport.run_step(
-            handle, list(values), list(values.values()), [t.name for t in fetches], [], None
+            run_step(transport, handle, [], [], [], initializers, None)
+        fetched, _ = run_step(
+            transport,
+            handle,
+            list(values),
+            list(values.values()),
+            [t.name for t in fetches],
+            [],
+            None,
         )
         return fetched
 

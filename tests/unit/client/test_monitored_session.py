@@ -27,13 +27,13 @@ def graph():
 def steps(monkeypatch):
     """Counts the steps that sessions send."""
     counted = collections.Counter()
-    run_step = InProcessTransport.run_step
+    run = InProcessTransport.run
 
     def counting(self, *arguments):
         counted["steps"] += 1
-        return run_step(self, *arguments)
+        return run(self, *arguments)
 
-    monkeypatch.setattr(InProcessTransport, "run_step", counting)
+    monkeypatch.setattr(InProcessTransport, "run", counting)
     return counted
 
 

@@ -11,6 +11,7 @@ from flowray.client.ops.functional_ops import call
 from flowray.deploy.in_process import InProcessTransport
 from flowray.proto import errors
 from flowray.worker.runtime import RuntimeOptions
+from tests.steps import run_step
 
 X = np.float32([1, 2, 3])
 
@@ -38,8 +39,8 @@ def run(request, graph):
         values = {t.name: np.asarray(v, t.dtype.as_numpy_dtype) for t, v in (feeds or {}).items()}
         tensors = [f.name for f in fetches if isinstance(f, tf.Tensor)]
         targets = [f.name for f in fetches if isinstance(f, tf.Operation)]
-        fetched, _ = transport.run_step(
-            handles[0], list(values), list(values.values()), tensors, targets, None
+        fetched, _ = run_step(
+            transport, handles[0], list(values), list(values.values()), tensors, targets, None
         )
         return list(fetched)
 

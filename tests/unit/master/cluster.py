@@ -8,6 +8,7 @@ import flowray as tf
 from flowray.deploy.in_process import InProcessWorker
 from flowray.master.master import Master
 from flowray.worker.runtime import Runtime, RuntimeOptions
+from tests.steps import run_on_master
 
 PS = "/job:ps/replica:0/task:0"
 WORKER = "/job:worker/replica:0/task:0"
@@ -27,6 +28,10 @@ class Cluster:
             graph_def = tf.get_default_graph().as_graph_def()
             self._handle = self._master.create_session(graph_def)
         values = {t.name: np.asarray(v, t.dtype.as_numpy_dtype) for t, v in (feeds or {}).items()}
-        return self._master.run_step(
-            self._handle, values, [t.name for t in fetches], [op.name for op in targets]
+        return run_on_master(
+            self._master,
+            self._handle,
+            values,
+            [t.name for t in fetches],
+            [op.name for op in targets],
         )

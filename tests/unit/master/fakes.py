@@ -181,10 +181,6 @@ class FakeWorker:
         self.calls.append(("reset", list(containers)))
         self.variables.clear()
 
-    def fetch(self, values: Sequence[Any]) -> Sequence[Any]:
-        self.calls.append(("fetch",))
-        return [value.array if isinstance(value, Remote) else value for value in values]
-
     def _evaluate(self, stage: Stage, inputs: Sequence[Any], trace: bool) -> StageResult:
         if self.dead is not None:
             return StageResult(error=self.dead)
@@ -215,7 +211,7 @@ class FakeWorker:
                     f"Attempting to use uninitialized value {value.name}"
                 )
             return self.variables[value.name]
-        return value.array if isinstance(value, Remote) else value
+        return value
 
     def _compute(self, node: graph_pb2.NodeDef, inputs: list[Any]) -> list[Any]:
         match node.op, inputs:
@@ -238,13 +234,6 @@ class FakeWorker:
             case _, _:
                 arrays = [self._value(i) for i in inputs]
                 return [np.asarray(_FUNCTIONS[node.op](*arrays))]
-
-
-class Remote:
-    """A value that only the worker can read."""
-
-    def __init__(self, array: Any) -> None:
-        self.array = array
 
 
 class _Ref:

@@ -11,9 +11,12 @@ from flowray.master.master import Master
 from flowray.master.step import StepResult, Waiter
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2
+from flowray.proto.wire.signature import RunSignature
+from tests.steps import run_on_master
 from tests.unit.master.fakes import PS, W0, FakeWorker, graph_def
 
 GRAPH = "p = Placeholder()\na = Neg(p)\nv = VariableV2() @/job:ps\nw = Assign(v, p)"
+A = RunSignature(("p:0",), ("a:0",))
 SECONDS = 30
 
 
@@ -26,8 +29,9 @@ class Bench:
 
     def step(self, session: str, *fetches: str, request_id: int = 0, feed: float = 1) -> StepResult:
         waiter = Waiter()
-        feeds = {"p:0": np.float32(feed).reshape(())}
-        self.master.start_step(session, feeds, fetches, [], None, request_id, waiter)
+        signature = RunSignature(("p:0",), fetches)
+        values = [np.float32(feed).reshape(())]
+        self.master.start_step(session, signature, values, None, request_id, waiter)
         return waiter.wait()
 
 
@@ -50,10 +54,10 @@ def test_sessions_know_nothing_of_each_others_graphs() -> None:
     bench = Bench()
     one, two = (bench.master.create_session(graph_def(GRAPH)) for _ in range(2))
     assert bench.master.extend_session(one, graph_def("b = Neg(a)"), 0) == 1
-    assert bench.master.run_step(one, {"p": np.float32(2)}, ["b:0"]) == [2]
+    assert run_on_master(bench.master, one, {"p": np.float32(2)}, ["b:0"]) == [2]
     with pytest.raises(errors.NotFoundError):
-        bench.master.run_step(two, {"p": np.float32(2)}, ["b:0"])
-    assert bench.master.run_step(two, {"p": np.float32(2)}, ["a:0"]) == [-2]
+        run_on_master(bench.master, two, {"p": np.float32(2)}, ["b:0"])
+    assert run_on_master(bench.master, two, {"p": np.float32(2)}, ["a:0"]) == [-2]
 
 
 def test_the_default_configuration_is_merged_under_the_sessions() -> None:
@@ -91,7 +95,9 @@ def test_an_unknown_session() -> None:
     options = config_pb2.CallableOptions(fetch=["a:0"])
     calls = [
         (lambda: master.extend_session("beef", graph_def(""), 0), errors.AbortedError, lost),
-        (lambda: master.run_step("beef", {}, ["a:0"]), errors.AbortedError, lost),
+        (lambda: run_on_master(master, "beef", {}, ["a:0"]), errors.AbortedError, lost),
+        (lambda: master.prepare_run("beef", A), errors.AbortedError, lost),
+        (lambda: master.run("beef", 1, []), errors.AbortedError, lost),
         (lambda: master.partial_run_setup("beef"), errors.AbortedError, lost),
         (lambda: master.make_callable("beef", options), errors.AbortedError, lost),
         (lambda: master.run_callable("beef", 0, []), errors.AbortedError, lost),
@@ -103,7 +109,7 @@ def test_an_unknown_session() -> None:
         with pytest.raises(error) as info:
             call()
         assert info.value.message == message
-    assert master.is_planned("beef", [], ["a:0"], [])
+    assert master.is_prepared("beef", A)
 
 
 def test_a_closed_session_is_unknown() -> None:
@@ -164,7 +170,7 @@ def test_callables_dedupe_their_requests() -> None:
     made = bench.master.make_callable(handle, options, 1)
     with pytest.raises(errors.AbortedError, match=r"same MakeCallable \(Master\) request"):
         bench.master.make_callable(handle, options, 1)
-    assert bench.master.run_callable(handle, made, [np.float32(3)]) == [-3]
+    assert bench.master.run_callable(handle, made, [np.float32(3)]).tensors == [-3]
     results = []
     for _ in range(2):
         waiter = Waiter()
@@ -182,8 +188,7 @@ def test_reset_ends_the_sessions_and_clears_the_containers() -> None:
     one, two = (bench.master.create_session(graph_def(GRAPH)) for _ in range(2))
     bench.w0.held = {"a"}
     waiter = Waiter()
-    feeds = {"p:0": np.float32(1)}
-    bench.master.start_step(one, feeds, ["a:0"], [], None, 0, waiter)
+    bench.master.start_step(one, A, [np.float32(1)], None, 0, waiter)
     bench.master.reset(["c"])
     assert isinstance(waiter.wait().error, errors.CancelledError)
     for handle in (one, two):
@@ -206,7 +211,7 @@ def test_losing_a_worker_fails_the_steps_of_all_sessions() -> None:
     for _ in range(2):
         handle = bench.master.create_session(graph_def(GRAPH))
         waiters.append(Waiter())
-        bench.master.start_step(handle, {"p:0": np.float32(1)}, ["a:0"], [], None, 0, waiters[-1])
+        bench.master.start_step(handle, A, [np.float32(1)], None, 0, waiters[-1])
     bench.master.worker_lost(W0, errors.unavailable(f"From {W0}:\ndied"))
     for waiter in waiters:
         error = waiter.wait().error
@@ -220,7 +225,7 @@ def test_run_step_fills_in_metadata() -> None:
     metadata = config_pb2.RunMetadata()
     options = config_pb2.RunOptions(output_partition_graphs=True)
     feeds = {"p:0": np.float32(1)}
-    bench.master.run_step(handle, feeds, ["w:0"], options=options, metadata=metadata)
+    run_on_master(bench.master, handle, feeds, ["w:0"], options=options, metadata=metadata)
     assert [len(graph.node) for graph in metadata.partition_graphs] == [2]
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flowray.master.deadline_timers import DeadlineTimers
 from flowray.master.session import FULL_TRACE, Session
-from flowray.master.step import Alarms, StepResult, Waiter
+from flowray.master.step import StepResult, Waiter
 from flowray.master.worker_api import StageResult
 from flowray.proto import errors
 from flowray.proto.messages import config_pb2
-from flowray.proto.wire.stage import Stage
-from tests.unit.master.fakes import PS, W0, W1, FakeWorker, Remote, describe, graph_def, lines
+from flowray.proto.wire.signature import RunSignature, UnknownRunHandleError
+from tests.unit.master.fakes import PS, W0, W1, FakeWorker, describe, graph_def, lines
 
 SECONDS = 30
 
@@ -36,7 +37,7 @@ class Bench:
             config or config_pb2.ConfigProto(),
             {worker.task: worker for worker in self.workers},
             W0,
-            Alarms(),
+            DeadlineTimers(),
         )
 
     def start(
@@ -52,7 +53,9 @@ class Bench:
             for name, value in (feeds or {}).items()
         }
         waiter = Waiter()
-        return self.session.start_step(arrays, fetches, targets, options, waiter), waiter
+        signature = RunSignature(tuple(arrays), fetches, tuple(targets))
+        values = list(arrays.values())
+        return self.session.start_step(signature, values, options, waiter), waiter
 
     def result(self, *fetches: str, **more: Any) -> StepResult:
         return self.start(*fetches, **more)[1].wait()
@@ -169,8 +172,9 @@ def test_every_order_of_feeds_fetches_and_targets_has_the_same_plan() -> None:
     assert bench.run("d:0", "e:0", feeds={"p:0": 2, "q:0": 3}, targets=["n", "d"]) == [5, -2]
     assert bench.run("e:0", "d:0", "e", feeds={"q:0": 3, "p": 1}, targets=["d", "n"]) == [-1, 4, -1]
     assert bench.calls("register") == 1
-    assert bench.session.is_planned(["p:0", "q:0"], ["d:0", "e:0"], ["n", "d"])
-    assert not bench.session.is_planned(["p:0"], ["e:0"], [])
+    known = RunSignature(("p:0", "q:0"), ("d:0", "e:0"), ("n", "d"))
+    assert bench.session.handle_of(known) is not None
+    assert bench.session.handle_of(RunSignature(("p:0",), ("e:0",))) is None
 
 
 def test_growing_keeps_the_plans() -> None:
@@ -179,6 +183,101 @@ def test_growing_keeps_the_plans() -> None:
     bench.session.extend(graph_def("c = Neg(b)"), 0)
     bench.run("b:0")
     assert bench.calls("register") == 1
+
+
+def test_a_run_is_prepared_once_and_goes_by_position() -> None:
+    bench = Bench("p = Placeholder()\nq = Placeholder()\nd = AddV2(p, q)\ne = Neg(p)")
+    signature = RunSignature(("q:0", "p:0"), ("e:0", "d:0", "e:0"))
+    handle = bench.session.prepare_run(signature)
+    assert bench.session.handle_of(signature) == bench.session.prepare_run(signature) == handle
+    for p, q in ((2, 3), (4, 5)):
+        waiter = Waiter()
+        values = [np.float32(q).reshape(()), np.float32(p).reshape(())]
+        bench.session.start_run(handle, values, None, waiter)
+        assert waiter.wait().tensors == [-p, p + q, -p]
+    assert bench.calls("register") == 1
+    bench.session.extend(graph_def("c = Neg(d)"), 0)
+    assert bench.session.prepare_run(signature) == handle
+
+
+def test_a_run_that_was_not_prepared() -> None:
+    bench = Bench(TWO_TASKS)
+    waiter = Waiter()
+    assert bench.session.start_run(7, [], None, waiter) is None
+    error = waiter.wait().error
+    assert isinstance(error, UnknownRunHandleError)
+    assert error.message == "Session s1 has no prepared run 7; prepare it again."
+    assert bench.calls("run") == 0
+
+
+def test_a_run_with_the_wrong_number_of_values() -> None:
+    bench = Bench(TWO_TASKS)
+    handle = bench.session.prepare_run(RunSignature(("p:0",), ("a:0",)))
+    waiter = Waiter()
+    bench.session.start_run(handle, [], None, waiter)
+    error = waiter.wait().error
+    assert isinstance(error, errors.InvalidArgumentError)
+    assert error.message == "The run takes 1 feed value(s), but got 0."
+    assert bench.session.is_idle
+
+
+class BrokenWorker(FakeWorker):
+    """Raises where it should answer."""
+
+    def run(self, *arguments: Any, **keywords: Any) -> None:
+        raise TypeError("cannot be sent")
+
+    def end_step(self, step_id: int) -> None:
+        super().end_step(step_id)
+        raise KeyError("end_step")
+
+
+@pytest.mark.parametrize("fetch", ["a:0", "c:0"])
+def test_a_worker_that_raises_fails_the_step_and_nothing_else(fetch: str) -> None:
+    bench = Bench(TWO_TASKS, make=BrokenWorker)
+    for _ in range(2):
+        error = bench.result(fetch, feeds={"p:0": 1}).error
+        assert isinstance(error, errors.InternalError)
+        assert error.message == "TypeError: cannot be sent"
+    assert bench.session.is_idle
+    bench.session.close()
+    assert bench.calls("end_session") == 3
+
+
+@pytest.mark.parametrize("fetch", ["a:0", "c:0"])
+def test_a_callback_that_raises_leaves_no_step_behind(
+    fetch: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(TWO_TASKS)
+
+    def fail(result: StepResult) -> None:
+        raise KeyError("in the callback")
+
+    values = [np.float32(1).reshape(())]
+    bench.session.start_step(RunSignature(("p:0",), (fetch,)), values, None, fail)
+    assert "in the callback" in caplog.text
+    assert bench.session.is_idle
+    bench.session.close()
+    assert bench.calls("end_session") == 3
+
+
+@pytest.mark.parametrize("fetch", ["a:0", "c:0"])
+def test_an_interrupt_ends_the_step(fetch: str) -> None:
+    """Ctrl-C in a worker that runs in the caller's thread; see ``deploy.in_process``."""
+
+    class Interrupted(FakeWorker):
+        def run(
+            self, handle: str, step_id: int, inputs: Any, done: Any, *, trace: bool = False
+        ) -> None:
+            done(StageResult(error=errors.cancelled("Step was cancelled.")))
+            raise KeyboardInterrupt
+
+    bench = Bench(TWO_TASKS, make=Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.result(fetch, feeds={"p:0": 1})
+    assert bench.session.is_idle
+    bench.session.close()
+    assert bench.calls("end_session") == 3
 
 
 def test_targets_alone() -> None:
@@ -211,38 +310,6 @@ def test_a_bad_feed_starts_nothing() -> None:
     assert bench.calls("run") == 0
     assert bench.session.is_idle
     assert bench.run("a:0", feeds={"p:0": [1, 2]}) == [[-1, -2]]
-
-
-class FarWorker(FakeWorker):
-    """Leaves its outputs where they are."""
-
-    def _evaluate(self, stage: Stage, inputs: Sequence[Any], trace: bool) -> StageResult:
-        result = super()._evaluate(stage, inputs, trace)
-        return StageResult([Remote(o) for o in result.outputs], result.error, result.step_stats)
-
-
-@pytest.mark.parametrize("fetches", [("a:0",), ("c:0", "b:0", "a:0")])
-def test_values_that_lie_on_a_worker_are_fetched_before_it_drops_them(
-    fetches: tuple[str, ...],
-) -> None:
-    bench = Bench(TWO_TASKS, make=FarWorker)
-    expected = {"a:0": -2, "b:0": 0, "c:0": 0}
-    assert bench.run(*fetches, feeds={"p:0": 2}) == [expected[name] for name in fetches]
-    for worker in (bench.w0, bench.w1):
-        kinds = [call[0] for call in worker.calls]
-        assert "fetch" not in kinds[kinds.index("end_step") if "end_step" in kinds else 0 :]
-    assert bench.calls("fetch") == len(fetches)
-
-
-def test_a_worker_that_cannot_give_its_value_any_more() -> None:
-    class Dying(FarWorker):
-        def fetch(self, values: Sequence[Any]) -> Sequence[Any]:
-            raise errors.unavailable(f"From {self.task}: died")
-
-    bench = Bench(TWO_TASKS, make=Dying)
-    for fetches in (("a:0",), ("c:0", "b:0")):
-        assert isinstance(bench.result(*fetches, feeds={"p:0": 2}).error, errors.UnavailableError)
-    assert bench.session.is_idle
 
 
 @pytest.mark.parametrize("fetch", ["a:0", "c:0"])
@@ -307,15 +374,15 @@ def test_a_deadline(fetch: str, by: str) -> None:
 
 def test_a_step_that_is_done_has_no_deadline_any_more() -> None:
     bench = Bench(TWO_TASKS)
-    alarms = bench.session._alarms
+    timers = bench.session._timers
     for _ in range(1000):
         bench.run("a:0", feeds={"p:0": 1}, options=config_pb2.RunOptions(timeout_in_ms=60_000))
-    assert len(alarms._alarms) < 500
+    assert len(timers._timers) < 500
 
 
 def test_a_deadline_that_passes_before_the_step_starts() -> None:
     bench = Bench(TWO_TASKS)
-    bench.session._alarms = _Instant()  # type: ignore[assignment]
+    bench.session._timers = _Instant()  # type: ignore[assignment]
     options = config_pb2.RunOptions(timeout_in_ms=1)
     for fetch in ("a:0", "c:0"):
         error = bench.result(fetch, feeds={"p:0": 1}, options=options).error
@@ -324,7 +391,7 @@ def test_a_deadline_that_passes_before_the_step_starts() -> None:
 
 
 class _Instant:
-    """Alarms that ring when they are set."""
+    """Timers whose time is up when they are set."""
 
     def after(self, seconds: float, action: Callable[[], None]) -> Callable[[], None]:
         action()

@@ -19,6 +19,7 @@ from flowray.master.step_state import (
     RunStage,
     StageDone,
     StageFailed,
+    StageOrder,
     StageStatus,
     Started,
     StepState,
@@ -36,18 +37,23 @@ EVENTS: tuple[Event, ...] = (
 )  # fmt: skip
 
 
+def step_of(tasks: Sequence[str], after: Sequence[Sequence[int]]) -> StepState:
+    """The machine of a step: stage i runs on tasks[i] when the stages after[i] are done."""
+    return StepState(StageOrder(tasks, after))
+
+
 def one_stage() -> StepState:
-    return StepState(["a"], [()])
+    return step_of(["a"], [()])
 
 
 def chain() -> StepState:
     """Stage 0 on a, stage 1 on b, stage 2 on a."""
-    return StepState(["a", "b", "a"], [(), (0,), (1,)])
+    return step_of(["a", "b", "a"], [(), (0,), (1,)])
 
 
 def two_at_once() -> StepState:
     """Stages 0 and 1 run at the same time on a and b; stage 2 on c needs both."""
-    return StepState(["a", "b", "c"], [(), (), (0, 1)])
+    return step_of(["a", "b", "c"], [(), (), (0, 1)])
 
 
 def in_phase(phase: Phase) -> StepState:
@@ -60,7 +66,7 @@ def in_phase(phase: Phase) -> StepState:
             machine = one_stage()
         case Phase.FAILING:
             events = [Started(), StageFailed(1, WORSE)]
-            machine = StepState(["a", "b"], [(), ()])
+            machine = step_of(["a", "b"], [(), ()])
         case Phase.ABANDONED:
             events = [Started(), Cancelled(STOP)]
             machine = one_stage()
@@ -81,14 +87,14 @@ def test_a_step_of_one_stage() -> None:
     assert machine.handle(Started()) == [RunStage(0)]
     assert machine.status(0) is StageStatus.RUNNING
     assert not machine.has_ended
-    # The answer comes first: values that a worker holds are fetched before it drops them.
+    # The answer comes first: the client need not wait for the worker.
     assert machine.handle(StageDone(0)) == [Finish(), EndStep("a")]
     assert machine.has_ended
     assert machine.status(0) is StageStatus.DONE
 
 
 def test_a_step_of_nothing() -> None:
-    machine = StepState([], [])
+    machine = step_of([], [])
     assert machine.handle(Started()) == [Finish()]
     assert machine.has_ended
 
@@ -109,7 +115,7 @@ def test_a_stage_waits_for_all_before_it() -> None:
 
 
 def test_one_stage_makes_several_ready() -> None:
-    machine = StepState(["a", "b", "c"], [(), (0,), (0,)])
+    machine = step_of(["a", "b", "c"], [(), (0,), (0,)])
     machine.handle(Started())
     assert machine.handle(StageDone(0)) == [RunStage(1), RunStage(2)]
 
@@ -144,7 +150,7 @@ def test_a_stage_that_was_quicker_than_its_cancellation() -> None:
 
 
 def test_a_task_is_told_once_to_cancel() -> None:
-    machine = StepState(["a", "b", "b"], [(), (), ()])
+    machine = step_of(["a", "b", "b"], [(), (), ()])
     machine.handle(Started())
     assert machine.handle(StageFailed(0, BAD)) == [CancelStages("b")]
     assert machine.handle(StageDone(1)) == []
@@ -232,7 +238,7 @@ def test_a_worker_lost_before_its_stage_came() -> None:
 
 
 def test_a_lost_worker_that_the_step_does_not_need_any_more() -> None:
-    machine = StepState(["a", "b"], [(), (0,)])
+    machine = step_of(["a", "b"], [(), (0,)])
     machine.handle(Started())
     machine.handle(StageDone(0))
     assert machine.handle(WorkerLost("a", GONE)) == []
@@ -321,6 +327,17 @@ def test_a_stage_ends_once() -> None:
         machine.handle(StageDone(0))
 
 
+def test_a_story_tells_all_that_happened() -> None:
+    machine = chain()
+    machine.handle(Started())
+    machine.handle(StageDone(0))
+    machine.handle(Cancelled(STOP))
+    assert machine.story() == (
+        "in phase abandoned with stages [done, running, waiting]; its history:\n"
+        f"  Started()\n  StageDone(stage=0)\n  {Cancelled(STOP)}"
+    )
+
+
 # Whatever happens
 
 
@@ -359,4 +376,4 @@ def _random_machine(rng: random.Random) -> tuple[StepState, list[str]]:
     count = rng.randint(1, 6)
     tasks = [rng.choice("abc") for _ in range(count)]
     after = [tuple(sorted(rng.sample(range(i), rng.randint(0, min(i, 2))))) for i in range(count)]
-    return StepState(tasks, after), tasks
+    return step_of(tasks, after), tasks

@@ -222,12 +222,7 @@ def test_the_function_library_is_kept() -> None:
         validate(more, first)
 
 
-def test_a_while_loop_is_no_cycle() -> None:
-    pytest.importorskip("flowray.proto.ops.control_flow_ops")
-    from flowray.proto.ops import op_registry
-
-    if "NextIteration" not in op_registry.registered_ops():
-        pytest.skip("v1 control flow is not defined yet")
+def test_a_while_loop_is_not_a_cycle() -> None:
     validate(
         graph_def("""
             a = Const()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flowray.master.service import LoopThread
+from flowray.master.server import LoopThread
 from flowray.master.worker_api import StageResult
 from flowray.master.worker_lane import SocketLane
 from flowray.proto import errors

@@ -19,8 +19,8 @@ def test_methods():
 
 def test_stream_messages():
     request = stream_pb2.StreamRequest(id=1, cancel=7)
-    request.run_step.fetch.append("x:0")
-    assert request.WhichOneof("body") == "run_step"
+    request.prepare_run.fetch.append("x:0")
+    assert request.WhichOneof("body") == "prepare_run"
     response = stream_pb2.StreamResponse(id=1, error_code=3, error_message="bad")
     assert response.WhichOneof("body") is None
 

@@ -20,6 +20,7 @@ from flowray.worker.data import functions
 from flowray.worker.execution.tiering import PIPELINES, Comparison, Tiering
 from flowray.worker.execution.xla_segment import XlaSegmentRunner
 from flowray.worker.runtime import CompileMode, RuntimeOptions
+from tests.steps import run_step
 
 D = tf.data.Dataset
 IMAGES = np.random.RandomState(0).randint(0, 256, (40, 60, 50, 3), np.uint8)
@@ -43,7 +44,7 @@ def run(dataset: Any, mode: CompileMode) -> list[Any]:
     result = []
     try:
         while True:
-            result.append(transport.run_step(handle, [], [], names, [], None)[0])
+            result.append(run_step(transport, handle, [], [], names, [], None)[0])
     except tf.errors.OutOfRangeError:
         return result
     finally:

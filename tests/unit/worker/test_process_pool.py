@@ -18,6 +18,7 @@ from flowray.deploy.in_process import InProcessTransport
 from flowray.worker.data import functions, process_pool
 from flowray.worker.data.process_pool import ProcessPool
 from flowray.worker.execution.tiering import PIPELINES
+from tests.steps import run_step
 
 D = tf.data.Dataset
 
@@ -76,7 +77,7 @@ class Reader:
 
     def next(self) -> Any:
         names: list[str] = []
-        return self._transport.run_step(self._handle, names, [], [self._name], [], None)[0][0]
+        return run_step(self._transport, self._handle, names, [], [self._name], [], None)[0][0]
 
     def rest(self) -> list[Any]:
         found = []
