@@ -111,7 +111,7 @@ INSTEAD: Mapping[str, str] = {
     "train.SyncReplicasOptimizer": "one worker that averages the gradients of its towers",
     "verify_tensor_all_finite": "tf.check_numerics",
 }  # fmt: skip
-"""What a program can use instead of a name that is not there."""
+"""Replacements for names that are not there."""
 
 
 @functools.cache

@@ -84,7 +84,10 @@ def _public_object(name: str) -> object:
 
 
 def _from_import(fullname: str) -> bool:
-    """Tells whether this may be ``from package import name``, where Python drops our error."""
+    """Returns whether a user may have written ``from package import name``.
+
+    Python drops an error with that name and raises one of its own.
+    """
     parent, _, name = fullname.rpartition(".")
     module = sys.modules.get(parent)
     return module is not None and f"{module.__name__}.{name}" == fullname
