@@ -7,14 +7,25 @@ the same error in process as on a cluster, and the session goes on.
 
 from __future__ import annotations
 
+from typing import Final
+
 from flowray.proto import errors
+
+_OVERFLOWS: Final = (
+    "array is too big",
+    "Maximum allowed dimension exceeded",
+    "iterator is too large",
+    "Python int too large to convert",
+)
+"""Texts of numpy's and Python's errors about sizes whose product has no number."""
 
 
 def as_op_error(failure: Exception, what: str = "", node: str | None = None) -> errors.OpError:
     """Returns the OpError for ``failure``.
 
     An OpError keeps its code and text. Memory that ran out, in Python or in XLA, is
-    RESOURCE_EXHAUSTED. Everything else is a bug and becomes INTERNAL.
+    RESOURCE_EXHAUSTED, a size that numpy cannot count INVALID_ARGUMENT. Everything else is a bug
+    and becomes INTERNAL.
 
     Args:
         failure: the exception.
@@ -28,6 +39,10 @@ def as_op_error(failure: Exception, what: str = "", node: str | None = None) -> 
         text = f"{what}: {text}"
     if _is_out_of_memory(failure):
         return errors.resource_exhausted(text, node=node)
+    if isinstance(failure, ValueError | OverflowError) and any(
+        words in str(failure) for words in _OVERFLOWS
+    ):
+        return errors.invalid_argument(f"Encountered overflow in a shape. {text}", node=node)
     return errors.internal(text, node=node)
 
 

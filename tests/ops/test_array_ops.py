@@ -129,6 +129,14 @@ case("Reshape", [A, i32(3, 2)], expect=A.reshape(3, 2))
 case("Reshape", [A, i64(-1)], expect=A.reshape(-1))
 case("Reshape", [CUBE, i32(-1, 4)], expect=CUBE.reshape(6, 4))
 case("Reshape", [EMPTY, i32(3, -1)], expect=np.zeros((3, 0), np.float32), id="empty")
+for _shape, _target, _result in [
+    ((0, 6), (0, -1, 3), (0, 2, 3)),
+    ((0, 6), (-1, 0), (6, 0)),
+    ((0, 6), (0, -1, 4), (0, 1, 4)),
+    ((2, 0), (-1, 0, 5), (0, 0, 5)),
+]:
+    case("Reshape", [np.zeros(_shape, np.float32), i32(*_target)],
+         expect=np.zeros(_result, np.float32), id=f"empty {_shape} to {_target}")  # fmt: skip
 case("Reshape", [np.float32(2), i32(1, 1)], expect=np.array([[2]], np.float32), id="from scalar")
 case("Reshape", [i32(5), i32()], expect=np.int32(5), id="to scalar")
 case("Reshape", [WORDS, i32(2, 2)], expect=WORDS.reshape(2, 2), id="string", xla=False)

@@ -55,6 +55,8 @@ for _dtype in (
     _swapped = np.frombuffer(DATA, np.uint8).reshape(-1, _part)[:, ::-1].reshape(-1).view(_dtype)
     case("DecodeRaw", [s0(DATA)], out_type=_out, little_endian=False, id=f"big {_out.name}",
          expect=_swapped)  # fmt: skip
+case("DecodeRaw", [s(b"\1\2\3\4")], out_type=dtypes.int32, little_endian=False,
+     expect=np.array([[16909060]], np.int32), id="one big")  # fmt: skip
 case("DecodeRaw", [s0(b"\0\1")], out_type=dtypes.bool, expect=np.array([False, True]), id="bool")
 case("DecodeRaw", [s(DATA, DATA).reshape(1, 2)], out_type=dtypes.int64, id="matrix",
      expect=np.tile(np.frombuffer(DATA, np.int64), (1, 2, 1)))  # fmt: skip

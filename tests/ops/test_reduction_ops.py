@@ -162,6 +162,8 @@ for _op, _expect in {"Sum": [1, 0, 5], "Mean": [1, 0, 2.5], "Prod": [1, 1, 6], "
     case(_op, [DATA, np.int64([0, 0, 1])])
     case(_op, [NO_ROWS, i32()], expect=NO_ROWS)
     case(_op, [f32(1, 2), i32(1, 0)], raises=INVALID, match="segment ids are not increasing")
+    case(_op, [f32(1, 2), i32(0, -2)], raises=INVALID, match="segment ids must be >= 0")
+    case(_op, [f32(1, 2, 3, 4), i32(0, 1, 2, 0)], raises=INVALID, match="Segment id 1 out of range")
     case(_op, [f32(1, 2), i32(-1, 0)], raises=INVALID, match=r"Segment id -1 out of range \[0, 1\)")
     case(_op, [f32(1, 2), i32(0)], raises=INVALID,
          match="segment_ids should be the same size as dimension 0 of input")  # fmt: skip

@@ -297,7 +297,7 @@ def one_hot(xp: Any, indices: Any, depth: Array, on: Any, off: Any, *, axis: int
 def reshape(xp: Any, x: Any, shape: Array) -> Any:
     """Reshapes ``x``; one size of ``shape`` may be -1 and is then inferred.
 
-    Differs from numpy for empty arrays: a -1 beside a size of 0 gives 0.
+    Differs from numpy for empty arrays: there the sizes that are not 0 give the one for the -1.
 
     Raises:
         InvalidArgumentError: several sizes are -1, one is below -1, or the number of elements does
@@ -325,7 +325,12 @@ def reshape(xp: Any, x: Any, shape: Array) -> Any:
                 f"Input to reshape is a tensor with {count} values, but the requested shape "
                 f"requires a multiple of {known}"
             )
-        target[missing] = count // known if known else 0
+        # Beside a size of 0, the sizes that are not 0 decide.
+        target[missing] = (
+            count // known
+            if known
+            else math.prod(d for d in x.shape if d) // math.prod(d for d in target if d > 0)
+        )
     for i, dim in enumerate(target):
         if dim < 0:
             raise errors.invalid_argument(f"Size {i} must be non-negative, not {dim}")

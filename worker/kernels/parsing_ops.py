@@ -49,7 +49,7 @@ def decode_raw(xp: Any, contents: Array, *, out_type: DType, little_endian: bool
     data = np.frombuffer(bytearray(b"".join(values)), np.uint8)
     if not little_endian:
         part = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
-        data = data.reshape(-1, part)[:, ::-1].reshape(-1)
+        data = np.ascontiguousarray(data.reshape(-1, part)[:, ::-1]).reshape(-1)
     return data.view(dtype).reshape(*contents.shape, size // dtype.itemsize)
 
 

@@ -262,13 +262,23 @@ for _kind in ("Sum", "Prod", "Max", "Min"):
 
 
 def _check_sorted(ids: Any) -> None:
-    if len(ids) > 1 and (ids[1:] < ids[:-1]).any():
-        raise errors.invalid_argument("segment ids are not increasing")
-    if len(ids) and ids[0] < 0:
-        raise errors.invalid_argument(
-            f"Segment id {ids[0]} out of range [0, {int(ids[-1]) + 1}), possibly because "
-            "'segment_ids' input is not sorted."
-        )
+    """Raises TensorFlow's error for the first run of equal ids that is out of order or of range."""
+    if not len(ids):
+        return
+    rows = int(ids[-1]) + 1
+    if rows < 0:
+        raise errors.invalid_argument("segment ids must be >= 0")
+    if ids[0] >= 0 and (ids[1:] >= ids[:-1]).all():
+        return
+    ends = [*np.flatnonzero(ids[1:] != ids[:-1]), len(ids) - 1]
+    for end, following in zip(ends, [*ids[1:][ends[:-1]], rows], strict=True):
+        if following < ids[end]:
+            raise errors.invalid_argument("segment ids are not increasing")
+        if not 0 <= ids[end] < rows:
+            raise errors.invalid_argument(
+                f"Segment id {ids[end]} out of range [0, {rows}), possibly because 'segment_ids' "
+                "input is not sorted."
+            )
 
 
 def _segment_counts(ids: Any, count: int, dtype: np.dtype[Any]) -> Any:

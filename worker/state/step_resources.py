@@ -223,7 +223,7 @@ class TensorArray(StepResource, ArrayLike):
     def _write(self, index: int, value: Any) -> None:
         if not is_compatible(self.element_shape, value.shape):
             raise wrong_element(self.name, index, value.shape, self.element_shape)
-        if self._identical and self.element_shape is None:
+        if self._identical and not is_fully_defined(self.element_shape):
             self.element_shape = value.shape
         done = self._done[index]
         if done & Done.READ:

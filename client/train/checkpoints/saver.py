@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
 import time
 from collections.abc import Sequence
@@ -193,7 +194,8 @@ class Saver:
         save_path = os.fspath(save_path)
         prefix = save_path
         if global_step is not None:
-            step = global_step if isinstance(global_step, int) else int(sess.run(global_step))
+            is_number = isinstance(global_step, numbers.Integral)
+            step = int(global_step if is_number else sess.run(global_step))
             prefix = f"{save_path}-{step:08d}" if self._pad_step_number else f"{save_path}-{step}"
         elif os.path.basename(save_path) == latest_filename and not self._sharded:
             raise ValueError(

@@ -47,12 +47,12 @@ def test_restores_what_was_saved(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("step", ["tensor", "name", "number"])
+@pytest.mark.parametrize("step", ["tensor", "name", "number", "numpy"])
 def test_global_step(tmp_path: Path, step: str) -> None:
     v, _ = counter()
     with tf.Session() as sess:
         v.load(12, sess)
-        given = {"tensor": v, "name": "v:0", "number": 12}[step]
+        given = {"tensor": v, "name": "v:0", "number": 12, "numpy": np.int32(12)}[step]
         for padded, expected in ((False, "m-12"), (True, "m-00000012")):
             made = tf.train.Saver(pad_step_number=padded)
             assert made.save(sess, tmp_path / "m", global_step=given) == str(tmp_path / expected)

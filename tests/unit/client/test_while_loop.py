@@ -356,3 +356,23 @@ def test_gradients_of_arrays_need_a_scope_called_gradients(x):
     y = tf.TensorArray(tf.float32, 3).unstack(x).stack()
     with pytest.raises(ValueError, match="Expected op/tensor name to start with gradients"):
         tf.gradients(y, x, name="mine")
+
+
+@pytest.mark.parametrize("declared", [None, [None, 2]])
+def test_unwritten_elements_have_the_shape_of_the_first_one(declared):
+    """Also where the declared shape says something, but not all."""
+    array = tf.TensorArray(tf.float32, 3, element_shape=declared)
+    stacked = array.write(0, tf.ones([4, 2])).stack()
+    with tf.Session() as session:
+        value = session.run(stacked)
+    np.testing.assert_array_equal(value, [np.ones([4, 2]), np.zeros([4, 2]), np.zeros([4, 2])])
+
+
+def test_elements_of_two_shapes_in_an_array_that_infers_one():
+    first, second = (tf.placeholder(tf.float32, [None, 2]) for _ in range(2))
+    array = tf.TensorArray(tf.float32, 2, element_shape=[None, 2])
+    element = array.write(0, first).write(1, second).read(1)
+    feeds = {first: np.ones([4, 2]), second: np.ones([3, 2])}
+    message = r"index 1 because the value shape is \[3,2\] which is incompatible"
+    with tf.Session() as session, pytest.raises(errors.InvalidArgumentError, match=message):
+        session.run(element, feeds)

@@ -248,3 +248,19 @@ def test_a_step_that_is_cancelled_before_its_stage_comes() -> None:
     run.end_step(7)
     run.run("h", 7, [X])
     assert not run._steps
+
+
+@pytest.mark.parametrize("size", [[2**31 - 1] * 4, [2**40, 2**40], [2**63 - 1]])
+def test_a_shape_with_more_elements_than_numbers(size: list[int]) -> None:
+    run = runtime()
+    run.register(
+        stage_of(
+            lambda: apply_op(
+                "Fill", placeholder("s", dtype="int64"), constant(1.0, "one"), name="layer/t"
+            ),
+            ("s:0",),
+            ("layer/t:0",),
+        )
+    )
+    with pytest.raises(errors.InvalidArgumentError, match=rf"(?s)Encountered overflow.*{NODE}"):
+        run.run("h", 1, [np.array(size)])
