@@ -29,10 +29,10 @@ logger = logging.getLogger("flowray.worker")
 
 
 class Recorder(Protocol):
-    """Is told of the instructions that an interpreter has run."""
+    """Records the instructions that an interpreter has run."""
 
     def add(self, instruction: Instruction, slots: Sequence[Any], begin: float, end: float) -> None:
-        """Notes one that ran from ``begin`` to ``end`` (seconds since the epoch)."""
+        """Records an instruction that ran from ``begin`` to ``end`` (seconds since the epoch)."""
 
 
 class Cancellation:
@@ -46,7 +46,7 @@ class Cancellation:
         self._waiting: list[threading.Condition] = []
 
     def cancel(self) -> None:
-        """Says so, and wakes everybody in ``wait``."""
+        """Cancels the step, and wakes the threads in ``wait``."""
         with self._lock:
             self.cancelled = True
             waiting = list(self._waiting)
@@ -55,7 +55,7 @@ class Cancellation:
                 condition.notify_all()
 
     def check(self) -> None:
-        """CancelledError if it shall."""
+        """Raises CancelledError if the step is cancelled."""
         if self.cancelled:
             raise errors.cancelled("Step was cancelled.")
 
@@ -99,9 +99,11 @@ class Interpreter:
         self.compile = compile
 
     def slots(self, program: Program) -> list[Any]:
+        """Returns the program's slots as they are before a run."""
         return program.slots()
 
     def run_program(self, program: Program, slots: list[Any]) -> None:
+        """Runs all instructions; see ``Executor.run_program``."""
         self.run(program.instructions, slots)
 
     def run(self, instructions: Sequence[Instruction], slots: list[Any]) -> None:
@@ -164,6 +166,6 @@ def as_host_value(value: Any) -> Any:
 
 
 def current_cancellation() -> Cancellation:
-    """Returns what cancels the work of the calling thread; kernels that wait or loop check it."""
+    """Returns the cancellation of the calling thread's step; kernels that wait or loop check it."""
     executor = current()
     return executor.cancellation if isinstance(executor, Interpreter) else Cancellation()

@@ -219,7 +219,7 @@ class SegmentHistory:
             self.is_settled = self.is_settled or self.is_cheap or self.has_given_up
 
     def failed(self) -> None:
-        """XLA cannot compile the segment."""
+        """Notes that XLA cannot compile the segment."""
         self.is_failed = self.is_settled = True
 
     @property
@@ -319,12 +319,12 @@ class Tiering:
     # Events ---------------------------------------------------------------------------------
 
     def compiling(self) -> None:
-        """A compilation has begun, as ``decide`` asked."""
+        """Notes that a compilation has begun, as ``decide`` asked."""
         self._state, self._why = _State.COMPILING, "due"
         self._history.programs += 1
 
     def compiled(self, seconds: float) -> None:
-        """The program is there; compiling it took ``seconds``."""
+        """Notes that the program is ready; compiling it took ``seconds``."""
         self._compile_seconds = seconds
         if self._comparison is None:
             self._state, self._why = _State.COMPILED, "not compared"
@@ -332,22 +332,24 @@ class Tiering:
             self._begin_comparison()
 
     def failed(self) -> None:
-        """XLA cannot compile the segment, for this key or any other."""
+        """Notes that XLA cannot compile the segment, for this key or any other."""
         self._history.failed()
 
     def discarded(self) -> None:
-        """The program, or its unfinished compilation, is of no use. The key may get another one."""
+        """Notes that the program, or its compilation, is of no use. The key may get another one."""
         self._state, self._why = _State.COLD, "the last one was discarded"
         self._history.lost_program()
 
     def waited(self, seconds: float) -> None:
-        """A run waited for its program. If that came, the run need not be interpreted, which would
-        have taken time as well."""
+        """Notes that a run waited for its program.
+
+        If the program came, the run need not be interpreted, which would have taken time as well.
+        """
         saved = self._history.quickest if self.has_program else 0.0
         self._history.patience -= max(seconds - saved, 0.0)
 
     def ran(self, tier: Tier, seconds: float) -> None:
-        """A run in ``tier`` took ``seconds``."""
+        """Notes that a run in ``tier`` took ``seconds``."""
         self._seconds[tier].append(seconds)
         if tier is Tier.INTERPRETED:
             self._history.ran(seconds)

@@ -139,7 +139,7 @@ class XlaSegmentRunner:
         return f"segment {nodes[0]} .. {nodes[-1]} ({len(nodes)} nodes)"
 
     def run(self, interpreter: Interpreter, slots: list[Any]) -> None:
-        """As ``SegmentRunner.run``. A run whose nodes are timed is always interpreted."""
+        """Runs the segment (``SegmentRunner.run``). Runs whose nodes are timed are interpreted."""
         interpreter.cancellation.check()
         if is_dead(self._segment, slots):
             return
@@ -269,7 +269,7 @@ class XlaSegmentRunner:
             raise
 
     def _avals(self, slots: Sequence[Any]) -> _Avals:
-        """Shapes and dtypes of dynamic inputs and variables, and the static values."""
+        """Returns shapes and dtypes of dynamic inputs and variables, and the static values."""
         dynamic = [_aval(slots[s]) for s in self._dynamic]
         variables = [None if v._value is None else _aval(v._value) for v in self._variables]
         return dynamic, variables, {s: np.asarray(slots[s]) for s in self._static}
@@ -505,14 +505,14 @@ class _Trace:
         return outputs, [jnp.asarray(u) for u in updates], flags
 
     def slots(self, program: Program) -> list[Any]:
-        """As ``Executor.slots``, for a function that is called while this traces."""
+        """Returns the slots of a function that is called while this traces."""
         return [
             self.proxies[id(value)] if isinstance(value, Resource) else value
             for value in program.base
         ]
 
     def run_program(self, program: Program, slots: Any) -> None:
-        """As ``Executor.run_program``: on tracers, or on numpy where all values are known."""
+        """Runs all instructions on tracers, or on numpy if all values are known."""
         self._run(program.instructions, program.selection, slots)
 
     def _run(self, instructions: Sequence[Instruction], selection: Selection, slots: Any) -> None:
@@ -602,7 +602,7 @@ def _mask(conditions: Sequence[Condition], values: Any) -> Any:
 
 
 def _selected(merge: Instruction, choice: Condition, values: Any) -> tuple[Any, Any]:
-    """The output and the index of a Merge, both of whose inputs a trace has computed."""
+    """Returns output and index of a Merge, both of whose inputs a trace has computed."""
     slot, wanted = choice
     (inputs,) = merge.args
     assert isinstance(inputs, tuple)
@@ -626,7 +626,7 @@ def _selected(merge: Instruction, choice: Condition, values: Any) -> tuple[Any, 
 
 
 def _shapes(value: Any) -> Any:
-    """The shapes of an array, or of a tree of them; None for no value."""
+    """Returns the shapes of an array, or of a pytree of them; None for no value."""
     return None if value is None else xla.jax().tree.map(lambda leaf: leaf.shape, value)
 
 
@@ -641,7 +641,7 @@ def _is_static_or_list(value: Any) -> bool:
 
 
 def _static_inputs(segment: XlaSegment) -> set[Slot]:
-    """The segment's inputs whose values XLA must know: static inputs, and what computes them."""
+    """Returns the inputs whose values XLA must know: static ones and their sources."""
     wanted: set[Slot] = set()
     for instruction in reversed(segment.instructions):
         if any(slot in wanted for slot in instruction.outputs):  # noqa: SIM102
@@ -654,7 +654,7 @@ def _static_inputs(segment: XlaSegment) -> set[Slot]:
 
 
 def _device_type(device: str) -> str:
-    """ "CPU" or "GPU"; a node without a device runs on the CPU."""
+    """Returns "CPU" or "GPU"; a node without a device runs on the CPU."""
     return DeviceSpec.from_string(device).device_type or "CPU" if device else "CPU"
 
 
@@ -679,7 +679,7 @@ _compiler_pool: Executor | None = None
 
 
 def compiler() -> Executor:
-    """One background thread compiles for the whole process: XLA itself uses several."""
+    """Returns the one background thread that compiles for the process; XLA itself uses several."""
     global _compiler_pool
     with _compiler_lock:
         if _compiler_pool is None:
