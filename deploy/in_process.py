@@ -108,7 +108,7 @@ class InProcessTransport:
         self._master.reset(containers)
 
     def close(self) -> None:
-        """The runtime ends with the last reference to it."""
+        """Does nothing: the runtime ends with the last reference to it."""
 
     def close_all(self, seconds: float) -> None:
         """Closes the sessions that are open. That only asks their steps to stop, and is quick."""

@@ -23,7 +23,7 @@ _REMEMBERED_REQUESTS = 10000
 
 
 class Master:
-    """All methods may be called from any thread; only ``run`` and ``run_callable`` wait."""
+    """The sessions of a cluster. Thread-safe; only ``run`` and ``run_callable`` wait."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Master:
     def create_session(
         self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto | None = None
     ) -> str:
-        """A new session's handle; its graph has version 0.
+        """Creates a session and returns its handle; its graph has version 0.
 
         Raises:
             InvalidArgumentError, NotFoundError: the graph is bad or cannot be placed.
@@ -87,7 +87,7 @@ class Master:
         session.close()
 
     def list_devices(self, handle: str = "") -> Sequence[config_pb2.DeviceAttributes]:
-        """The devices of a session, or of all workers.
+        """Returns the devices of a session, or of all workers.
 
         Raises:
             InvalidArgumentError: there is no such session.
@@ -118,7 +118,7 @@ class Master:
             session.lose_worker(task, error)
 
     def session(self, handle: str) -> Session:
-        """AbortedError if there is no such session."""
+        """Returns the session; AbortedError if there is no such session."""
         session = self._sessions.get(handle)
         if session is None:
             raise errors.aborted(f"Session {handle} is not found.")
@@ -131,7 +131,7 @@ class Master:
         return self.session(handle).prepare_run(signature)
 
     def is_prepared(self, handle: str, signature: RunSignature) -> bool:
-        """Returns whether ``start_step`` is quick: the run is prepared, or there is no session."""
+        """Tells whether ``start_step`` is quick: the run is prepared, or there is no session."""
         session = self._sessions.get(handle)
         return session is None or session.handle_of(signature) is not None
 
@@ -196,7 +196,7 @@ class Master:
         return _wait(waiter, step)
 
     def partial_run_setup(self, handle: str) -> str:
-        """UnimplementedError: steps run in one go here."""
+        """Raises UnimplementedError: flowray has no partial runs."""
         self.session(handle)
         raise errors.unimplemented("PartialRunSetup: flowray has no partial runs.")
 
@@ -205,7 +205,7 @@ class Master:
     def make_callable(
         self, handle: str, options: config_pb2.CallableOptions, request_id: int = 0
     ) -> int:
-        """See ``Session.make_callable``."""
+        """Makes a callable of a session; see ``Session.make_callable``."""
         session = self.session(handle)
         if request_id and not self._requests.is_new(request_id):
             raise _twice("MakeCallable", request_id)
@@ -231,7 +231,7 @@ class Master:
         return _wait(waiter, step)
 
     def release_callable(self, handle: str, callable_handle: int) -> None:
-        """See ``Session.release_callable``."""
+        """Releases a callable of a session; see ``Session.release_callable``."""
         self.session(handle).release_callable(callable_handle)
 
 
@@ -254,7 +254,7 @@ def _twice(method: str, request_id: int) -> errors.AbortedError:
 
 
 class _RecentRequests:
-    """The ids of the last requests, to tell one that a client sent again."""
+    """The ids of the last requests, by which one that a client sent again is recognized."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -262,7 +262,7 @@ class _RecentRequests:
         self._order: deque[int] = deque()
 
     def is_new(self, request_id: int) -> bool:
-        """False if it is known already; from now on it is."""
+        """Tells whether the request is new, and remembers it."""
         with self._lock:
             if request_id in self._known:
                 return False

@@ -21,7 +21,7 @@ from flowray.proto.wire.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class PreparedRun:
-    """What all steps of one run signature share."""
+    """The data that all steps of one run signature share."""
 
     checks: tuple[FeedCheck, ...]
     """Of the caller's feeds, in their order."""

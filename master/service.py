@@ -87,7 +87,7 @@ class MasterService:
         }
 
     def generic_handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
-        """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
+        """Returns the handlers for ``grpc.aio.Server.add_generic_rpc_handlers``."""
         stream = grpc.stream_stream_rpc_method_handler(self._stream)
         return [
             grpc.method_handlers_generic_handler(service.SERVICE, self._handlers),
@@ -311,7 +311,7 @@ def _signature(request: master_pb2.RunStepRequest) -> tuple[RunSignature, list[A
 def _unary(
     call: Callable[[Any, Context], Awaitable[Message]], request_type: type[Message]
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    """A handler over bytes: malformed ones get INTERNAL (as TensorFlow's), errors their status."""
+    """Makes a handler over bytes: malformed ones get INTERNAL, as in TensorFlow."""
 
     async def handle(data: bytes, context: Context) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""A session: a graph that grows, where its nodes are placed, and the plans of the steps it ran."""
+"""A session: a graph that grows, the devices of its nodes, and the prepared runs."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ class Session:
 
     @property
     def devices(self) -> Sequence[config_pb2.DeviceAttributes]:
-        """The devices that it may use."""
+        """Returns the devices that it may use."""
         return self._devices
 
     @property
     def is_idle(self) -> bool:
-        """Whether no step runs."""
+        """True if no step runs."""
         return not self._running
 
     def extend(self, graph_def: graph_pb2.GraphDef, current_version: int) -> int:
@@ -177,7 +177,7 @@ class Session:
         targets: Sequence[str],
         connections: Sequence[tuple[TensorId, TensorId]],
     ) -> StepPlan:
-        """The plan of a signature: the order of feeds, fetches and targets does not matter."""
+        """Returns the plan of a signature, whatever the order of feeds, fetches and targets."""
         key = (
             tuple(sorted(feeds)),
             tuple(sorted(set(fetches))),
@@ -328,7 +328,7 @@ class Session:
             return None
 
     def release_callable(self, handle: int) -> None:
-        """Forgets a callable; nothing if there is no such callable, as in TensorFlow."""
+        """Forgets a callable; as in TensorFlow, does nothing if there is no such callable."""
         with self._graph_lock:
             self._callables.pop(handle, None)
 
@@ -347,7 +347,7 @@ class Session:
             step.lose_worker(task, error)
 
     def close(self) -> None:
-        """Cancels what runs; the workers drop the session's state when all of it has stopped."""
+        """Cancels all steps; the workers drop the session's state when all have stopped."""
         self._closed = True
         for step in list(self._running.values()):
             step.cancel(

@@ -44,7 +44,7 @@ _STARTED: Final = Started()
 
 @dataclass(slots=True)  # not frozen: that triples the time to make one, which every step does
 class StepResult:
-    """How a step ended."""
+    """The result of a step: the fetched values, or an error."""
 
     tensors: Sequence[Any] = ()
     """Numpy arrays, in the order of the fetches."""
@@ -61,7 +61,7 @@ RunningSteps = MutableMapping[int, "Step"]
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """What the options of one run ask for."""
+    """The options of one run."""
 
     trace: bool = False
     partition_graphs: bool = False
@@ -70,7 +70,7 @@ class StepOptions:
 
 
 class Step:
-    """One step: does what its ``StepState`` says.
+    """A step: executes the instructions of its ``StepState``.
 
     Args:
         run: the prepared run.
@@ -133,7 +133,7 @@ class Step:
         self._handle(_STARTED)
 
     def cancel(self, error: errors.OpError) -> None:
-        """Answers the client with ``error``, unless the step is done; its workers stop."""
+        """Answers the client with ``error``, unless the step is done, and stops its workers."""
         self._handle(Cancelled(error))
 
     def expire(self) -> None:
@@ -209,7 +209,7 @@ class Step:
             self._handle(StageFailed(stage, error))
 
     def _stage_ended(self, stage: int, result: StageResult) -> None:
-        """The worker's callback."""
+        """Takes the result of a stage; workers call it."""
         if result.error is not None:
             self._handle(StageFailed(stage, result.error))
             return
@@ -245,7 +245,7 @@ class Step:
     # The result
 
     def _fetched(self) -> Sequence[Any]:
-        """The fetched values; InvalidArgumentError, naming the tensor, if one of them is dead."""
+        """Returns the fetched values; InvalidArgumentError, naming the tensor, if one is dead."""
         run, outputs = self._run, self._outputs
         if run.gives_outputs_as_fetches:
             values = outputs[0]

@@ -39,7 +39,7 @@ from flowray.proto import errors
 
 
 class Phase(Enum):
-    """Where a step is; see the module's docstring."""
+    """The phase of a step; see the module's docstring."""
 
     __hash__ = object.__hash__  # an Enum's own hash is a call of Python, which every event pays
 
@@ -51,7 +51,7 @@ class Phase(Enum):
 
 
 class StageStatus(Enum):
-    """Where a stage is. A LOST one was given up with its worker, which may still report on it."""
+    """The status of a stage. The worker of a LOST one is gone, and may still report on it."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -146,7 +146,7 @@ class IllegalTransition(Exception):  # noqa: N818 - not an error of a client
 
 
 class StageOrder:
-    """What all steps of one plan share: stage ``i`` runs on ``tasks[i]`` after ``after[i]``.
+    """The data of all steps of a plan: stage ``i`` runs on ``tasks[i]`` after ``after[i]``.
 
     It is worked out once, with the events and instructions of a step that goes well: a step of one
     stage, which most are, then costs little more than two look-ups.
@@ -203,11 +203,11 @@ class StepState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was answered and nothing of it runs any more."""
+        """True if the step was answered and nothing of it runs any more."""
         return self.phase is Phase.ENDED
 
     def status(self, stage: int) -> StageStatus:
-        """Returns where a stage is."""
+        """Returns the status of a stage."""
         return self._status[stage]
 
     def handle(self, event: Event) -> list[Instruction]:
@@ -264,7 +264,7 @@ class StepState:
         return self._fail(event.error) if self._lose(event.task) else []
 
     def _drained(self, event: Event) -> list[Instruction]:
-        """A stage of a failed or abandoned step came to its end."""
+        """Handles the end of a stage of a failed or abandoned step."""
         match event:
             case StageDone(stage):
                 self._stop(event, stage, StageStatus.DONE)
@@ -292,13 +292,13 @@ class StepState:
         return []
 
     def _start_late(self, event: Event) -> list[Instruction]:
-        """The step was cancelled, or lost a worker, before it could begin."""
+        """Handles the start of a step that was cancelled, or lost a worker, before."""
         if self.history.count(event) > 1:
             raise self._illegal(event)
         return []
 
     def _late(self, event: Event) -> list[Instruction]:
-        """After the end, only a lost worker's stages may still be reported."""
+        """Handles events after the end: only a lost worker's stages may still be reported."""
         assert isinstance(event, StageDone | StageFailed)
         if self._status[event.stage] is not StageStatus.LOST:
             raise self._illegal(event)
@@ -312,7 +312,7 @@ class StepState:
         return self._order.run[stage]
 
     def _stop(self, event: Event, stage: int, status: StageStatus) -> bool:
-        """False if the stage was given up before."""
+        """Marks a stage as ended; False if it was given up before."""
         if self._status[stage] is StageStatus.LOST:
             return False
         if self._status[stage] is not StageStatus.RUNNING:

@@ -1,4 +1,4 @@
-"""What the master needs of a worker: the seam between sessions and the processes that run stages.
+"""The interface between the master's sessions and the workers that run stages.
 
 ``worker_pool.py`` implements it over Ray; an in-process session over a plain worker runtime.
 """
@@ -16,7 +16,7 @@ from flowray.proto.wire.stage import Stage
 
 @dataclass(slots=True)  # not frozen: that triples the time to make one, which every stage does
 class StageResult:
-    """How a run of a stage ended: its outputs in ``Stage.outputs`` order, or an error."""
+    """The result of a run of a stage: its outputs in ``Stage.outputs`` order, or an error."""
 
     outputs: Sequence[Any] = ()
     """Numpy arrays, or DEAD for those of a branch that was not taken."""
@@ -25,7 +25,7 @@ class StageResult:
 
 
 class Worker(Protocol):
-    """One task, ``/job:worker/replica:0/task:1``, as the master drives it.
+    """The master's interface to one task, ``/job:worker/replica:0/task:1``.
 
     No method blocks on the task's work: results come to the callback, from any thread.
     """
@@ -39,7 +39,7 @@ class Worker(Protocol):
         """Its devices, with full names."""
 
     def register(self, stage: Stage) -> None:
-        """Makes ``stage`` known; done before any ``run`` of it starts. Errors show in ``run``."""
+        """Registers ``stage``, before any ``run`` of it starts. ``run`` reports its errors."""
 
     def run(
         self,
@@ -56,7 +56,7 @@ class Worker(Protocol):
         """
 
     def cancel(self, step_id: int) -> None:
-        """Stops what the task does for a step; its runs end with CancelledError.
+        """Stops the runs of a step on the task; they end with CancelledError.
 
         It may overtake a ``run`` of the step that another thread is just sending: that one ends
         likewise, if it comes before ``end_step``.

@@ -1,4 +1,4 @@
-"""How a session reaches its master: a call in this process, or gRPC.
+"""The transports between a session and its master: calls in this process, or gRPC.
 
 All errors come as ``flowray.proto.errors.OpError`` with TensorFlow's code.
 """
@@ -40,15 +40,19 @@ _MAX_MESSAGE_BYTES = 2**31 - 1
 
 
 class Transport(Protocol):
-    """What a session needs of its master. Thread-safe."""
+    """The interface of a session to its master. Thread-safe."""
 
-    def create_session(
-        self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto
-    ) -> str: ...
+    def create_session(self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto) -> str:
+        """Creates a session and returns its handle."""
+        ...
 
-    def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int: ...
+    def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int:
+        """Adds nodes to the graph of a session and returns its new version."""
+        ...
 
-    def prepare_run(self, handle: str, signature: RunSignature) -> int: ...
+    def prepare_run(self, handle: str, signature: RunSignature) -> int:
+        """Prepares a run of a session and returns the run's handle."""
+        ...
 
     def run(
         self,
@@ -56,26 +60,38 @@ class Transport(Protocol):
         run_handle: int,
         values: Sequence[Any],
         options: config_pb2.RunOptions | None,
-    ) -> StepResults: ...
+    ) -> StepResults:
+        """Runs a step of a prepared run. Values are in the order of its signature."""
+        ...
 
-    def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]: ...
+    def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]:
+        """Returns the devices of the master's workers."""
+        ...
 
-    def close_session(self, handle: str) -> None: ...
+    def close_session(self, handle: str) -> None:
+        """Closes the session ``handle``; its running steps are cancelled."""
+        ...
 
-    def reset(self, containers: Sequence[str]) -> None: ...
+    def reset(self, containers: Sequence[str]) -> None:
+        """Clears the named resource containers."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closes the connection; calls in flight fail."""
+        ...
 
-    def close_all(self, seconds: float) -> None: ...
+    def close_all(self, seconds: float) -> None:
+        """Closes the open sessions and the connection within about ``seconds``."""
+        ...
 
 
 def default_target() -> str:
-    """The target of sessions that name none."""
+    """Returns the target of sessions that name none."""
     return os.environ.get(TARGET_VARIABLE, "")
 
 
 def connect(target: str, config: config_pb2.ConfigProto) -> Transport:
-    """The transport for ``target``: "" for this process, ``grpc://host:port`` for a master.
+    """Returns the transport for ``target``: "" for this process, ``grpc://host:port`` for a master.
 
     Raises:
         NotFoundError: another kind of target.
@@ -104,8 +120,11 @@ def _connect(target: str, config: config_pb2.ConfigProto) -> Transport:
 
 
 class GrpcTransport:
-    """gRPC: control calls are unary; steps go over one bidirectional stream, which takes half the
-    time. Every call waits for the server to be there, up to its deadline, except CloseSession."""
+    """The transport over gRPC.
+
+    Control calls are unary; steps go over one bidirectional stream, which takes half the time.
+    Every call except CloseSession waits, up to its deadline, until the server is up.
+    """
 
     def __init__(self, address: str, config: config_pb2.ConfigProto) -> None:
         self._timeout_ms = config.operation_timeout_in_ms
@@ -191,7 +210,7 @@ class GrpcTransport:
         return [*response.local_device, *response.remote_device]
 
     def close_session(self, handle: str) -> None:
-        """Closes the session. A master that is gone or does not answer has nothing to be told: the
+        """Closes the session. A master that is gone or does not answer is not told: the
         end of the connection closes the session there, if anything is left of it."""
         self._close_session(handle, self._timeout_ms / 1000 or _CLOSE_SECONDS)
 
@@ -230,7 +249,7 @@ class GrpcTransport:
         timeout: float | None = None,
         wait_for_ready: bool = True,
     ) -> Any:
-        """The response to a unary call; ``timeout`` replaces that of the session's options."""
+        """Makes a unary call; ``timeout`` replaces that of the session's options."""
         call = self._calls.get(method)
         if call is None:
             request_type, response_type = service.METHODS[method]
@@ -323,7 +342,7 @@ class _Stream:
                 self._responses.pop(number, None)
 
     def _wait(self, number: int, timeout: float | None) -> bool:
-        """Waits for a response; True if nobody reads, and the caller shall."""
+        """Waits for a response; True if no thread reads, so that the caller has to."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while number not in self._responses:
@@ -379,7 +398,7 @@ class _Stream:
 
 
 def _serialized(request: stream_pb2.StreamRequest, limit: int) -> bytes:
-    """The request's bytes. One that the master does not take would end the stream."""
+    """Serializes the request; one that is too large for the master would end the stream."""
     try:
         data = request.SerializeToString()
     except (EncodeError, ValueError) as error:
@@ -392,7 +411,7 @@ def _serialized(request: stream_pb2.StreamRequest, limit: int) -> bytes:
 
 
 def _op_error(error: grpc.RpcError) -> errors.OpError:
-    """The OpError of a gRPC status: the codes are the same numbers."""
+    """Returns the OpError of a gRPC status: the codes are the same numbers."""
     code = getattr(error, "code", None)
     status = code() if callable(code) else None
     details = getattr(error, "details", None)

@@ -1,4 +1,4 @@
-"""Run signatures: what a client prepares once, and then runs by a handle."""
+"""Run signatures, which a client prepares once and then runs by a handle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flowray.proto.errors import AbortedError
 
 @dataclass(frozen=True, slots=True)
 class RunSignature:
-    """What a run takes and gives. The values of a run come and go by these positions."""
+    """The feeds, fetches and targets of a run. Values are sent in this order."""
 
     feeds: tuple[str, ...] = ()
     """Names of tensors, ``node:index`` or ``node``."""

@@ -80,7 +80,7 @@ def describe(graph: graph_pb2.GraphDef, devices: bool = False) -> list[str]:
 
 
 def lines(text: str) -> list[str]:
-    """What ``describe`` gives for the graph that ``text`` describes."""
+    """Returns the result of ``describe`` for the graph that ``text`` describes."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -67,7 +67,7 @@ class Bench:
         return [np.asarray(t).tolist() for t in result.tensors]
 
     def calls(self, name: str) -> int:
-        """How often the workers were called so."""
+        """Returns the number of calls of this name to the workers."""
         return sum(call[0] == name for worker in self.workers for call in worker.calls)
 
 

@@ -230,7 +230,7 @@ def test_a_lost_worker_fails_the_step() -> None:
 
 
 def test_a_worker_lost_before_its_stage_came() -> None:
-    """What the step needs is gone: it does not wait until the stage's turn."""
+    """The step fails at once, and not when the stage would run."""
     machine = chain()
     machine.handle(Started())
     assert machine.handle(WorkerLost("b", GONE)) == [CancelStages("a")]
