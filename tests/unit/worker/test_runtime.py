@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +16,7 @@ from flowray.client.framework.op_builder import apply_op
 from flowray.proto import errors
 from flowray.proto.messages import graph_pb2
 from flowray.proto.wire.stage import Stage
+from flowray.worker.execution import xla_segment
 from flowray.worker.execution.interpreter import Interpreter
 from flowray.worker.execution.tiering import STEPS
 from flowray.worker.execution.xla_segment import XlaSegmentRunner, compiler
@@ -253,6 +256,26 @@ def test_runs_wait_no_longer_than_they_may(busy_compiler: Callable[[], None]) ->
     compiler().submit(int).result(60)  # what was to be compiled is, by now
     run.run("h", 5, [x])
     assert runner.history.runs == 4, "it was interpreted though there is a program"
+
+
+@pytest.mark.parametrize(("limit", "lines"), [(0.0, 1), (3600.0, 0)])
+def test_a_slow_compilation_is_logged_once(
+    limit: float,
+    lines: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(xla_segment, "_SLOW_COMPILATION_SECONDS", limit)
+    run, runner, x = squaring()
+    runner.history.patience = 60.0
+    with caplog.at_level(logging.INFO, "flowray.worker"):
+        for number in (2, 3):
+            run.run("h", number, [x])
+        compiler().submit(int).result(60)  # the line follows the program
+    logged = [r.getMessage() for r in caplog.records if "compiled" in r.getMessage()]
+    assert len(logged) == lines
+    pattern = r"compiled segment mm .. y \(2 nodes\) in \d+\.\d s; steps were interpreted meanwhile"
+    assert all(re.match(pattern, line) for line in logged)
 
 
 def test_short_runs_do_not_wait(busy_compiler: Callable[[], None]) -> None:

@@ -4,6 +4,10 @@ Compiling takes a second (a third of one if an earlier process left its result i
 a background thread does it. Until then the kernel computes the same with numpy, to the last bit, so
 that the switch cannot be seen in the results. A caller that keeps calling waits for the compiler in
 the end: the threads of a pipeline would only slow it down.
+
+This is not a tier of a segment (``execution/tiering.py``). A loop is a part of one kernel, is
+faster than numpy for every shape and is compiled once per dtype and machine, so that there is
+nothing to measure, to compare or to give up. The only decision is how many calls do without it.
 """
 
 from __future__ import annotations
