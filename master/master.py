@@ -23,7 +23,13 @@ _REMEMBERED_REQUESTS = 10000
 
 
 class Master:
-    """The sessions of a cluster. Thread-safe; only ``run`` and ``run_callable`` wait."""
+    """The sessions of a cluster. Thread-safe; only ``run`` and ``run_callable`` wait.
+
+    Args:
+        workers: the tasks of the cluster.
+        default_task: the task of nodes without constraints; None: the first worker's.
+        default_config: the values of options that a session's own configuration leaves out.
+    """
 
     def __init__(
         self,
@@ -31,8 +37,6 @@ class Master:
         default_task: str | None = None,
         default_config: config_pb2.ConfigProto | None = None,
     ) -> None:
-        """``default_task`` is where unconstrained nodes go (the first worker's task if None);
-        ``default_config`` holds where a session's own configuration says nothing."""
         self._workers = {worker.task: worker for worker in workers}
         self._default_task = workers[0].task if default_task is None else default_task
         if self._default_task not in self._workers:

@@ -42,7 +42,7 @@ def executing_eagerly_outside_functions() -> bool:
 
 @tf_export("control_flow_v2_enabled")
 def control_flow_v2_enabled() -> bool:
-    """False: conditions and loops are Switch, Merge and the like."""
+    """Returns False: conditions and loops are Switch, Merge and the like."""
     return False
 
 
@@ -63,7 +63,7 @@ def disable_tensor_equality() -> None:
 
 @tf_export("disable_control_flow_v2")
 def disable_control_flow_v2() -> None:
-    """Changes nothing: conditions and loops are Switch, Merge and the like."""
+    """Does nothing: conditions and loops are Switch, Merge and the like."""
 
 
 @tf_export("disable_v2_behavior")

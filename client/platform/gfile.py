@@ -104,7 +104,7 @@ class GFile:
             file.write(_bytes(file_content))
 
     def seek(self, offset: int | None = None, whence: int = 0, position: int | None = None) -> None:
-        """Goes to a byte, counted from the start (0), from here (1) or from the end (2).
+        """Moves to a byte, counted from the start (0), from here (1) or from the end (2).
 
         Args:
             position: the older name of ``offset``.
@@ -143,7 +143,7 @@ class GFile:
         return True
 
     def flush(self) -> None:
-        """Hands what was written over to the system."""
+        """Hands all written bytes to the system."""
         if self._file is not None and self._writes:
             with translated(self._path):
                 self._file.flush()
@@ -317,7 +317,7 @@ def Rename(oldname: Path, newname: Path, overwrite: bool = False) -> None:
 
 @tf_export("gfile.Walk")
 def Walk(top: Path, in_order: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Goes through a directory tree: (path, names of directories, names of files) of each one.
+    """Yields (path, names of directories, names of files) of each directory of a tree.
 
     Args:
         in_order: whether a directory comes before those in it.

@@ -52,7 +52,7 @@ class ModuleFinder(MetaPathFinder):
         return importlib.util.spec_from_loader(fullname, _Alias(found), is_package=True)
 
     def _public_name(self, fullname: str) -> str | None:
-        """The name below the root; None if this finder has no say about the module."""
+        """Returns the name below the root; None if another finder is responsible for the module."""
         if fullname == self.root == "tensorflow":
             return ""
         name = fullname.removeprefix(f"{self.root}.")
@@ -70,13 +70,13 @@ class ModuleFinder(MetaPathFinder):
 
 
 def _namespace(name: str) -> ModuleType | None:
-    """The module of a public namespace; None if there is no such namespace."""
+    """Returns the module of a public namespace; None if there is no such namespace."""
     found = _public_object(name)
     return found if isinstance(found, ModuleType) else None
 
 
 def _public_object(name: str) -> object:
-    """The public object of a name; None if there is none, or if it is None."""
+    """Returns the public object of a name; None if there is none, or if it is None."""
     found: object = importlib.import_module("flowray")
     for part in name.split(".") if name else ():
         found = getattr(found, part, None)

@@ -207,7 +207,7 @@ def _feed_tensor(graph: Graph, key: Any) -> Tensor:
 
 
 def _feed_array(tensor: Tensor, value: Any) -> np.ndarray:
-    """The array to feed for ``value``, converted as TensorFlow's client converts it.
+    """Returns the array to feed for ``value``, converted as TensorFlow's client converts it.
 
     Raises:
         TypeError: a Tensor, or a Python integer that the dtype cannot hold. (Those in a list, and
@@ -242,7 +242,7 @@ def _misfit(value: int, np_type: Any) -> TypeError:
 
 
 def _string_array(tensor: Tensor, value: Any) -> np.ndarray:
-    """An array of bytes; ``str`` is encoded as UTF-8."""
+    """Makes an array of bytes; ``str`` is encoded as UTF-8."""
     array = np.asarray(value, dtype=object)
     result = np.empty(array.size, object)
     try:
