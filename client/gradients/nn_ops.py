@@ -48,6 +48,7 @@ def of_output(op: Any, grad: Any) -> Any:
 
 @gradient("Softsign")
 def softsign(op: Any, grad: Any) -> Tensor:
+    """Computes ``grad / (1 + |x|) ** 2``."""
     return output_of("SoftsignGrad", grad, op.inputs[0])
 
 
@@ -59,6 +60,7 @@ def softplus(op: Any, grad: Any) -> Any:
 
 @gradient("LeakyRelu")
 def leaky_relu(op: Any, grad: Any) -> Tensor:
+    """Passes ``grad`` where x is positive, and ``alpha * grad`` elsewhere."""
     return output_of("LeakyReluGrad", grad, op.inputs[0], alpha=op.get_attr("alpha"))
 
 
@@ -196,6 +198,7 @@ def _lrn_attrs(op: Any) -> dict[str, Any]:
 
 @gradient("LRN")
 def lrn(op: Any, grad: Any) -> Tensor:
+    """Computes the gradient from the input and the normalized output."""
     return output_of("LRNGrad", grad, op.inputs[0], op.outputs[0], **_lrn_attrs(op))
 
 

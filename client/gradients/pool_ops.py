@@ -16,6 +16,7 @@ def _pool_attrs(op: Any, *more: str) -> dict[str, Any]:
 
 @gradient("MaxPool")
 def max_pool(op: Any, grad: Any) -> Tensor:
+    """Passes the gradient of each window to its maximum."""
     attrs = _pool_attrs(op, "explicit_paddings")
     return output_of("MaxPoolGrad", op.inputs[0], op.outputs[0], grad, **attrs)
 
@@ -79,6 +80,7 @@ def max_pool_grad_grad_v2(op: Any, grad: Any) -> Any:
 
 @gradient("MaxPool3D")
 def max_pool_3d(op: Any, grad: Any) -> Tensor:
+    """Passes the gradient of each window to its maximum."""
     return output_of("MaxPool3DGrad", op.inputs[0], op.outputs[0], grad, **_pool_attrs(op))
 
 

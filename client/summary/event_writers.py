@@ -38,7 +38,7 @@ class EventWriter(Protocol):
         ...
 
 
-class LocalEventWriter:
+class LocalEventWriter(EventWriter):
     """Writes with the ``tensorboard`` package, from a thread of its own.
 
     When the disk is full or the like, the event that finds that out raises, and the next one begins
@@ -102,7 +102,7 @@ class LocalEventWriter:
                 raise
 
 
-class SessionEventWriter:
+class SessionEventWriter(EventWriter):
     """Lets the session's default task write; writers of one directory there share a file.
 
     It adds its operations to the session's graph, under ``filewriter``.
