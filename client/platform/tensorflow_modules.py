@@ -67,6 +67,7 @@ INTERNAL: Mapping[str, Mapping[str, str]] = {
         "constant_value": "flowray.client.framework.constant_value:constant_value",
         "make_tensor_proto": "make_tensor_proto",
     },
+    "python.lib.io.file_io": {"FileIO": "gfile.GFile"},
     "python.ops.array_ops": {"constant": "constant", "listdiff": "setdiff1d"},
     "python.ops.control_flow_ops": {"while_loop": "while_loop"},
     "python.ops.functional_ops": {
@@ -128,6 +129,7 @@ A name's value is a public name of flowray, or ``module:name``.
 """
 
 WHOLE: Mapping[str, str] = {
+    "contrib.layers.python.layers.utils": "flowray.client.api.contrib.layers.utils",
     "contrib.learn.python.learn.datasets.mnist": "flowray.client.data.mnist_input_data",
     "examples.tutorials.mnist.input_data": "flowray.client.data.mnist_input_data",
     "python.platform.flags": "flowray.client.api.flags",
@@ -184,7 +186,10 @@ def explain(name: str) -> str | None:
         name: the name, without ``tensorflow``: "python.ops.rnn_cell._linear". None is returned for
             names that are not of such modules.
     """
-    if name.partition(".")[0] not in ("core", "examples", "python") and ".python." not in name:
+    if (
+        name.partition(".")[0] not in ("core", "examples", "python")
+        and ".python." not in f"{name}."
+    ):
         return None
     module, _, attribute = name.rpartition(".")
     if (target := public_names().get(module, {}).get(attribute)) and ":" not in target:
@@ -212,7 +217,8 @@ class _TensorflowModule(ModuleType):
         if target is None:
             if (value := _enum_value(self._name, name)) is not None:
                 return value
-            raise AttributeError(explain(f"{self._name}.{name}"))
+            missing = f"{self._name}.{name}"
+            raise AttributeError(explain(missing) or missing_names.explain(missing))
         value = _message(name) if self._name.startswith("core.") else _resolve(target)
         setattr(self, name, value)
         return value
