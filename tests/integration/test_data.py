@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import flowray as tf
-from tests.integration.cluster import Cluster
+from tests.integration.cluster import Cluster, eventually
 
 D = tf.data.Dataset
 
@@ -89,8 +88,11 @@ def test_a_dataset_cannot_leave_its_task(cluster: Cluster) -> None:
 def test_closing_a_session_ends_a_blocked_get_next(cluster: Cluster) -> None:
     with tf.Graph().as_default():
         endless = D.range(3).repeat().filter(lambda x: x < 0)
-        element = endless.prefetch(1).make_one_shot_iterator().get_next()
-        session = tf.Session(cluster.target)
+        steps = tf.Variable(0)
+        with tf.control_dependencies([steps.assign_add(1)]):
+            element = endless.prefetch(1).make_one_shot_iterator().get_next()
+        session, other = tf.Session(cluster.target), tf.Session(cluster.target)
+        session.run(steps.initializer)
         caught: list[type[BaseException]] = []
 
         def get() -> None:
@@ -101,7 +103,8 @@ def test_closing_a_session_ends_a_blocked_get_next(cluster: Cluster) -> None:
 
         thread = threading.Thread(target=get)
         thread.start()
-        time.sleep(0.5)
+        eventually(lambda: other.run(steps) == 1, "the step runs")
+        other.close()
         session.close()
         thread.join(20)
         assert caught == [tf.errors.CancelledError]

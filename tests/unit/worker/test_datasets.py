@@ -23,6 +23,7 @@ from flowray.proto.files.records import RecordReader, RecordWriter
 from flowray.proto.ops import op_registry
 from flowray.proto.types import dtypes
 from flowray.worker import kernel_registry as kernels
+from flowray.worker import kernels as _kernels  # noqa: F401 - registers them all
 from flowray.worker.data import states
 from flowray.worker.data.dataset import DatasetIterator, dataset_of
 from flowray.worker.data.resource import IteratorResource
@@ -88,6 +89,14 @@ def outcomes(dataset: np.ndarray, limit: int = 20) -> list[Any]:
         result.append(element[0].tolist())
     iterator.close()
     return result
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns when ``condition()`` holds; fails after ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def data_threads() -> int:
@@ -366,7 +375,8 @@ def test_saved_failures_come_again_and_foreign_states_run_no_code() -> None:
     dataset = make("PrefetchDataset", failing, I(4))
     iterator = dataset_of(dataset).iterator()
     iterator.get_next()
-    time.sleep(0.05)
+    work = iterator._work  # type: ignore[attr-defined]
+    wait_until(lambda: [slot.is_ready for slot in work._slots] == [True] * 3)
     state = states.load(states.dump(iterator.save()))
     later = dataset_of(dataset).iterator()
     later.restore(state)
@@ -776,7 +786,13 @@ def test_waiting_for_an_element_ends_with_the_step() -> None:
 def test_a_loop_that_gives_nothing_ends_with_the_step() -> None:
     step = Cancellation()
     endless = make("RepeatDataset", count(3), I(-1))
-    nothing = make("FilterDataset", endless, [], predicate=lambda x: [np.array(False)])
+    is_running = threading.Event()
+
+    def refuse(x: np.ndarray) -> list[Any]:
+        is_running.set()
+        return [np.array(False)]
+
+    nothing = make("FilterDataset", endless, [], predicate=refuse)
     iterator = dataset_of(nothing).iterator()
     caught: list[Any] = []
 
@@ -789,7 +805,7 @@ def test_a_loop_that_gives_nothing_ends_with_the_step() -> None:
 
     thread = threading.Thread(target=get)
     thread.start()
-    time.sleep(0.05)
+    assert is_running.wait(10)
     assert thread.is_alive()
     step.cancel()
     thread.join(10)
