@@ -88,6 +88,13 @@ RULES = (
     Rule("units?", "segment", within=_SEGMENTS),
     Rule("(?:is|are|was|were|be) none", "'is not a …'; None is only Python's None", exact=True),
     Rule(
+        r"(?<!here\s)(?:is|are|was|were) no (?!faster|larger|less|longer|more|slower)\w+",
+        "'is not a …'",
+        exact=True,
+    ),
+    Rule("(?:its|their) kin", "others, similar ones"),
+    Rule("(?:go|goes|going|went) round", "iterate, stay"),
+    Rule(
         "alive", "live (a value that is not dead)", within=("master/passes/", "proto/", "worker/")
     ),
 )

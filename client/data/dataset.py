@@ -333,7 +333,9 @@ class Dataset:
         leaves = nest.flatten(self._structure)
         for leaf in leaves:
             if not isinstance(leaf, TensorStructure):
-                raise TypeError("Padded batching of elements that are no tensors is not supported.")
+                raise TypeError(
+                    "Padded batching of elements that are not tensors is not supported."
+                )
         shapes = [leaf.shape for leaf in leaves]
         if padded_shapes is not None:
             shapes = nest.flatten_up_to(self._structure, padded_shapes)

@@ -125,8 +125,8 @@ def _axes_first(x: Tensor, axes: Tensor) -> tuple[Any, Any, Any]:
 def _prod(op: Operation, grad: Tensor) -> list[Tensor | None]:
     """Multiplies the gradient by the product of all other elements.
 
-    That is the product of the elements before times that of the elements after, so that a 0 is no
-    problem.
+    That is the product of the elements before times that of the elements after, which works
+    for zeros, too.
     """
     x = op.inputs[0]
     reduced, other, inverse = _axes_first(*op.inputs)

@@ -1,4 +1,4 @@
-"""Summaries as operations: ``tf.summary.scalar`` and its kin.
+"""Summaries as operations: ``tf.summary.scalar`` and the others.
 
 Each gives a scalar string, a serialized ``Summary`` message for ``FileWriter.add_summary``, and
 joins the collection ``GraphKeys.SUMMARIES``, which ``merge_all`` merges.

@@ -297,7 +297,7 @@ class _Loop:
             or switch.inputs[0].node not in merges
             or leaving.control_inputs
         ):
-            raise self._refusal("is left by what is no loop variable", leaving.name)
+            raise self._refusal("is left by a value that is not a loop variable", leaving.name)
         dtype = leaving.output_types[0].base_dtype
         return _node_of(
             graph_pb2.NodeDef(name=leaving.name),

@@ -206,7 +206,7 @@ def _prepare(array: Array, dtype: DType | None) -> tuple[Array, DataType]:
     enum = dtype.base_dtype.as_datatype_enum
     if enum == _STRING:
         if np_dtype.kind not in "OSU":
-            raise errors.invalid_argument(f"An array of {np_dtype} is no tensor of strings")
+            raise errors.invalid_argument(f"An array of {np_dtype} is not a tensor of strings")
         return array, enum
     if enum == _RESOURCE:
         return _of_protos(array, ResourceHandleProto), enum

@@ -343,7 +343,7 @@ def normalization(tf: Any) -> Any:
     ]  # fmt: skip
 
 
-@differing("flowray flattens only what is no matrix")
+@differing("flowray flattens only arrays that are not matrices")
 def softmax_cross_entropies(tf: Any) -> Any:
     one_hot = tf.constant([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
     return [

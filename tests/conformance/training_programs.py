@@ -84,7 +84,7 @@ def gradient_of_a_classifier(tf: Any) -> Any:
     return tf.gradients(tf.reduce_mean(loss), w)
 
 
-@differing("flowray flattens only what is no matrix")
+@differing("flowray flattens only arrays that are not matrices")
 def gradient_of_softmax(tf: Any) -> Any:
     logits = tf.constant(A)
     loss = tf.nn.softmax_cross_entropy_with_logits_v2(labels=A, logits=logits)

@@ -40,6 +40,7 @@ def found(text: str, path: str = "worker/some.py") -> list[tuple[int, str]]:
         ("two parts run\ntogether", [(1, "run together")]),
         ("a value that is none of these", [(1, "is none")]),
         ("class _Piece:", [(1, "_Piece")]),
+        ("it is no string", [(1, "is no string")]),
     ],
 )
 def test_denied_words_are_found_in_texts_and_identifiers(
@@ -56,6 +57,7 @@ def test_denied_words_are_found_in_texts_and_identifiers(
         "None if there is none",
         "a piece of text",
         "recalled off-by-one",
+        "it is no longer there; there is no string",
     ],
 )
 def test_other_words_are_not_found(text: str) -> None:

@@ -265,7 +265,7 @@ STEPS: dict[str, Bad[Ask]] = {
         _run_request(_feed_twice, "negative:0", feeds={"p:0": [1, 2]}), INVALID,
         'Endpoint "p:0" fed more than once',
     ),
-    "feed that is no tensor": Bad(_run_request(_feed_bytes, "negative:0"), INVALID, ""),
+    "feed that is not a tensor": Bad(_run_request(_feed_bytes, "negative:0"), INVALID, ""),
     "feed of no dtype": Bad(_run_request(_feed_dtype, "negative:0"), INVALID, ""),
     "fetch of no node": Bad(
         _run("zz:0"), MISSING, "FetchOutputs node zz:0: not found"

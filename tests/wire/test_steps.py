@@ -67,7 +67,7 @@ def test_where_errors_are_stored(service: Service, fetch: str, in_body: bool) ->
     assert client.run(session, "a:0", feeds={"p:0": 1}) == [-1]
 
 
-def test_an_error_that_is_no_text(held: HeldService) -> None:
+def test_an_error_that_is_not_text(held: HeldService) -> None:
     """Ops quote data: a message must still fit into a string of protobuf's."""
     held.w0.dead = errors.invalid_argument("bytes \udcff\ud800 here", node="a")
     session = held.client.create(graph_def("a = Const()"))

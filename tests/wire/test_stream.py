@@ -163,7 +163,9 @@ def test_a_request_of_nothing(held: HeldService, stream: StreamClient) -> None:
         raise_error(response)
 
 
-def test_bytes_that_are_no_request_end_the_stream(held: HeldService, stream: StreamClient) -> None:
+def test_bytes_that_are_not_a_request_end_the_stream(
+    held: HeldService, stream: StreamClient
+) -> None:
     stream.send_bytes(b"\xff\xff\xff")
     with pytest.raises(errors.InternalError, match="Unable to parse request"):
         stream.receive()

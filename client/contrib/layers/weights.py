@@ -147,7 +147,7 @@ def apply_regularization(
         weights_list: the weights; those of the collection ``GraphKeys.WEIGHTS`` if None or empty.
 
     Raises:
-        ValueError: there are no weights, or a penalty is no scalar.
+        ValueError: there are no weights, or a penalty is not a scalar.
     """
     weights_list = weights_list or get_collection(GraphKeys.WEIGHTS)
     if not weights_list:

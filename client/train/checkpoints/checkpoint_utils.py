@@ -78,7 +78,7 @@ class _Source:
         parts = list(target) if isinstance(target, list | PartitionedVariable) else [target]
         for part in parts:
             if not isinstance(part, Variable):
-                raise ValueError(f"assignment_map: {key} maps to {part!r}, which is no variable")
+                raise ValueError(f"assignment_map: {key} maps to {part!r}, which is not a variable")
         if key not in self.shapes:
             where = f" in scope {in_scope}" if in_scope else ""
             raise ValueError(

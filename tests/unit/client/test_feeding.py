@@ -77,7 +77,7 @@ def test_strings_keep_the_zeros_that_numpy_keeps() -> None:
         (np.void(b"ab"), "numpy.void"),
     ],
 )
-def test_other_objects_are_no_strings(value: Any, kind: str) -> None:
+def test_other_objects_are_not_strings(value: Any, kind: str) -> None:
     with pytest.raises(tf.errors.InternalError) as info:
         echo(tf.string, value)
     assert info.value.message == (
@@ -135,7 +135,7 @@ def test_numbers_are_cast(dtype: Any, value: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["a", ["a"], objects(1, "a"), [[1], [2, 3]]])
-def test_what_is_no_number(value: Any) -> None:
+def test_values_that_are_not_numbers(value: Any) -> None:
     with pytest.raises(ValueError, match=r"could not convert string|inhomogeneous"):
         echo(tf.float32, value)
 

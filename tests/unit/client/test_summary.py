@@ -159,7 +159,7 @@ def test_a_session_writes_queued_events_when_there_are_many(tmp_path: Path) -> N
         assert [e.step for e in events(tmp_path) if e.HasField("summary")] == [0, 1, 2]
 
 
-def test_a_worker_refuses_what_is_no_event(tmp_path: Path) -> None:
+def test_a_worker_refuses_bytes_that_are_not_an_event(tmp_path: Path) -> None:
     with tf.Graph().as_default() as graph, tf.Session() as session:
         tf.summary.FileWriter(str(tmp_path), session=session)
         event = graph.get_tensor_by_name("filewriter/PlaceholderWithDefault:0")

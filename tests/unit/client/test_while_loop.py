@@ -69,7 +69,7 @@ def test_the_result_has_the_structure_that_the_body_gives(run, x):
     assert isinstance(counted, tf.Tensor)
 
 
-def test_sparse_tensors_go_round(run):
+def test_sparse_tensors_as_loop_variables(run):
     start = tf.SparseTensor([[0, 1]], [2.0], [2, 2])
     result = tf.while_loop(
         lambda i, _: i < 3,

@@ -85,7 +85,7 @@ def test_a_loop():
     )
 
 
-def test_what_enters_as_a_constant_goes_round_once_and_small_constants_are_copied():
+def test_constants_are_passed_once_and_small_ones_are_copied():
     result = Result("""
         x = Placeholder()
         two = Const()
@@ -334,7 +334,7 @@ def test_an_exit_without_a_loop():
     ("old", "new", "message"),
     [
         ("cond = LoopCond(less)", "cond = Identity(less) T=bool", "has 0 LoopCond nodes"),
-        ("exit = Exit(switch)", "exit = Exit(add)", "left by what is no loop variable"),
+        ("exit = Exit(switch)", "exit = Exit(add)", "left by a value that is not a loop variable"),
         ("add = AddV2(i, one)", "add = AddV2(i, enter)", "uses a first value beyond its Merge"),
         ("add = AddV2(i, one)", "add = AddV2(i, merge:1)", "whether this is its first iteration"),
         ("add = AddV2(i, one)", "add = AddV2(switch, one)", "computes with what leaves it"),

@@ -137,7 +137,7 @@ def test_strings() -> None:
     refused(check("p = Placeholder()"), np.array(b"a"))
 
 
-def test_what_is_no_placeholder_takes_any_shape() -> None:
+def test_feeds_that_are_not_placeholders_take_any_shape() -> None:
     assert check("p = Const() value=[1.0,2.0]").check(np.zeros((3, 3), np.float32)).shape == (3, 3)
 
 

@@ -53,7 +53,7 @@ def test_one_task_is_one_stage() -> None:
     )
 
 
-def test_no_fetch_is_no_output() -> None:
+def test_a_step_without_fetches_has_no_output() -> None:
     expect(stages("n = NoOp() @w1", targets="n"), "w1() ->  []\n    n = NoOp()")
 
 

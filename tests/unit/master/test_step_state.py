@@ -138,7 +138,7 @@ def test_a_failed_step_answers_when_all_of_it_has_stopped() -> None:
     machine.handle(Started())
     assert machine.handle(StageFailed(0, BAD)) == [CancelStages("b")]
     assert machine.phase is Phase.FAILING
-    # What the cancelled stage says is no news: the first error is the step's.
+    # The error of the cancelled stage does not count: the first error is the step's.
     assert machine.handle(StageFailed(1, STOP)) == [Finish(BAD), EndStep("a"), EndStep("b")]
 
 

@@ -215,7 +215,7 @@ def test_a_death_fails_what_is_in_flight_and_what_comes_later(line: Line) -> Non
     assert line.deaths.empty()
 
 
-def test_closing_is_no_death(line: Line) -> None:
+def test_closing_is_not_a_death(line: Line) -> None:
     running = line.start("wait")
     line.lane.close()
     assert isinstance(running.get(timeout=SECONDS).error, errors.UnavailableError)

@@ -180,7 +180,7 @@ def test_what_has_state_or_effects_stays_here(
     assert not sent
 
 
-def test_what_is_no_array_stays_here(sent: list[int]) -> None:
+def test_values_that_are_not_arrays_stay_here(sent: list[int]) -> None:
     def build() -> Any:
         inner = D.range(40).map(lambda x: D.range(x), num_parallel_calls=2)
         return inner.flat_map(lambda d: d.batch(100))
