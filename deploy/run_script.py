@@ -17,7 +17,7 @@ def run(script: str, arguments: Sequence[str], target: str | None = None) -> Non
 
     Args:
         script: a Python file.
-        arguments: what the script finds in ``sys.argv[1:]``.
+        arguments: the ``sys.argv[1:]`` of the script.
         target: where sessions without a target run, for this process and those that it starts:
             ``grpc://host:port``; None leaves it at what the environment says, or at this process.
     """

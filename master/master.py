@@ -171,7 +171,7 @@ class Master:
 
         Args:
             handle: the session's.
-            signature: what to run; it is prepared if it was not before.
+            signature: the run, which is prepared if it was not before.
             values: the fed arrays, in the order of the signature's feeds.
             options: trace, timeout, partition graphs.
             request_id: not 0 for a request that may arrive twice; it then runs once.

@@ -33,7 +33,7 @@ class ServiceLoop:
         self._thread = threading.get_ident()
 
     def close(self) -> None:
-        """Takes no more work for the threads; what they do goes on."""
+        """Takes no more work for the threads; they finish the work that they have."""
         self.threads.shutdown(wait=False)
 
     def in_thread(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:

@@ -1,8 +1,8 @@
 """A step as a pure state machine: events in, instructions out.
 
 The machine knows the stages only by number, their tasks, and which must be done before which. It
-holds no tensors, calls nobody, reads no clock and takes no lock. ``step.py`` is the shell that does
-what it says. Every step goes through it::
+holds no tensors, calls nobody, reads no clock and takes no lock. ``step.py`` is the shell that
+executes its instructions. Every step goes through it::
 
     assert machine.handle(StageDone(0)) == [RunStage(1)]
 
@@ -21,7 +21,7 @@ The rules:
   report, and that changes nothing.
 * A failed step first waits until all of its stages have stopped, so that a client that tries again
   meets no leftovers of it. A cancelled one answers at once: its client does not wait any more.
-* The first error is the step's error. What comes of cancelling the rest is not news.
+* The first error is the step's error. Errors that follow from cancelling the rest do not count.
 
 Recovery will go here: instead of failing the step, ``_worker_lost`` puts the lost task's stages
 (and those whose outputs it held) back to WAITING, and another event, that the task is back with its
@@ -392,4 +392,4 @@ _TRANSITIONS: Final[dict[tuple[Phase, type[Event]], _Handler]] = {
     (Phase.ENDED, Cancelled): StepState._ignore,
     (Phase.ENDED, DeadlineExceeded): StepState._ignore,
 }
-"""All that can happen. What is not here raises IllegalTransition."""
+"""The legal events of each phase; all others raise IllegalTransition."""

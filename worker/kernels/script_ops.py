@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 @kernel("PyFunc", "PyFuncStateless")
 def py_func(xp: Any, input: list[Array], *, token: bytes, Tout: list[DType]) -> list[Array]:
-    """Calls the function registered as ``token``; what it returns must have the dtypes ``Tout``.
+    """Calls the function registered as ``token``; its results must have the dtypes ``Tout``.
 
     Scalars go in as numpy scalars, strings as bytes. An exception becomes TensorFlow's error for
     it.

@@ -1,4 +1,4 @@
-"""Functions: what a kernel gets for an attribute of kind "func"."""
+"""Functions, which a kernel gets for an attribute of kind "func"."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Condition(NamedTuple):
 class Instruction:
     """One node: which kernel to call with which slots, and where its results go.
 
-    Instructions never change. What a pass finds out about one is in the pass's result (see
+    Instructions never change. The findings of a pass about one are in the pass's result (see
     ``Selection``), by the name of the node, which is unique in its program.
     """
 
