@@ -142,6 +142,7 @@ class Runtime:
             ]
             xla_runners = [r for r in runners if isinstance(r, XlaSegmentRunner)]
             loaded = _LoadedStage(program, runners, xla_runners, select, hosted)
+            logger.debug("%s: stage %s is loaded:\n%s", self.task, stage.handle, program)
         self._stages[stage.handle] = loaded
 
     def _load_otherwise(self, loaded: _LoadedStage) -> None:
