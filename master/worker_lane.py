@@ -114,23 +114,23 @@ class SocketLane(Lane):
 
     def __init__(
         self,
-        line: socket.socket,
+        connection: socket.socket,
         urgent: socket.socket,
         death: str,
         on_death: Callable[[], None],
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(death, on_death)
-        self._line, self._urgent = line, urgent
+        self._connection, self._urgent = connection, urgent
         self._loop = loop
-        self._frames = lane.FrameReader(line)
+        self._frames = lane.FrameReader(connection)
         self._backlog: deque[lane.Buffer] = deque()
         self._sending = threading.Condition(threading.Lock())
         threading.Thread(target=self._send_backlog, name="flowray-lane", daemon=True).start()
         if loop is None:
             threading.Thread(target=self._receive, name="flowray-lane", daemon=True).start()
         else:
-            loop.call_soon_threadsafe(loop.add_reader, line, self._receive_ready)
+            loop.call_soon_threadsafe(loop.add_reader, connection, self._receive_ready)
 
     def _send(self, parts: Sequence[lane.Buffer], blocking: bool) -> None:
         with self._sending:
@@ -138,7 +138,7 @@ class SocketLane(Lane):
             if not self._backlog and sum(map(len, parts)) <= _INLINE_BYTES:
                 data = b"".join(parts)
                 try:
-                    sent = self._line.send(data, socket.MSG_DONTWAIT)
+                    sent = self._connection.send(data, socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     sent = 0
                 except OSError:
@@ -159,7 +159,7 @@ class SocketLane(Lane):
                     self._sending.wait()
                 part = self._backlog[0]
             try:
-                self._line.sendall(part)
+                self._connection.sendall(part)
             except OSError as error:
                 logger.debug("sending to a worker: %s", error)
                 return
@@ -176,7 +176,7 @@ class SocketLane(Lane):
     def _receive(self) -> None:
         try:
             while True:
-                self._answered(lane.read_frame(self._line))
+                self._answered(lane.read_frame(self._connection))
         except lane.LaneClosedError as error:
             self._die(error)
         except Exception as error:
@@ -195,19 +195,19 @@ class SocketLane(Lane):
             logger.exception("an answer of a worker cannot be read")
             reason = error
         assert self._loop is not None
-        self._loop.remove_reader(self._line)
+        self._loop.remove_reader(self._connection)
         self._die(reason)
-        self._line.close()
+        self._connection.close()
 
     def _close(self) -> None:
-        for line in (self._line, self._urgent):
+        for connection in (self._connection, self._urgent):
             try:
-                line.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
             except OSError as error:
                 logger.debug("closing a lane: %s", error)
             # The loop still watches what it reads; the end wakes it, and it closes.
-            if self._loop is None or line is not self._line or self._loop.is_closed():
-                line.close()
+            if self._loop is None or connection is not self._connection or self._loop.is_closed():
+                connection.close()
         with self._sending:
             self._backlog.clear()
             self._sending.notify()

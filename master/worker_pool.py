@@ -1,8 +1,8 @@
 """The tasks of a cluster as Ray actors, each behind a ``worker_api.Worker``.
 
-A task lives through incarnations: when its process dies, what is in flight fails at once, Ray
-starts another process, and the pool connects to it. The state is gone then, so sessions that used
-the old incarnation stay dead on this task (AbortedError); new ones find it empty.
+A task lives through incarnations. When its process dies, everything in flight fails at once, Ray
+starts another process, and the pool connects to it. The state is lost: steps of sessions that used
+the old incarnation fail on this task with AbortedError, and new sessions find it empty.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class TaskSpec:
 
     @property
     def name(self) -> str:
+        """``/job:J/replica:0/task:N``."""
         return f"/job:{self.job}/replica:0/task:{self.index}"
 
 
@@ -82,9 +83,9 @@ class ActorWorker:
         """Called with the task's name when its process dies; see ``Master.worker_lost``."""
         self._closed = threading.Event()
         self._stages: dict[str, Stage] = {}
-        # The incarnation that a session began with: its state on this task is there or nowhere.
+        # The incarnation that a session began with: only that one has the session's state.
         self._sessions: dict[str, _Incarnation] = {}
-        self._remembered: set[int] = set()
+        self._remembered: set[int] = set()  # steps of which the process holds something
         options: dict[str, Any] = {
             "num_cpus": 0,
             "num_gpus": spec.gpus,
@@ -96,7 +97,7 @@ class ActorWorker:
         if spec.env:
             options["runtime_env"] = {"env_vars": dict(spec.env)}
         self._actor: Any = ray.remote(**options)(actor_class).remote(spec.name, spec.gpus)
-        self._now: _Incarnation | None = None
+        self._incarnation: _Incarnation | None = None
 
     # Life and death -------------------------------------------------------------------------
 
@@ -106,36 +107,38 @@ class ActorWorker:
         Raises:
             UnavailableError: it does not come up.
         """
-        self._now = self._connect(None)
+        self._incarnation = self._connect(None)
 
     def close(self) -> None:
         """Ends the task's process."""
         self._closed.set()
-        if self._now is not None:
-            self._now.lane.close()
+        if self._incarnation is not None:
+            self._incarnation.lane.close()
         ray.kill(self._actor)
 
     @property
     def devices(self) -> Sequence[config_pb2.DeviceAttributes]:
-        return self._incarnation().devices
+        """The devices of the present incarnation."""
+        return self._present().devices
 
     @property
     def pid(self) -> int:
-        """The process of the present incarnation."""
-        return self._incarnation().pid
+        """The process id of the present incarnation."""
+        return self._present().pid
 
-    def _incarnation(self) -> _Incarnation:
-        assert self._now is not None, "connect() first"
-        return self._now
+    def _present(self) -> _Incarnation:
+        """Returns the present incarnation."""
+        assert self._incarnation is not None, "connect() first"
+        return self._incarnation
 
     def _connect(self, last: str | None) -> _Incarnation:
-        """The lane to the next incarnation after ``last``."""
+        """Connects to the next incarnation after ``last``."""
         while True:
             hello = self._ask("hello")
             if hello["incarnation"] != last:
                 break
-            # Only the connection is gone. What of our messages arrived is unknown, and with it
-            # the state of that process.
+            # Only the connection is gone. Which messages arrived is unknown, and so is the state of
+            # that process.
             ray.kill(self._actor, no_restart=False)
         incarnation, pid = hello["incarnation"], hello["pid"]
         death = f"From {self.task}:\nworker process died (pid {pid})"
@@ -147,9 +150,9 @@ class ActorWorker:
             ).start()
 
         lane: Lane
-        lines = self._open_lines(hello["node"])
-        if lines is not None:
-            lane = SocketLane(*lines, death, on_death, self._loop)
+        connections = self._open_connections(hello["node"])
+        if connections is not None:
+            lane = SocketLane(*connections, death, on_death, self._loop)
         else:
             lane = CallLane(self._actor, incarnation, death, on_death)
         logger.info("%s: pid %d on node %s", self.task, pid, hello["node"][:8])
@@ -158,18 +161,24 @@ class ActorWorker:
     def _restart(self, last: str) -> None:
         if self._closed.is_set():
             return
-        logger.warning("%s died; Ray starts it again", self.task)
+        logger.warning(
+            "the process of %s died; Ray starts another, and its variables are lost", self.task
+        )
         try:
-            self._now = self._connect(last)
+            self._incarnation = self._connect(last)
         except errors.OpError as error:
             if not self._closed.is_set():
-                logger.error("%s stays dead: %s", self.task, error.message)
+                logger.error(
+                    "%s cannot be restarted, and steps on it fail with UNAVAILABLE: %s",
+                    self.task,
+                    error.message,
+                )
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        """The answer to an ordinary call, also while Ray is still starting the process.
+        """Makes an ordinary call, also while Ray is still starting the process; returns the answer.
 
         Raises:
-            UnavailableError: none came in time, or the process cannot be started.
+            UnavailableError: no answer came in time, or the process cannot be started.
         """
         deadline = time.monotonic() + _START_SECONDS
         while True:
@@ -181,33 +190,36 @@ class ActorWorker:
             except ray.exceptions.RayError as error:
                 raise errors.unavailable(f"From {self.task}:\n{error}") from None
 
-    def _open_lines(self, node: str) -> tuple[socket.socket, socket.socket] | None:
-        """Two connections to the process: over a Unix socket where it runs on this node."""
+    def _open_connections(self, node: str) -> tuple[socket.socket, socket.socket] | None:
+        """Opens two connections to the process, over a Unix socket where it runs on this node.
+
+        Returns None if there can be no connection.
+        """
         failures = []
         here = node == ray.get_runtime_context().get_node_id()
         for local in (True, False) if here else (False,):
             secret = secrets.token_bytes(32)
             address = self._ask("open_connections", secret, local, 2)
-            lines = [
+            connections = [
                 socket.socket(socket.AF_UNIX if local else socket.AF_INET, socket.SOCK_STREAM)
                 for _ in range(2)
             ]
             try:
-                for line in lines:
-                    line.settimeout(_CONNECT_SECONDS)
-                    line.connect(address)
-                    line.sendall(secret)
-                    line.settimeout(None)
+                for connection in connections:
+                    connection.settimeout(_CONNECT_SECONDS)
+                    connection.connect(address)
+                    connection.sendall(secret)
+                    connection.settimeout(None)
                     if not local:
-                        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 failures.append(str(error))
-                for line in lines:
-                    line.close()
+                for connection in connections:
+                    connection.close()
             else:
-                return lines[0], lines[1]
+                return connections[0], connections[1]
         logger.warning(
-            "%s: no connection (%s); using ordinary Ray calls, which take about a millisecond",
+            "%s accepts no connection (%s); the master uses Ray calls, of about a millisecond",
             self.task,
             "; ".join(failures),
         )
@@ -216,10 +228,11 @@ class ActorWorker:
     # Stages ---------------------------------------------------------------------------------
 
     def register(self, stage: Stage) -> None:
-        now = self._incarnation()
+        """Sends the stage; see ``Worker.register``."""
+        incarnation = self._present()
         self._stages[stage.handle] = stage
-        if self._sessions.setdefault(stage.session, now) is now:
-            now.lane.tell("register", stage)
+        if self._sessions.setdefault(stage.session, incarnation) is incarnation:
+            incarnation.lane.tell("register", stage)
 
     def run(
         self,
@@ -230,12 +243,13 @@ class ActorWorker:
         *,
         trace: bool = False,
     ) -> None:
-        now = self._incarnation()
+        """Runs a stage; see ``Worker.run``. AbortedError if the session's state is lost."""
+        incarnation = self._present()
         stage = self._stages[handle]
         if stage.keeps_step_resources:
             self._remembered.add(step_id)
-        if now.lane.dead or self._sessions[stage.session] is now:
-            now.lane.run(stage.blocks, (handle, step_id, list(inputs), trace), done)
+        if incarnation.lane.dead or self._sessions[stage.session] is incarnation:
+            incarnation.lane.run(stage.blocks, (handle, step_id, list(inputs), trace), done)
         else:
             text = (
                 f"Session handle is not found: {stage.session}. "
@@ -244,26 +258,30 @@ class ActorWorker:
             done(StageResult(error=errors.aborted(text)))
 
     def cancel(self, step_id: int) -> None:
+        """Cancels a step; see ``Worker.cancel``."""
         self._remembered.add(step_id)
-        self._incarnation().lane.cancel(step_id)
+        self._present().lane.cancel(step_id)
 
     def end_step(self, step_id: int) -> None:
+        """Ends a step; costs no message if the process holds nothing of it."""
         if step_id in self._remembered:
             self._remembered.discard(step_id)
-            self._incarnation().lane.tell("end_step", step_id)
+            self._present().lane.tell("end_step", step_id)
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:
+        """Drops the stages and the private state of a session."""
         for handle in handles:
             self._stages.pop(handle, None)
         self._sessions.pop(session, None)
-        self._incarnation().lane.tell("end_session", session, list(handles))
+        self._present().lane.tell("end_session", session, list(handles))
 
     def reset(self, containers: Sequence[str]) -> None:
-        self._incarnation().lane.tell("reset", list(containers))
+        """Clears resource containers; see ``Worker.reset``."""
+        self._present().lane.tell("reset", list(containers))
 
 
 def _ignore(task: str, error: errors.OpError) -> None:
-    """Nobody has asked to hear of deaths yet."""
+    """Ignores a death, as long as nobody has asked to be told."""
 
 
 class WorkerPool:

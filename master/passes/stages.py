@@ -56,6 +56,33 @@ def cut(
     return _Cutter(graph, devices, frozenset(feeds), fetches, targets).cut()
 
 
+@dataclass(frozen=True, slots=True)
+class _Crossing:
+    """The tensors that leave the stages that make them, in order: as values, and as references."""
+
+    values: Mapping[TensorId, None]
+    references: Mapping[TensorId, None]
+
+    def name_of_value(self, tensor: TensorId) -> TensorId:
+        """Returns the name of a value: it needs one of its own if it is a reference, too."""
+        return value_of(tensor) if tensor in self.references else tensor
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A stage in the making."""
+
+    number: int
+    task: str
+    input_conditions: Mapping[str, Conditions]
+    node_conditions: Mapping[str, Conditions]
+    nodes: dict[str, Node] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
+    inputs: dict[TensorId, None] = field(default_factory=dict)
+    after: set[int] = field(default_factory=set)
+    """The stages that must be done before, perhaps with its own number."""
+
+
 class _Cutter:
     def __init__(
         self,
@@ -177,82 +204,118 @@ class _Cutter:
     # What crosses
 
     def _finish(self, groups: list[list[str]]) -> list[StageGraph]:
+        """Makes the stages of the groups of nodes, which are in topological order."""
         stage_of = {name: i for i, group in enumerate(groups) for name in group}
+        conditions = [self._decided_elsewhere(group, stage_of) for group in groups]
+        crossing = self._crossing(stage_of, conditions)
+        return [
+            self._stage(_Draft(i, self._task[group[0]], *conditions[i]), group, stage_of, crossing)
+            for i, group in enumerate(groups)
+        ]
+
+    def _crossing(
+        self,
+        stage_of: Mapping[str, int],
+        conditions: Sequence[tuple[Mapping[str, Conditions], Mapping[str, Conditions]]],
+    ) -> _Crossing:
+        """Finds the tensors that leave the stages that make them."""
         values, references = dict.fromkeys(self._fetches), dict[TensorId, None]()
         for name in stage_of:
             node = self._nodes[name]
             for position, tensor in enumerate(node.inputs):
                 if tensor not in self._feeds and not self._is_local(tensor, name, stage_of):
                     (references if node.reads_reference(position) else values)[tensor] = None
-        decided = [self._decided_elsewhere(group, stage_of) for group in groups]
-        for i, conditions in enumerate(decided):
-            for tensor in _predicates(*conditions):
+        for i, decided in enumerate(conditions):
+            for tensor in _predicates(*decided):
                 if tensor not in self._feeds and stage_of.get(tensor.node, i) != i:
                     values[tensor] = None
-        result = []
-        for i, group in enumerate(groups):
-            task = self._task[group[0]]
-            nodes = {name: self._nodes[name] for name in group}
-            devices = {name: self._devices[name] for name in group}
-            inputs: dict[TensorId, None] = {}
-            after: set[int] = set()
-            for name in group:
-                node = self._nodes[name]
-                after.update(stage_of[before] for before in self._before[name])
-                read = []
-                for position, tensor in enumerate(node.inputs):
-                    if tensor in self._feeds:
-                        inputs[tensor] = None
-                    elif not self._is_local(tensor, name, stage_of):
-                        if tensor in references and not node.reads_reference(position):
-                            tensor = value_of(tensor)
-                        inputs[tensor] = None
-                    elif tensor.node not in nodes:
-                        nodes[tensor.node] = self._nodes[tensor.node]
-                        home = self._devices[tensor.node]
-                        here = self._task[tensor.node] == task
-                        devices[tensor.node] = home if here else self._devices[name]
-                    read.append(tensor)
-                nodes[name] = replace(
-                    node,
-                    inputs=tuple(read),
-                    control_inputs=tuple(c for c in node.control_inputs if c in stage_of),
-                )
-            for tensor in _predicates(*decided[i]):
-                if tensor in self._feeds:
-                    inputs[tensor] = None
-                elif stage_of.get(tensor.node, i) != i:
-                    inputs[value_of(tensor) if tensor in references else tensor] = None
-                    after.add(stage_of[tensor.node])
-                elif tensor.node not in nodes:  # a constant
-                    nodes[tensor.node] = self._nodes[tensor.node]
-                    devices[tensor.node] = devices[group[0]]
-            made = [t for t in values if stage_of.get(t.node) == i]
-            handed = [t for t in references if stage_of.get(t.node) == i]
-            called = functions.reachable((n.definition for n in nodes.values()), self._library)
-            graph = graph_pb2.GraphDef(versions=self._graph.versions)
-            graph.library.function.extend(called)
-            order, cyclic = topological(nodes.values(), Node.writes_variable)
-            for node in order + cyclic:
-                controls = [c for c in node.control_inputs if c in nodes]
-                add_node(graph, node, devices[node.name], control_inputs=controls)
-            for tensor in made:
-                if tensor in references:
-                    self._add_read(graph, tensor)
-            result.append(
-                StageGraph(
-                    task,
-                    graph,
-                    tuple(inputs),
-                    (*(value_of(t) if t in references else t for t in made), *handed),
-                    frozenset(handed),
-                    any(node.op.blocks for node in order) or _may_block(called),
-                    any(map(self._is_made_resource, made)),
-                    tuple(sorted(after - {i})),
-                    *decided[i],
-                )
-            )
-        return result
+        return _Crossing(values, references)
+
+    def _stage(
+        self,
+        draft: _Draft,
+        group: Sequence[str],
+        stage_of: Mapping[str, int],
+        crossing: _Crossing,
+    ) -> StageGraph:
+        """Makes the stage of one group."""
+        for name in group:
+            draft.nodes[name] = self._nodes[name]
+            draft.devices[name] = self._devices[name]
+        for name in group:
+            draft.after.update(stage_of[before] for before in self._before[name])
+            self._connect(draft, name, stage_of, crossing)
+        self._add_predicates(draft, draft.devices[group[0]], stage_of, crossing)
+        made = [t for t in crossing.values if stage_of.get(t.node) == draft.number]
+        handed = [t for t in crossing.references if stage_of.get(t.node) == draft.number]
+        graph, blocks = self._graph_of(draft, [t for t in made if t in crossing.references])
+        return StageGraph(
+            draft.task,
+            graph,
+            tuple(draft.inputs),
+            (*map(crossing.name_of_value, made), *handed),
+            frozenset(handed),
+            blocks,
+            any(map(self._is_made_resource, made)),
+            tuple(sorted(draft.after - {draft.number})),
+            draft.input_conditions,
+            draft.node_conditions,
+        )
+
+    def _connect(
+        self, draft: _Draft, name: str, stage_of: Mapping[str, int], crossing: _Crossing
+    ) -> None:
+        """Connects a node of the stage to what it reads: inputs of the stage, or copied nodes."""
+        node = self._nodes[name]
+        read = []
+        for position, tensor in enumerate(node.inputs):
+            if tensor in self._feeds:
+                draft.inputs[tensor] = None
+            elif not self._is_local(tensor, name, stage_of):
+                if not node.reads_reference(position):
+                    tensor = crossing.name_of_value(tensor)
+                draft.inputs[tensor] = None
+            elif tensor.node not in draft.nodes:
+                draft.nodes[tensor.node] = self._nodes[tensor.node]
+                home = self._devices[tensor.node]
+                is_at_home = self._task[tensor.node] == draft.task
+                draft.devices[tensor.node] = home if is_at_home else self._devices[name]
+            read.append(tensor)
+        draft.nodes[name] = replace(
+            node,
+            inputs=tuple(read),
+            control_inputs=tuple(c for c in node.control_inputs if c in stage_of),
+        )
+
+    def _add_predicates(
+        self, draft: _Draft, device: str, stage_of: Mapping[str, int], crossing: _Crossing
+    ) -> None:
+        """Brings the predicates of its conditions to a stage; constants are put on ``device``."""
+        for tensor in _predicates(draft.input_conditions, draft.node_conditions):
+            if tensor in self._feeds:
+                draft.inputs[tensor] = None
+            elif stage_of.get(tensor.node, draft.number) != draft.number:
+                draft.inputs[crossing.name_of_value(tensor)] = None
+                draft.after.add(stage_of[tensor.node])
+            elif tensor.node not in draft.nodes:  # a constant
+                draft.nodes[tensor.node] = self._nodes[tensor.node]
+                draft.devices[tensor.node] = device
+
+    def _graph_of(
+        self, draft: _Draft, reads: Sequence[TensorId]
+    ) -> tuple[graph_pb2.GraphDef, bool]:
+        """Makes the stage's graph, with reads of references; also returns whether it may block."""
+        nodes = draft.nodes
+        called = functions.reachable((n.definition for n in nodes.values()), self._library)
+        graph = graph_pb2.GraphDef(versions=self._graph.versions)
+        graph.library.function.extend(called)
+        order, cyclic = topological(nodes.values(), Node.writes_variable)
+        for node in order + cyclic:
+            controls = [c for c in node.control_inputs if c in nodes]
+            add_node(graph, node, draft.devices[node.name], control_inputs=controls)
+        for tensor in reads:
+            self._add_read(graph, tensor)
+        return graph, any(node.op.blocks for node in order) or _may_block(called)
 
     def _decided_elsewhere(
         self, group: Sequence[str], stage_of: Mapping[str, int]
