@@ -286,6 +286,9 @@ class Tiering:
         self._runs_since = 0
         """The number of runs since the last comparison."""
         self._compile_seconds = 0.0
+        self.is_settled = False
+        """Whether all further runs run the program, unless it is discarded. They need not be
+        reported."""
         self._seconds: dict[Tier, deque[float]] = {t: deque(maxlen=_RECENT_RUNS) for t in Tier}
 
     @property
@@ -338,6 +341,7 @@ class Tiering:
     def discarded(self) -> None:
         """Notes that the program, or its compilation, is of no use. The key may get another one."""
         self._state, self._why = _State.COLD, "the last one was discarded"
+        self.is_settled = False
         self._history.lost_program()
 
     def waited(self, seconds: float) -> None:
@@ -357,11 +361,14 @@ class Tiering:
             if seconds > self._history.options.cheap:
                 self._slow_runs += 1
         comparison = self._comparison
-        if comparison is None:
-            return
         if self._state is _State.COMPARING:
+            assert comparison is not None
             self._compare(comparison)
-        elif self._state is _State.COMPILED and comparison.repeat_after is not None:
+        elif self._state is not _State.COMPILED:
+            return
+        elif comparison is None or comparison.repeat_after is None:
+            self.is_settled = len(self._seconds[Tier.COMPILED]) == _RECENT_RUNS
+        else:
             self._runs_since += 1
             if self._runs_since >= comparison.repeat_after:
                 self._begin_comparison()

@@ -195,7 +195,8 @@ class XlaSegmentRunner:
 
     def _run_program(self, version: _Version, slots: list[Any]) -> bool:
         """Runs the version's program if the policy says so; returns whether it ran to its end."""
-        program = self._program(version, slots)
+        is_settled = version.tiering.is_settled
+        program = version.program if is_settled else self._program(version, slots)
         if program is None:
             return False
         begin = time.perf_counter()
@@ -204,10 +205,11 @@ class XlaSegmentRunner:
         except RunAgainError:
             self._discard(version, program)
             return False
-        seconds = time.perf_counter() - begin
-        with self._lock:
-            version.tiering.ran(Tier.COMPILED, seconds)
-            self._drop_slower_program(version)
+        if not is_settled:
+            seconds = time.perf_counter() - begin
+            with self._lock:
+                version.tiering.ran(Tier.COMPILED, seconds)
+                self._drop_slower_program(version)
         return True
 
     def _note_interpreted(self, version: _Version | None, seconds: float) -> None:

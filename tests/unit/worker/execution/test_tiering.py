@@ -306,6 +306,28 @@ def test_a_key_is_not_needed_where_it_makes_no_difference(
         assert tiering.decide() == INTERPRET
 
 
+@pytest.mark.parametrize(("options", "events", "expected"), [
+    (PLAIN, [compiling, compiled, ran(1 * MS, times=15)], False),
+    (PLAIN, [compiling, compiled, ran(1 * MS, times=16)], True),
+    (PLAIN, [compiling, compiled, ran(1 * MS, times=16), discarded], False),
+    (EAGER, [compiling, compiled, ran(1 * MS, times=16)], True),
+    (COMPARED, [interpreted(1 * MS), compiling, compiled, ran(9 * MS, times=99)], False),
+    (COMPARED, [interpreted(9 * MS), compiling, compiled, ran(1 * MS, times=99)], True),
+    (PIPELINES, [compiling, compiled, interpreted(9 * MS, times=8), ran(1 * MS, times=99)], False),
+    (IN_TURNS, [compiling, compiled, interpreted(1 * MS, times=2), ran(9 * MS, times=99)], False),
+])  # fmt: skip
+def test_a_program_that_stays_need_not_be_measured_for_ever(
+    options: TieringOptions, events: Sequence[Event], expected: bool
+) -> None:
+    tiering = SegmentHistory(options).add_key()
+    assert tiering is not None
+    for event in events:
+        event(tiering)
+    assert tiering.is_settled is expected
+    if expected:
+        assert tiering.decide() == RUN
+
+
 def test_only_so_many_keys_are_counted() -> None:
     history = SegmentHistory(replace(PIPELINES, most_keys=2))
     assert isinstance(history.add_key(), Tiering)
