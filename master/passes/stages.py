@@ -365,7 +365,7 @@ class _Cutter:
 
 
 def value_of(tensor: TensorId) -> TensorId:
-    """The value of a reference that also leaves its stage as such (no client's name has a "_")."""
+    """Returns the value of a reference that also leaves its stage as such (no client's name has a "_")."""
     return TensorId(f"_value/{tensor.node}_{tensor.index}", 0)
 
 
