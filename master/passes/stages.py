@@ -365,7 +365,10 @@ class _Cutter:
 
 
 def value_of(tensor: TensorId) -> TensorId:
-    """Returns the value of a reference that also leaves its stage as such (no client's name has a "_")."""
+    """Returns the name of the value of a reference that leaves its stage as both.
+
+    No name of a client begins with "_".
+    """
     return TensorId(f"_value/{tensor.node}_{tensor.index}", 0)
 
 
