@@ -32,6 +32,7 @@ class InProcessWorker:
         self.devices: Sequence[config_pb2.DeviceAttributes] = runtime.devices()
 
     def register(self, stage: Stage) -> None:
+        """Loads a stage; see ``Worker.register``."""
         self._runtime.register(stage)
 
     def run(
@@ -43,6 +44,7 @@ class InProcessWorker:
         *,
         trace: bool = False,
     ) -> None:
+        """Runs a stage in the caller's thread; ``done`` is called before this returns."""
         try:
             outputs, stats = self._runtime.run(handle, step_id, inputs, trace=trace)
         except errors.OpError as error:
@@ -55,15 +57,19 @@ class InProcessWorker:
         done(result)
 
     def cancel(self, step_id: int) -> None:
+        """Cancels the runs of a step; see ``Worker.cancel``."""
         self._runtime.cancel(step_id)
 
     def end_step(self, step_id: int) -> None:
+        """Drops what the runtime holds for a step."""
         self._runtime.end_step(step_id)
 
     def end_session(self, session: str, handles: Sequence[str]) -> None:
+        """Drops the stages and the private state of a session."""
         self._runtime.end_session(session, handles)
 
     def reset(self, containers: Sequence[str]) -> None:
+        """Clears resource containers; with none named, the default one."""
         self._runtime.reset(containers)
 
 
@@ -80,12 +86,15 @@ class InProcessTransport:
         self._master = Master([worker])
 
     def create_session(self, graph_def: graph_pb2.GraphDef, config: config_pb2.ConfigProto) -> str:
+        """Creates a session; returns its handle."""
         return self._master.create_session(graph_def, config)
 
     def extend_session(self, handle: str, graph_def: graph_pb2.GraphDef, version: int) -> int:
+        """Adds nodes to a session's graph; returns its new version."""
         return self._master.extend_session(handle, graph_def, version)
 
     def prepare_run(self, handle: str, signature: RunSignature) -> int:
+        """Prepares a run of a session; returns the run's handle."""
         return self._master.prepare_run(handle, signature)
 
     def run(
@@ -95,16 +104,20 @@ class InProcessTransport:
         values: Sequence[Any],
         options: config_pb2.RunOptions | None,
     ) -> tuple[Sequence[Any], config_pb2.RunMetadata | None]:
+        """Runs a step of a prepared run; returns the values of its fetches and the metadata."""
         result = self._master.run(handle, run_handle, values, options)
         return result.tensors, result.metadata
 
     def list_devices(self, handle: str) -> Sequence[config_pb2.DeviceAttributes]:
+        """Returns the devices of a session."""
         return self._master.list_devices(handle)
 
     def close_session(self, handle: str) -> None:
+        """Closes a session; AbortedError if there is no such session."""
         self._master.close_session(handle)
 
     def reset(self, containers: Sequence[str]) -> None:
+        """Clears resource containers; with none named, the default one."""
         self._master.reset(containers)
 
     def close(self) -> None:

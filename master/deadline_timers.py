@@ -29,7 +29,7 @@ class DeadlineTimers:
         self._timers: list[_Timer] = []
         self._numbers = itertools.count()
         self._cancelled = 0
-        """How many of the timers in the list were cancelled."""
+        """The number of cancelled timers in the list."""
         self._thread: threading.Thread | None = None
 
     def after(self, seconds: float, action: Callable[[], None]) -> Callable[[], None]:

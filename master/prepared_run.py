@@ -39,9 +39,9 @@ class PreparedRun:
     partition_graphs: tuple[graph_pb2.GraphDef, ...]
     """One per device, for RunMetadata."""
     takes_feeds_as_inputs: bool
-    """Whether there is one stage, whose inputs are the caller's feeds as they come."""
+    """True for a run of one stage whose inputs are the caller's feeds as they come."""
     gives_outputs_as_fetches: bool
-    """Whether there is one stage, whose outputs are the caller's fetches as they are."""
+    """True for a run of one stage whose outputs are the caller's fetches as they are."""
 
 
 def prepare(

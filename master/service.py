@@ -54,7 +54,7 @@ class ServiceOptions:
     """Sessions that ran nothing for so long are closed; None: never. A session of flowray's own
     client lives as long as its connection."""
     unattached_session_seconds: float = 600.0
-    """How long a session of flowray's own client waits for the client's stream."""
+    """The time that a session of flowray's own client waits for the client's stream."""
     threads: int = 4
     """For graphs and first runs."""
 

@@ -50,7 +50,7 @@ class StepResult:
     """Numpy arrays, in the order of the fetches."""
     error: errors.OpError | None = None
     metadata: config_pb2.RunMetadata | None = None
-    """What the run options asked for; None if nothing."""
+    """The metadata that the run options asked for; None if they asked for nothing."""
 
 
 Done = Callable[[StepResult], None]
@@ -122,7 +122,7 @@ class Step:
         self._lock = threading.Lock()
         self._is_over = False
         self._performing: dict[int, list[Instruction | None]] = {}
-        """What each thread has to do yet; None stands for the end of the step."""
+        """The instructions that each thread performs; None stands for the end of the step."""
         self._cancel_deadline: Callable[[], None] | None = None
         running[step_id] = self
 

@@ -177,12 +177,12 @@ class StageOrder:
         self.done = [StageDone(stage) for stage in range(len(self.tasks))]
         first = [stage for stage, missing in enumerate(self.missing) if missing == 0]
         self.start: list[Instruction] = [self.run[stage] for stage in first]
-        """What a step begins with."""
+        """The first instructions of a step."""
         self.waiting = [StageStatus.WAITING] * len(self.tasks)
         self.started = [StageStatus.WAITING if n else StageStatus.RUNNING for n in self.missing]
-        """Where the stages are before a step starts, and then."""
+        """The status of each stage before a step starts, and right after."""
         self.success: list[Instruction] = [_SUCCESS, *map(EndStep, dict.fromkeys(self.tasks))]
-        """What to do when all stages are done."""
+        """The last instructions of a step that went well."""
 
 
 class StepState:

@@ -41,7 +41,7 @@ class TaskSpec:
     job: str
     index: int
     gpus: int = 0
-    """How many GPUs it owns."""
+    """The number of GPUs that it owns."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of its process, beside those of the cluster."""
 
