@@ -32,7 +32,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 _log = logging.getLogger("flowray.worker")
 
 _SECONDS: Final = 0.1
-"""The time that threads have to end at interpreter exit; those in native code do not."""
+"""The time that threads have to end at interpreter exit; those at work do not end."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ _executors: weakref.WeakSet[BackgroundExecutor] = weakref.WeakSet()
 
 
 def start(target: Callable[[], None], name: str) -> threading.Thread:
-    """Starts a thread that the end of the process interrupts."""
+    """Starts a daemon thread whose work the end of the process cuts short."""
     thread = threading.Thread(target=target, name=name, daemon=True)
     _threads.add(thread)
     thread.start()
@@ -52,12 +52,13 @@ def start(target: Callable[[], None], name: str) -> threading.Thread:
 class BackgroundExecutor(Executor):
     """One thread that runs what is submitted, in order.
 
-    At interpreter exit it is interrupted, and what has not begun is never run.
+    At interpreter exit an idle thread ends, and what has not begun is never run.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._is_closed = False
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         _executors.add(self)
@@ -79,27 +80,22 @@ class BackgroundExecutor(Executor):
                 self._thread = start(self._run, self._name)
         return future
 
-    def wake(self) -> None:
-        """Ends the wait of an idle thread."""
-        self._work.put(lambda: None)
+    def close(self) -> None:
+        """Ends the thread after its present work, without waiting for that."""
+        self._is_closed = True
+        self._work.put(None)
 
     def _run(self) -> None:
-        while True:
-            self._work.get()()
+        while (work := self._work.get()) is not None and not self._is_closed:
+            work()
 
 
 @atexit.register
-def _interrupt() -> None:
-    """Ends the threads that are in Python, and makes the others harmless."""
+def _leave_threads() -> None:
+    """Ends the threads that are idle, and makes the others harmless."""
     threads = [thread for thread in _threads if thread.is_alive()]
-    for thread in threads:
-        assert thread.ident is not None
-        # It is raised by the thread's next instruction of Python; threads ignore SystemExit.
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
-        )
     for executor in _executors:
-        executor.wake()
+        executor.close()
     deadline = time.monotonic() + _SECONDS
     for thread in threads:
         thread.join(max(deadline - time.monotonic(), 0.0))
