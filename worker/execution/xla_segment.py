@@ -22,6 +22,7 @@ from flowray.worker.execution.checks import CheckCollector, RunAgainError, colle
 from flowray.worker.execution.host_segment import interpret, is_dead
 from flowray.worker.execution.interpreter import Interpreter
 from flowray.worker.execution.native_threads import BackgroundExecutor
+from flowray.worker.execution.staging import StagingBuffers
 from flowray.worker.execution.structured import LazyState, NotCompilableError
 from flowray.worker.execution.tiering import (
     Compile,
@@ -104,6 +105,7 @@ class XlaSegmentRunner:
         self._lock = threading.Lock()
         """Guards the versions, the history and the policies."""
         self._device = segment.device
+        self._staging = StagingBuffers() if _device_type(segment.device) == "CPU" else None
         static = _static_inputs(segment)
         self._literals = {
             s: base[s]
@@ -378,6 +380,7 @@ class XlaSegmentRunner:
                 that the program would have updated may have lost their values.
         """
         inputs = [slots[s] for s in self._dynamic]
+        staged = [] if self._staging is None else self._staging.stage(inputs)
         if self._variables:
             # Under the lock nobody reads a buffer that the program takes over.
             with self._store.lock:
@@ -394,6 +397,8 @@ class XlaSegmentRunner:
                 _wait_for(outputs)
             except Exception as failure:
                 raise self._failure(failure) from failure
+        if self._staging is not None and staged:
+            self._staging.release(staged)
         for slot, value in zip(program.traced_outputs, outputs, strict=True):
             slots[slot] = value
         for slot, value in program.static_outputs.items():

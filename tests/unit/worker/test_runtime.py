@@ -355,3 +355,26 @@ def test_a_value_that_xla_must_know_ends_the_segment_before_it() -> None:
     for n in (2, 3):
         (filled,), _ = run.run("h", 1, [np.ones(n, np.float32)])
         np.testing.assert_array_equal(filled, [2] * n)
+
+
+def test_results_do_not_share_memory_with_feeds() -> None:
+    """XLA reads large feeds in place, or in a buffer that later runs use again."""
+
+    def build() -> None:
+        x = placeholder("x")
+        apply_op("Identity", x, name="same")
+        apply_op("AddV2", x, constant(np.float32(1), "one"), name="more")
+
+    stage = stage_of(build, ("x:0",), ("same:0", "more:0"))
+    for offset in (0, 4):  # floats from a multiple of 64 bytes
+        run = runtime("eager")
+        run.register(stage)
+        memory = np.zeros(20_032, np.float32)
+        start = -(memory.ctypes.data // 4) % 16 + offset
+        feed = memory[start : start + 20_000]
+        feed[...] = 1
+        (first, first_more), _ = run.run("h", 1, [feed])
+        feed[...] = 5
+        run.run("h", 2, [feed])
+        np.testing.assert_array_equal(first, np.ones(20_000))
+        np.testing.assert_array_equal(first_more, np.full(20_000, 2))
