@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import numbers
 import os
 from collections.abc import Callable
 from typing import Any
@@ -226,7 +227,7 @@ def _check(name: str, value: Any) -> None:
         raise ValueError("session_config must be instance of ConfigProto")
     if name == "device_fn" and not callable(value):
         raise ValueError("device_fn must be callable with exactly one argument 'op'")
-    if name == "tf_random_seed" and not isinstance(value, int):
+    if name == "tf_random_seed" and not isinstance(value, numbers.Integral):
         raise ValueError("tf_random_seed must be integer.")
     if name == "protocol" and value not in ("grpc", "grpc+verbs"):
         raise ValueError("protocol should be grpc or grpc+verbs")

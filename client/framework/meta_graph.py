@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -281,9 +282,9 @@ def _collection_def(key: str, items: Sequence[Any], scope: str | None) -> Collec
     first = items[0]
     if isinstance(first, str | bytes):
         result.bytes_list.value.extend(i.encode() if isinstance(i, str) else i for i in items)
-    elif isinstance(first, int):
+    elif isinstance(first, numbers.Integral):
         result.int64_list.value.extend(items)
-    elif isinstance(first, float):
+    elif isinstance(first, numbers.Real):
         result.float_list.value.extend(items)
     elif isinstance(first, AnyProto):
         result.any_list.value.extend(items)

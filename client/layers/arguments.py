@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -75,8 +76,8 @@ def as_function(identifier: Any, what: str) -> Any:
 
 def as_tuple(value: Any, n: int, name: str) -> tuple[int, ...]:
     """Returns an integer, or ``n`` of them, as a tuple of ``n``. ValueError for others."""
-    if isinstance(value, int):
-        return (value,) * n
+    if isinstance(value, numbers.Integral):
+        return (int(value),) * n
     problem = f"The `{name}` argument must be a tuple of {n} integers. Received: {value}"
     try:
         values = tuple(value)

@@ -337,7 +337,10 @@ class Layer:
 
     def _call_in_scope(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         inputs = nest.map_structure(
-            lambda x: convert_to_tensor(x) if isinstance(x, np.ndarray | float | int) else x, inputs
+            lambda x: (
+                convert_to_tensor(x) if isinstance(x, np.ndarray | np.generic | float | int) else x
+            ),
+            inputs,
         )
         check_inputs(self.input_spec, inputs, self.name)
         self._inputs.extend(nest.flatten(inputs))

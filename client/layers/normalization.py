@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -77,9 +78,9 @@ class BatchNormalization(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(trainable, name, **kwargs)
-        if not isinstance(axis, int | list):
+        if not isinstance(axis, numbers.Integral | list):
             raise TypeError(f"axis must be int or list, type given: {type(axis)}")
-        self.axis = axis if isinstance(axis, int) else list(axis)
+        self.axis = list(axis) if isinstance(axis, list) else axis
         self.momentum, self.epsilon = momentum, epsilon
         self.center, self.scale = center, scale
         self.beta_initializer = as_initializer(beta_initializer)
@@ -262,7 +263,7 @@ class BatchNormalization(Layer):
             if v is None or v.shape.rank == rank or reduced == list(range(rank - 1)):
                 return v
             sizes = [1] * rank
-            sizes[self.axis[0]] = shape[self.axis[0]].value  # type: ignore[index]
+            sizes[self.axis[0]] = shape[self.axis[0]].value
             return array_ops.reshape(v, sizes)
 
         scale, offset = broadcast(self.gamma), broadcast(self.beta)
@@ -380,7 +381,7 @@ class BatchNormalization(Layer):
 
 
 def _checked_axes(axis: int | list[int], rank: int) -> list[int]:
-    axes = [a + rank if a < 0 else a for a in ([axis] if isinstance(axis, int) else axis)]
+    axes = [a + rank if a < 0 else a for a in (axis if isinstance(axis, list) else [axis])]
     for a in axes:
         if not 0 <= a < rank:
             raise ValueError(f"Invalid axis: {a}")

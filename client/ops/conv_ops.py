@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
@@ -14,10 +15,15 @@ from flowray.proto.types import dtypes
 from flowray.proto.types.shapes import merge_dims
 
 
+def list_of(value: Any) -> list[Any]:
+    """Returns the elements of a sequence, or a list of the one number that ``value`` is."""
+    return list(value) if isinstance(value, Iterable) else [value]
+
+
 def expanded(value: Any, count: int, data_format: str, name: str) -> list[int]:
     """Expands a number, or one for each spatial dimension, to one for each dimension."""
     rank = count + 2
-    values = [value] if isinstance(value, int) else [1] if value is None else list(value)
+    values = [1] if value is None else list_of(value)
     if len(values) == 1:
         values = values * count
     if len(values) == rank:
@@ -405,7 +411,7 @@ def _single(value: Any, name: str) -> int:
     """Returns the one number of a 1-D convolution's stride or dilation."""
     if value is None:
         return 1
-    values = [value] if isinstance(value, int) else list(value)
+    values = list_of(value)
     if len(values) not in (1, 3):
         raise ValueError(f"{name} should be of length 1 or 3 but was {len(values)}")
     return int(max(values))

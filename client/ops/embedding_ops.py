@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from flowray.client.framework.conversion import constant, convert_to_tensor
 from flowray.client.framework.graph import colocate_with, name_scope
 from flowray.client.framework.op_builder import apply_op
@@ -18,11 +20,16 @@ from flowray.proto.types.shapes import as_shape
 
 
 def shards_of(params: Any) -> list[Any]:
-    """Returns the tensors or variables of a list, of a partitioned variable, or of one of them."""
+    """Returns the tensors or variables of a list, of a partitioned variable, or of one of them.
+
+    Arrays become constants.
+    """
+    get_parts = getattr(params, "_get_variable_list", None)
     if isinstance(params, list | tuple):
-        return list(params)
-    parts = getattr(params, "_get_variable_list", None)
-    return [params] if parts is None else list(parts())
+        parts = list(params)
+    else:
+        parts = [params] if get_parts is None else list(get_parts())
+    return [convert_to_tensor(p, name="params") if isinstance(p, np.ndarray) else p for p in parts]
 
 
 @tf_export("nn.embedding_lookup")

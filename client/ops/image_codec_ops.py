@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
@@ -217,8 +218,8 @@ def adjust_jpeg_quality(
         channels = image.shape_tuple[-1] if image.shape_tuple else None
         original = image.dtype
         pixels = convert_image_dtype(image, dtypes.uint8, saturate=True)
-        if isinstance(jpeg_quality, int):
-            stored = encode_jpeg(pixels, quality=jpeg_quality)
+        if isinstance(jpeg_quality, numbers.Integral):
+            stored = encode_jpeg(pixels, quality=int(jpeg_quality))
         else:
             stored = apply_op("EncodeJpegVariableQuality", pixels, jpeg_quality)
         decoded = decode_jpeg(stored, channels=channels or 0, dct_method=dct_method)

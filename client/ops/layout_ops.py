@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 from flowray.client.framework.conversion import convert_to_tensor
@@ -111,7 +112,7 @@ def diag_part(input: Any, name: str | None = None) -> Tensor:
 
 
 def _is_main(k: Any) -> bool:
-    return isinstance(k, int) and k == 0
+    return isinstance(k, numbers.Integral) and k == 0
 
 
 @tf_export("matrix_diag", "linalg.diag")
@@ -281,4 +282,4 @@ def batch_to_space(
 
 def _square(block_size: int | None, block_shape: Any) -> Any:
     block = _one_of("block_shape", block_shape, "block_size", block_size)
-    return [block, block] if isinstance(block, int) else block
+    return [block, block] if isinstance(block, numbers.Integral) else block

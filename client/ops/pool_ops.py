@@ -8,7 +8,7 @@ from typing import Any
 from flowray.client.framework.conversion import convert_to_tensor
 from flowray.client.framework.graph import Tensor, name_scope
 from flowray.client.framework.op_builder import apply_op, output_of
-from flowray.client.ops.conv_ops import expanded, padding_attrs
+from flowray.client.ops.conv_ops import expanded, list_of, padding_attrs
 from flowray.client.ops.reduction_ops import deprecated_argument
 from flowray.client.tf_export import tf_export
 
@@ -147,7 +147,7 @@ def pool(
 ) -> Any:
     """Computes a ``"MAX"`` or ``"AVG"`` pool over the (1 or 2) dimensions of ``window_shape``."""
     rate = deprecated_argument("dilations", dilations, "dilation_rate", dilation_rate)
-    if rate is not None and any(r != 1 for r in ([rate] if isinstance(rate, int) else rate)):
+    if rate is not None and any(r != 1 for r in list_of(rate)):
         raise ValueError("pool: a dilation_rate above 1 has no kernel in TensorFlow's own ops")
     functions = {"MAX": max_pool, "AVG": avg_pool}
     if pooling_type not in functions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -43,7 +44,7 @@ def check_cell(name: str, cell: Any) -> None:
 
 def with_batch(batch_size: Any, size: Any) -> tuple[Any, tuple[int | None, ...]]:
     """Returns the shape of a batch of tensors of ``size``: for an op, and the static one."""
-    rest = as_shape([size] if isinstance(size, int) else size).as_list()
+    rest = as_shape([size] if isinstance(size, numbers.Integral) else size).as_list()
     if isinstance(batch_size, Tensor):
         return array_ops.concat([[batch_size], rest], 0), (None, *rest)
     return [batch_size, *rest], (batch_size, *rest)

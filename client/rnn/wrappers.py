@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import numbers
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from flowray.client.framework import nest
 from flowray.client.framework.constant_value import constant_value
@@ -116,7 +119,7 @@ class DropoutWrapper(_Wrapper):
                 sizes["input"] = input_size
 
             def noise(what: str, i: int, size: Any) -> Tensor:
-                shape = as_shape([size] if isinstance(size, int) else size)
+                shape = as_shape([size] if isinstance(size, numbers.Integral) else size)
                 return random_ops.random_uniform(
                     [1, *shape.as_list()], seed=self._derived_seed(what, i), dtype=dtype
                 )
@@ -144,7 +147,7 @@ class DropoutWrapper(_Wrapper):
     def _filtered(self, state: Any) -> Any:
         """Returns the state with a bool for each part: drop it or not."""
         chosen = self._drops(state)
-        if not isinstance(chosen, bool):
+        if not isinstance(chosen, bool | np.bool_):
             return chosen
         if not chosen or not nest.is_nested(state):
             return chosen
@@ -163,7 +166,7 @@ class DropoutWrapper(_Wrapper):
                 parts = [visit(c, v) for c, v in zip(choice, value, strict=True)]
                 return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
             i = next(numbers)
-            if isinstance(choice, bool) and not choice:
+            if isinstance(choice, bool | np.bool_) and not choice:
                 if self._variational:
                     next(noise)
                 return value
