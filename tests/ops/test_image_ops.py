@@ -56,8 +56,10 @@ for _op, _name in (
     case(_op, [IMAGES[None], np.float32(0.3)], id="five dimensions")
     case(_op, [IMAGES * 2 - 1, np.float32(0.3)], atol=2e-5, id="negative")
     case(_op, [NONE, np.float32(0.3)], expect=NONE, id="empty")
-    # TensorFlow has this on GPUs only.
-    case(_op, [IMAGES.astype(np.float16), np.float32(0.3)], conformance=False, id="float16")
+    # TensorFlow has this on GPUs only. One rounding to float16 separates numpy and XLA: the last
+    # bits of float32 may decide it.
+    case(_op, [IMAGES.astype(np.float16), np.float32(0.3)], rtol=2**-10, conformance=False,
+         id="float16")  # fmt: skip
     case(_op, [IMAGES, f32(1)], raises=BAD, match=rf"{_name} must be scalar: \[1\]")
     case(_op, [IMAGES[0, 0], np.float32(1)], raises=BAD,
          match=r"input must be at least 3-D, got shape\[4,3\]")  # fmt: skip
