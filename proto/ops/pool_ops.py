@@ -46,6 +46,10 @@ def _pool_shape(c: ShapeContext, ksize: list[int], strides: list[int], rank: int
     data_format = c.attr("data_format")
     padding = c.attr("padding")
     axes = (*spatial_axes(data_format, rank), channel_axis(data_format, rank))
+    channels = axes[-1]
+    if ksize[channels] == 1:
+        # Kernels ignore a stride along the channels.
+        strides = [1 if a == channels else stride for a, stride in enumerate(strides)]
     sizes = [
         output_size(source[a], ksize[a], strides[a], padding, 1, pad)
         for a, pad in zip(axes, pairs(explicit_paddings(c, rank), axes), strict=True)

@@ -146,6 +146,13 @@ case("Conv2D", [X, numbers(2, 3, 4)], **ONES, raises=BAD,
      match=r"filter must be 4-dimensional: \[2,3,4\]")  # fmt: skip
 case("Conv2D", [X, np.zeros((2, 2, 3, 0), np.float32)], **ONES, raises=BAD,
      match="filter must not have zero elements")  # fmt: skip
+# The gradients of an empty filter are empty or zeros, and other sizes do not count.
+for _sizes in ([2, 2, 3, 0], [0, 2, 3, 4], [2, 2, 0, 4]):
+    _size, _empty = np.array(_sizes, np.int32), np.zeros(_sizes, np.float32)
+    _g = np.zeros((1, 4, 4, _sizes[-1]), np.float32)
+    case("Conv2DBackpropFilter", [X, _size, Y], **ONES, expect=_empty, id=f"empty{_sizes}")
+    case("Conv2DBackpropInput", [_X_SIZE, _empty, _g], **ONES, expect=np.zeros_like(X),
+         id=f"empty{_sizes}")  # fmt: skip
 case("Conv2D", [X, W], strides=[1, 1, 1, 1], dilations=[2, 1, 1, 1], padding="SAME", raises=BAD,
      match="dilations in the batch and depth dimensions")  # fmt: skip
 case("Conv2D", [X, W], strides=[2, 1, 1, 1], padding="SAME", raises=errors.UnimplementedError,
@@ -200,6 +207,14 @@ case("DepthwiseConv2dNative", [_DX.astype(np.float64), _DW.astype(np.float64)], 
      expect=depthwise(_DX, _DW, (1, 1), "SAME", (1, 1)).astype(np.float64))  # fmt: skip
 case("DepthwiseConv2dNative", [_DX, numbers(3, 3, 3, 1)], **ONES, raises=BAD,
      match="input depth must be evenly divisible by filter depth: 2 vs 3")  # fmt: skip
+case("DepthwiseConv2dNative", [_DX, numbers(3, 3, 2, 0)], **ONES, raises=BAD,
+     match="filter must not have zero elements")  # fmt: skip
+for _sizes in ([3, 3, 2, 0], [0, 3, 2, 2]):
+    _size, _empty = np.array(_sizes, np.int32), np.zeros(_sizes, np.float32)
+    case("DepthwiseConv2dNativeBackpropFilter", [_DX, _size, _DX], **ONES, expect=_empty,
+         id=f"empty{_sizes}")  # fmt: skip
+    case("DepthwiseConv2dNativeBackpropInput", [np.array(_DX.shape, np.int32), _empty, _DX], **ONES,
+         expect=np.zeros_like(_DX), id=f"empty{_sizes}")  # fmt: skip
 
 
 # Three dimensions ---------------------------------------------------------------------------------
@@ -217,6 +232,14 @@ for _stride, _padding in ((1, "SAME"), (2, "VALID")):
     case("Conv3DBackpropInputV2", [_sizes[0].astype(np.int64), _w, _g], **_how, expect=_to_x)
     case("Conv3DBackpropFilterV2", [_x, _sizes[1], _g], **_how,
          expect=backprop(lambda u, x=_x, a=_args: conv(x, u, *a), _w, _g))  # fmt: skip
+_CUBE, _NO_FILTER = numbers(1, 1, 3, 3, 1), np.zeros((1, 2, 2, 1, 0), np.float32)
+_CUBES = {"strides": [1] * 5, "padding": "SAME"}
+case("Conv3D", [_CUBE, _NO_FILTER], **_CUBES, raises=BAD,
+     match="filter must not have zero elements")  # fmt: skip
+case("Conv3DBackpropFilterV2", [_CUBE, np.array(_NO_FILTER.shape, np.int32), _CUBE], **_CUBES,
+     expect=_NO_FILTER, id="empty")  # fmt: skip
+case("Conv3DBackpropInputV2", [np.array(_CUBE.shape, np.int32), _NO_FILTER, _CUBE[..., :0]],
+     **_CUBES, expect=np.zeros_like(_CUBE), id="empty")  # fmt: skip
 case("Conv3D", [X, W], strides=[1] * 5, padding="SAME", raises=BAD, conformance=False,
      match="input must be 5-dimensional")  # fmt: skip
 

@@ -139,6 +139,24 @@ _LOW = np.array([1, 3, 3, 2, -np.inf, -np.inf, -np.inf, -np.inf], np.float32).re
 case("MaxPoolGrad", [_LOW, np.array([3, -np.inf], np.float32).reshape(2, 1, 1, 1),
      np.array([5, 7], np.float32).reshape(2, 1, 1, 1)], **HALVES, conformance=False, id="infinite",
      expect=np.array([0, 5, 0, 0, 7, 0, 0, 0], np.float32).reshape(2, 2, 2, 1))  # fmt: skip
+# Of a window with NaN, the first element above -inf gets the gradient. TensorFlow scans for the
+# element that no later one exceeds: the same one, if it is NaN.
+_NANS = np.array([np.nan, np.nan, np.nan, np.nan, np.nan, 3, 2, 1], np.float32).reshape(2, 2, 2, 1)
+_TO_NANS = np.array([5, 0, 0, 0, 7, 0, 0, 0], np.float32).reshape(2, 2, 2, 1)
+_OF_NANS = np.full((2, 1, 1, 1), np.nan, np.float32)
+_BY_WINDOW = np.array([5, 7], np.float32).reshape(2, 1, 1, 1)
+for _dtype in (np.float32, np.float16, BF16, np.float64):
+    case("MaxPoolGrad", [_NANS.astype(_dtype), _OF_NANS.astype(_dtype), _BY_WINDOW.astype(_dtype)],
+         **HALVES, expect=_TO_NANS.astype(_dtype), id=f"nan-{np.dtype(_dtype).name}")  # fmt: skip
+_ONLY_NANS = np.full((1, 3, 3, 1), np.nan, np.float32)
+_NUMBERED = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
+for _k in (2, 3):  # windows that overlap, with padding after them and on both sides
+    case("MaxPoolGrad", [_ONLY_NANS, _ONLY_NANS, _NUMBERED], ksize=[1, _k, _k, 1],
+         strides=[1, 1, 1, 1], padding="SAME", id=f"nan-overlapping{_k}",
+         expect=max_pool_grads(_ONLY_NANS, _NUMBERED, _ONLY_NANS, (_k, _k), (1, 1), "SAME")[0])  # fmt: skip  # noqa: E501
+case("MaxPoolGrad", [np.array([3, np.nan, 4, 4], np.float32).reshape(1, 2, 2, 1), _OF_NANS[:1],
+     _BY_WINDOW[:1]], **HALVES, conformance=False, id="nan-after-number",
+     expect=np.array([5, 0, 0, 0], np.float32).reshape(1, 2, 2, 1))  # fmt: skip
 _PADS = {"padding": "EXPLICIT", "explicit_paddings": [0, 0, 1, 0, 0, 1, 0, 0]}
 _PADDED = pool(np.max, IMAGE, (2, 2), (2, 2), [(1, 0), (0, 1)])
 case("MaxPool", [IMAGE], **{**HALVES, **_PADS}, expect=_PADDED, id="explicit")
@@ -175,6 +193,14 @@ case("AvgPoolGrad", [np.array([4, 4, 2], np.int32), _MAX], **HALVES, raises=BAD,
      match="out_backprop must be 1-dimensional and 4 elements", conformance=False)  # fmt: skip
 case("AvgPool", [DEPTH], ksize=[1, 1, 1, 2], strides=[1, 1, 1, 2], padding="VALID",
      raises=errors.UnimplementedError, match="Non-spatial pooling", conformance=False)  # fmt: skip
+# A stride along the channels is ignored, except by the gradients of MaxPool.
+_DEEP = {**HALVES, "strides": [1, 2, 2, 2]}
+case("MaxPool", [IMAGE], **_DEEP, expect=_MAX, id="depth-stride")
+case("AvgPool", [IMAGE], **_DEEP, expect=_MEAN, id="depth-stride")
+case("AvgPoolGrad", [np.array(IMAGE.shape, np.int32), _MAX], **_DEEP, id="depth-stride",
+     expect=avg_pool_grad(IMAGE, _MAX, (2, 2), (2, 2), "VALID"))  # fmt: skip
+case("MaxPoolGrad", [IMAGE, _MAX, _MAX], **_DEEP, raises=errors.UnimplementedError,
+     match="MaxPoolingGrad is not yet supported on the depth dimension")  # fmt: skip
 
 # Pools over three dimensions ----------------------------------------------------------------------
 

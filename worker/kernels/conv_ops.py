@@ -38,12 +38,15 @@ def _check_rank(name: str, shape: Sequence[int], rank: int) -> None:
         )
 
 
-def _check_depths(source: Shape, weights: Shape) -> None:
-    """Checks the channels of shapes with channels last; groups are allowed."""
+def _check_not_empty(weights: Shape) -> None:
     if 0 in weights:
         raise errors.invalid_argument(
             "filter must not have zero elements (i.e. all dimensions must be non-zero)"
         )
+
+
+def _check_depths(source: Shape, weights: Shape) -> None:
+    """Checks the channels of shapes with channels last; groups are allowed."""
     if source[-1] % weights[-2]:
         raise errors.invalid_argument(
             f"input depth must be evenly divisible by filter depth: {source[-1]} vs {weights[-2]}"
@@ -102,7 +105,8 @@ class _Convolution:
         self.depthwise = depthwise
 
     def _check(self, source: Shape, weights: Shape) -> int:
-        """Checks the depths and returns that of the output."""
+        """Checks filter and depths, and returns the depth of the output."""
+        _check_not_empty(weights)
         if self.depthwise:
             _check_depthwise(source, weights)
             return weights[2] * weights[3]
@@ -144,6 +148,8 @@ class _Convolution:
                 f"got: {len(sizes)}"
             )
         source = last(sizes, data_format)
+        if 0 in weights.shape:
+            return xp.zeros(sizes, g.dtype)  # as TensorFlow does, whatever the other sizes are
         wide, filters = _wide(xp, channels_last(g, data_format), weights)
         depth = self._check(source, weights.shape)
         windows = layout.windows(source[1:-1], weights.shape[:-2])
@@ -164,6 +170,8 @@ class _Convolution:
         _check_rank("input", x.shape, self.rank)
         _check_rank("filter", weights, self.rank)
         _check_rank("out_backprop", g.shape, self.rank)
+        if 0 in weights:
+            return xp.zeros(weights, x.dtype)  # as TensorFlow does, whatever the other sizes are
         wide, gradient = _wide(xp, channels_last(x, data_format), channels_last(g, data_format))
         depth = self._check(wide.shape, weights)
         windows = layout.windows(wide.shape[1:-1], weights[:-2])

@@ -30,7 +30,10 @@ def _pool(
     what: str, shape: Sequence[int], ksize: Sequence[int], strides: Sequence[int], padding: bytes,
     data_format: bytes, explicit_paddings: Sequence[int] = (),
 ) -> tuple[Shape, list[Window]]:  # fmt: skip
-    """Checks the attributes of a pool; returns the shape with channels last and the windows."""
+    """Checks the attributes of a pool; returns the shape with channels last and the windows.
+
+    A stride along the channels is ignored, as by TensorFlow, whose windows do not move there.
+    """
     rank = len(ksize)
     if len(shape) != rank:
         raise errors.invalid_argument(f"{what} must be {rank}-dimensional")
@@ -47,7 +50,9 @@ def _pool(
         )
     if ksize[0] != 1 or strides[0] != 1:
         raise errors.unimplemented("Pooling is not yet supported on the batch dimension.")
-    layout = Layout(rank, data_format, padding, strides, (), explicit_paddings)
+    steps = list(strides)
+    steps[channel_axis(data_format, rank)] = 1
+    layout = Layout(rank, data_format, padding, steps, (), explicit_paddings)
     extents = last(ksize, data_format)[1:-1]
     for side, (before, after), extent in zip(
         ("Top", "Left"), layout.explicit, extents, strict=False
@@ -131,6 +136,15 @@ def _window_inputs(ksize: Any, strides: Any) -> tuple[list[int], list[int]]:
     return [int(k) for k in ksize], [int(s) for s in strides]
 
 
+def _check_max_over_space(
+    x: Any, ksize: Sequence[int], strides: Sequence[int], data_format: bytes, what: str
+) -> None:
+    """Checks that a pool (``what``) has neither windows nor strides along the channels."""
+    depth = channel_axis(data_format, len(ksize))
+    if x.ndim == len(ksize) and (ksize[depth] != 1 or strides[depth] != 1):
+        raise errors.unimplemented(f"{what} is not yet supported on the depth dimension.")
+
+
 def _max_pool_gradient(
     xp: Any, function: Callable[..., Any], x: Any, y: Any, g: Any, ksize: Sequence[int],
     strides: Sequence[int], padding: bytes, data_format: bytes,
@@ -141,8 +155,7 @@ def _max_pool_gradient(
     Args:
         second: whether the gradient has the input's shape, as for a second derivative.
     """
-    if x.ndim == len(ksize) and ksize[channel_axis(data_format, len(ksize))] != 1:
-        raise errors.unimplemented("MaxPoolingGrad is not yet supported on the depth dimension.")
+    _check_max_over_space(x, ksize, strides, data_format, "MaxPoolingGrad")
     source, windows = _pool(
         "tensor_in", x.shape, ksize, strides, padding, data_format, explicit_paddings
     )

@@ -131,14 +131,19 @@ def max_pool_grad(x: Array, y: Array, g: Array, windows: Windows, to_all: bool =
         x: the input of the pool.
         y: its output.
         to_all: whether every element equal to the maximum gets the gradient. Otherwise only the
-            first one in row-major order does, as in TensorFlow's two-dimensional pools.
+            first one in row-major order does, as in TensorFlow's two-dimensional pools. Of a
+            window that holds NaN, whose maximum is NaN, that is the first element above -inf.
     """
+    if not to_all and x.dtype.kind not in "iu":
+        # No element is below NaN, and all but -inf, which is also the padding, are at least this.
+        y = np.where(np.isnan(y), np.nextafter(_lowest(y.dtype), y.dtype.type(0)), y)
     padded = _padded(x, windows, _lowest(x.dtype))
     result = _padded_zeros(x.shape, windows, g.dtype)
     free = np.ones(y.shape, bool)
     zero = g.dtype.type(0)
     for tap in _taps(windows):
-        chosen = free & (_at(padded, tap, windows) == y)
+        element = _at(padded, tap, windows)
+        chosen = element == y if to_all else free & ~(element < y)
         if not to_all:
             free &= ~chosen
         _at(result, tap, windows)[...] += np.where(chosen, g, zero)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from flowray.worker.execution import xla
 from flowray.worker.kernels.support.convolution_numpy import counts
 
 Windows = Sequence[Window]
+
+_Comparison = Callable[[Any, Any], Any]
 
 _FEW_PRODUCTS = 36
 """The most products whose sum is one fused loop on CPUs instead of a convolution of Eigen's.
@@ -210,14 +213,24 @@ def max_pool(x: Any, windows: Windows) -> Any:
 
 
 def max_pool_grad(x: Any, y: Any, g: Any, windows: Windows, to_all: bool = False) -> Any:
-    """Spreads the gradient of each window to its first maximum, or to all of them."""
+    """Spreads the gradient of each window to its first maximum, or to all of them.
+
+    See ``convolution_numpy.max_pool_grad``, also for windows that hold NaN.
+    """
     jnp = xla.numpy()
     zero = jnp.zeros((), g.dtype)
+    is_maximum: _Comparison = operator.eq
+    if not to_all and jnp.issubdtype(y.dtype, np.inexact):
+        y = jnp.where(jnp.isnan(y), jnp.finfo(y.dtype).min, y)
+        is_maximum = _not_below
     if all(_tiles(w) for w in windows):
         in_tiles = functools.partial(jnp.expand_dims, axis=range(2, 2 * len(windows) + 1, 2))
-        chosen = (_all_in_tiles if to_all else _first_in_tiles)(x, y, windows, in_tiles)
+        if to_all:
+            chosen = _all_in_tiles(x, y, windows, in_tiles)
+        else:
+            chosen = _first_in_tiles(x, y, windows, in_tiles, is_maximum)
         return jnp.where(chosen, in_tiles(g), zero).reshape(x.shape)
-    masks = (_all_maxima if to_all else _first_maxima)(x, y, windows)
+    masks = (_all_maxima if to_all else _first_maxima)(x, y, windows, is_maximum)
     result = jnp.zeros((x.shape[0], *map(_span, windows), x.shape[-1]), g.dtype)
     for tap, mask in masks:
         result = result + _spread(jnp.where(mask, g, zero), tap, windows)
@@ -326,17 +339,29 @@ def _spread(part: Any, tap: tuple[int, ...], windows: Windows) -> Any:
     return _lax().pad(part, np.zeros((), part.dtype), [(0, 0, 0), *gaps, (0, 0, 0)])
 
 
-def _all_maxima(x: Any, y: Any, windows: Windows) -> Iterator[tuple[tuple[int, ...], Any]]:
+def _not_below(element: Any, maximum: Any) -> Any:
+    """Tells whether an element is a maximum, which NaN always is.
+
+    Unlike a test for NaN for each element of a window, this takes XLA no longer than ``==``.
+    """
+    return ~(element < maximum)
+
+
+def _all_maxima(
+    x: Any, y: Any, windows: Windows, is_maximum: _Comparison = operator.eq
+) -> Iterator[tuple[tuple[int, ...], Any]]:
     """Yields each tap with a mask of the windows that have a maximum there."""
     padded = _padded(x, windows, _lowest(x.dtype))
     for tap in _taps(windows):
-        yield tap, _at(padded, tap, windows) == y
+        yield tap, is_maximum(_at(padded, tap, windows), y)
 
 
-def _first_maxima(x: Any, y: Any, windows: Windows) -> Iterator[tuple[tuple[int, ...], Any]]:
+def _first_maxima(
+    x: Any, y: Any, windows: Windows, is_maximum: _Comparison = operator.eq
+) -> Iterator[tuple[tuple[int, ...], Any]]:
     """Yields each tap with a mask of the windows whose first maximum (row-major) is there."""
     taken = None
-    for tap, equal in _all_maxima(x, y, windows):
+    for tap, equal in _all_maxima(x, y, windows, is_maximum):
         first = equal if taken is None else equal & ~taken
         taken = equal if taken is None else taken | equal
         yield tap, first
@@ -356,15 +381,17 @@ def _all_in_tiles(x: Any, y: Any, windows: Windows, in_tiles: Callable[[Any], An
     return x.reshape(len(x), *tiles, x.shape[-1]) == in_tiles(y)
 
 
-def _first_in_tiles(x: Any, y: Any, windows: Windows, in_tiles: Callable[[Any], Any]) -> Any:
+def _first_in_tiles(
+    x: Any, y: Any, windows: Windows, in_tiles: Callable[[Any], Any], is_maximum: _Comparison
+) -> Any:
     """Builds the mask of the first maxima (row-major): the taps whose index is that of the window.
 
-    The index is -1 for a window that holds NaN. Masks of overlapping windows are not made of
+    The index is -1 for a window without a maximum. Masks of overlapping windows are not made of
     indices: pools of 3x3 and stride 1 would take four times as long.
     """
     jnp = xla.numpy()
     first = jnp.full(y.shape, -1, np.int32)
-    for index, (_, equal) in reversed(list(enumerate(_all_maxima(x, y, windows)))):
+    for index, (_, equal) in reversed(list(enumerate(_all_maxima(x, y, windows, is_maximum)))):
         first = jnp.where(equal, np.int32(index), first)
     indices = np.arange(math.prod(w.extent for w in windows), dtype=np.int32)
     extents = itertools.chain.from_iterable((1, w.extent) for w in windows)
