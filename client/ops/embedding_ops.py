@@ -22,14 +22,19 @@ from flowray.proto.types.shapes import as_shape
 def shards_of(params: Any) -> list[Any]:
     """Returns the tensors or variables of a list, of a partitioned variable, or of one of them.
 
-    Arrays become constants.
+    Arrays, lists and numbers become constants.
     """
     get_parts = getattr(params, "_get_variable_list", None)
     if isinstance(params, list | tuple):
         parts = list(params)
     else:
         parts = [params] if get_parts is None else list(get_parts())
-    return [convert_to_tensor(p, name="params") if isinstance(p, np.ndarray) else p for p in parts]
+    return [
+        convert_to_tensor(p, name="params")
+        if isinstance(p, np.ndarray | np.generic | list | tuple | float | int)
+        else p
+        for p in parts
+    ]
 
 
 @tf_export("nn.embedding_lookup")

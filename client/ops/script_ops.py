@@ -33,7 +33,14 @@ def py_func(
 
     Returns:
         A tensor, or a list of them where ``Tout`` is a list; the operation if that is empty.
+
+    Raises:
+        ValueError: ``func`` cannot be called.
     """
+    if not callable(func):
+        raise ValueError(
+            f"Expected func to be callable. Received func={func} of type {type(func)}."
+        )
     registered = py_functions.register(func)
     graph = get_default_graph()
     root = graph.root if isinstance(graph, FuncGraph) else graph

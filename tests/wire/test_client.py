@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +47,20 @@ def test_errors_name_the_clients_operation(service: Service) -> None:
         np.testing.assert_array_equal(
             sess.run(product, {a: np.ones((2, 3)), b: np.ones((3, 1))}), [[3], [3]]
         )
+
+
+def test_a_missing_checkpoint_is_looked_for_on_two_kinds_of_machines(
+    service: Service, tmp_path: Path
+) -> None:
+    with tf.Graph().as_default(), tf.Session(service.target) as sess:
+        saver = tf.train.Saver([tf.Variable(1.0)])
+        missing = str(tmp_path / "missing")
+        with pytest.raises(ValueError, match="is not a valid checkpoint") as info:
+            saver.restore(sess, missing)
+    assert str(info.value) == (
+        f"The passed save_path is not a valid checkpoint: {missing} (The client looks for it on "
+        "its own machine, the tasks of the cluster on theirs.)"
+    )
 
 
 def test_a_request_over_the_limit_harms_nobody() -> None:

@@ -225,7 +225,7 @@ class Saver:
             if os.path.isdir(os.path.dirname(save_path) or "."):
                 raise
             raise ValueError(
-                f"Parent directory of {save_path} doesn't exist, can't save."
+                f"Parent directory of {save_path} doesn't exist, can't save.{_machines(sess)}"
             ) from None
         return os.fsdecode(saved)
 
@@ -282,7 +282,9 @@ class Saver:
             raise ValueError("Can't load save_path when it is None.")
         prefix = os.fspath(save_path)
         if not checkpoint_management.checkpoint_exists(prefix):
-            raise ValueError(f"The passed save_path is not a valid checkpoint: {prefix}")
+            raise ValueError(
+                f"The passed save_path is not a valid checkpoint: {prefix}{_machines(sess)}"
+            )
         logging.info("Restoring parameters from %s", prefix)
         definition = self._built_def
         try:
@@ -491,3 +493,10 @@ def import_meta_graph(
         return Saver()
     logging.info("Saver not created because there are no variables in the graph to restore")
     return None
+
+
+def _machines(sess: Any) -> str:
+    """Tells on which machines a path is looked for; nothing if the session is of this process."""
+    if not isinstance(sess, Session) or not sess.sess_str:
+        return ""
+    return " (The client looks for it on its own machine, the tasks of the cluster on theirs.)"

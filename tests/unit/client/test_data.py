@@ -386,6 +386,11 @@ def test_the_state_of_an_iterator_goes_through_a_session() -> None:
 # Python functions ---------------------------------------------------------------------------------
 
 
+def test_py_func_takes_a_function_only() -> None:
+    with pytest.raises(ValueError, match=r"Expected func to be callable\. Received func=3 of type"):
+        tf.py_func(3, [], tf.float32)
+
+
 def test_py_func() -> None:
     seen: list[Any] = []
 

@@ -153,5 +153,7 @@ def test_tables_of_embeddings_may_be_arrays() -> None:
     with tf.Graph().as_default(), tf.Session() as session:
         rows = session.run(tf.nn.embedding_lookup(table, np.int64(1)))
         np.testing.assert_array_equal(rows, [2, 3])
+        rows = session.run(tf.nn.embedding_lookup([[1.0, 2.0], [3.0, 4.0]], [0, 2]))
+        np.testing.assert_array_equal(rows, [1, 2])
         halves = session.run(tf.nn.embedding_lookup([table[:2], table[2:]], [1, 2], "div"))
     np.testing.assert_array_equal(halves, [[2, 3], [4, 5]])
