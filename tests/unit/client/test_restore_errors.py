@@ -102,6 +102,24 @@ def test_a_part_that_is_missing(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("use_resource", [False, True])
+def test_a_variable_of_another_dtype(tmp_path: Path, use_resource: bool) -> None:
+    def save_or_restore(dtype: tf.DType) -> None:
+        with tf.Graph().as_default(), tf.Session() as session:
+            v = tf.get_variable("w", [2], dtype, tf.zeros_initializer(), use_resource=use_resource)
+            if dtype == tf.float32:
+                session.run(v.initializer)
+                tf.train.Saver([v]).save(session, str(tmp_path / "m"))
+            else:
+                tf.train.Saver([v]).restore(session, str(tmp_path / "m"))
+
+    save_or_restore(tf.float32)
+    text = "tensor_name = w; expected dtype int32 does not equal original dtype float"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=text) as info:
+        save_or_restore(tf.int32)
+    assert info.value.op.type == "RestoreV2"
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
 def test_a_variable_of_another_shape(prefix: str, use_resource: bool) -> None:
     model((3, 5), use_resource=use_resource)
     with tf.Session() as session, pytest.raises(tf.errors.InvalidArgumentError) as info:
