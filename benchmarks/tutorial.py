@@ -59,6 +59,14 @@ class Completed:
         self._tf = tf
         self.layers = layers
         self.contrib = SimpleNamespace(data=tf.data.experimental)
+        # Both sides' flags are absl's, which flowray's side has defined already.
+        nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+        self.flags = SimpleNamespace(
+            FLAGS=flowray.flags.FLAGS,
+            DEFINE_string=nothing,
+            DEFINE_integer=nothing,
+            DEFINE_float=nothing,
+        )
         self.estimator = SimpleNamespace(
             ModeKeys=flowray.estimator.ModeKeys,
             EstimatorSpec=lambda mode, **parts: SimpleNamespace(**parts),
