@@ -87,9 +87,12 @@ def sides() -> Sides:
 
 def inputs(side: SimpleNamespace, data_dir: Path, epochs: int | None) -> Any:
     return side.get_input_fn(
-        f"{data_dir}/train/*/*.jpg", image_size=SIZE, shuffle=True, batch_size=BATCH,
+        f"{data_dir}/train/*/*.jpg",
+        image_size=SIZE,
+        shuffle=True,
+        batch_size=BATCH,
         num_epochs=epochs,
-    )()  # fmt: skip
+    )()
 
 
 def training(side: SimpleNamespace, features: Any, labels: Any) -> Any:
@@ -188,10 +191,16 @@ def stepping(
             features, labels = inputs(side, data_dir, None)
             image, label = session.run([features["image"], labels])
         step = training(side, {"image": tf.constant(image)}, tf.constant(label))
-        saving = {} if every is None else {
-            "checkpoint_dir": directory, "save_checkpoint_steps": every,
-            "save_summaries_steps": every, "log_step_count_steps": every,
-        }  # fmt: skip
+        saving = (
+            {}
+            if every is None
+            else {
+                "checkpoint_dir": directory,
+                "save_checkpoint_steps": every,
+                "save_summaries_steps": every,
+                "log_step_count_steps": every,
+            }
+        )
         with tf.train.MonitoredTrainingSession(**saving) as session:
 
             def run() -> None:

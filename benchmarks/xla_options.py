@@ -61,9 +61,13 @@ def workloads() -> dict[str, Workload]:
 
     def convolution(strides: int = 1, groups: int = 1) -> Callable[[Any, Any], Any]:
         return lambda x, w: lax.conv_general_dilated(
-            x, w, (strides, strides), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            x,
+            w,
+            (strides, strides),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=groups,
-        )  # fmt: skip
+        )
 
     def lstm(x: Any, w: Any, b: Any) -> Any:
         h = c = jnp.zeros((x.shape[0], 64), np.float32)
@@ -98,39 +102,47 @@ def workloads() -> dict[str, Workload]:
 
     return {
         "20 tanh and a sum, 1M": (
-            lambda x: jnp.sum(repeated(jnp.tanh, 20)(x)), (floats(1_000_000),),
+            lambda x: jnp.sum(repeated(jnp.tanh, 20)(x)),
+            (floats(1_000_000),),
         ),
         "20 tanh, 1M": (repeated(jnp.tanh, 20), (floats(1_000_000),)),
         "20 sigmoid, 1M": (repeated(jax.nn.sigmoid, 20), (floats(1_000_000),)),
         "gelu, 1M": (jax.nn.gelu, (floats(1_000_000),)),
         "gradient of relu, 1M": (lambda x, g: jnp.where(x > 0, g, 0), (floats(1_000_000),) * 2),
         "Adam's update, 1M": (
-            adam, (floats(1_000_000), floats(1_000_000), floats(1_000_000) ** 2, floats(1_000_000)),
+            adam,
+            (floats(1_000_000), floats(1_000_000), floats(1_000_000) ** 2, floats(1_000_000)),
         ),
         "20 mul, add, 1M": (repeated(lambda x: x * 0.999 + 0.001, 10), (floats(1_000_000),)),
         "10 mul, add, 1M of float64": (
-            repeated(lambda x: x * 0.999 + 0.001, 5), (floats(1_000_000).astype(np.float64),),
+            repeated(lambda x: x * 0.999 + 0.001, 5),
+            (floats(1_000_000).astype(np.float64),),
         ),
         "10 mul, add, 1M of int32": (
-            repeated(lambda x: x * 3 + 1, 5), (np.arange(1_000_000, dtype=np.int32),),
+            repeated(lambda x: x * 3 + 1, 5),
+            (np.arange(1_000_000, dtype=np.int32),),
         ),
         "exp, 1M": (jnp.exp, (floats(1_000_000),)),
         "tanh, 1,000": (jnp.tanh, (floats(1_000),)),
         "add, 64x1024 and a bias": (
-            lambda x, b: jax.nn.relu(x + b), (floats(64, 1024), floats(1024)),
+            lambda x, b: jax.nn.relu(x + b),
+            (floats(64, 1024), floats(1024)),
         ),
         "transpose, NHWC to NCHW, 64x28x28x32": (
-            lambda x: x.transpose(0, 3, 1, 2), (floats(64, 28, 28, 32),),
+            lambda x: x.transpose(0, 3, 1, 2),
+            (floats(64, 28, 28, 32),),
         ),
         "concatenate and add, 1000x500 twice": (
-            lambda x, y: jnp.concatenate([x, y], 1) + 1, (floats(1000, 500), floats(1000, 500)),
+            lambda x, y: jnp.concatenate([x, y], 1) + 1,
+            (floats(1000, 500), floats(1000, 500)),
         ),
         "batch norm, training, 64x28x28x32": (batch_norm, (floats(64, 28, 28, 32),)),
         "transpose and add, 1000x1000": (lambda x: x + x.T, (floats(1000, 1000),)),
         "sum over rows, 1000x1000": (lambda x: x.sum(0), (floats(1000, 1000),)),
         "sum over columns, 1000x1000": (lambda x: x.sum(1), (floats(1000, 1000),)),
         "sum over images, 64x28x28x32": (
-            lambda x: x.sum(0).sum(0).sum(0), (floats(64, 28, 28, 32),),
+            lambda x: x.sum(0).sum(0).sum(0),
+            (floats(64, 28, 28, 32),),
         ),
         "max over columns, 1000x1000": (lambda x: x.max(1), (floats(1000, 1000),)),
         "softmax, 128x10000": (jax.nn.softmax, (floats(128, 10_000),)),
@@ -141,25 +153,33 @@ def workloads() -> dict[str, Workload]:
         "product, 32x128x256": (jnp.matmul, (floats(32, 128), floats(128, 256))),
         "batched product, 96x64x64x64": (jnp.matmul, (floats(96, 64, 64), floats(96, 64, 64))),
         "conv 5x5, 64x14x14x32 to 64": (
-            convolution(), (floats(64, 14, 14, 32), floats(5, 5, 32, 64)),
+            convolution(),
+            (floats(64, 14, 14, 32), floats(5, 5, 32, 64)),
         ),
         "conv 3x3, 8x56x56x64 to 64": (
-            convolution(), (floats(8, 56, 56, 64), floats(3, 3, 64, 64)),
+            convolution(),
+            (floats(8, 56, 56, 64), floats(3, 3, 64, 64)),
         ),
         "conv 1x1, 8x28x28x256 to 64": (
-            convolution(), (floats(8, 28, 28, 256), floats(1, 1, 256, 64)),
+            convolution(),
+            (floats(8, 28, 28, 256), floats(1, 1, 256, 64)),
         ),
         "conv 3x3 stride 2, 8x56x56x64 to 128": (
-            convolution(2), (floats(8, 56, 56, 64), floats(3, 3, 64, 128)),
+            convolution(2),
+            (floats(8, 56, 56, 64), floats(3, 3, 64, 128)),
         ),
         "max pool 2x2, 64x28x28x32": (max_pool, (floats(64, 28, 28, 32),)),
         "LSTM, 20 steps, 32x64": (lstm, (floats(32, 20, 64), floats(128, 256), floats(256))),
         "softmax regression step": (
             softmax_step,
-            (floats(100, 784), np.eye(10, dtype=np.float32)[random.integers(0, 10, 100)],
-             floats(784, 10), floats(10)),
+            (
+                floats(100, 784),
+                np.eye(10, dtype=np.float32)[random.integers(0, 10, 100)],
+                floats(784, 10),
+                floats(10),
+            ),
         ),
-    }  # fmt: skip
+    }
 
 
 def measure(workload: Workload, rounds: int) -> tuple[dict[str, float], dict[str, float]]:

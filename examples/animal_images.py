@@ -55,8 +55,10 @@ def _cat(draw, left, top, size, random):
     for x in (0.2, 0.6):
         a = left + x * size
         points = [(a, top + 0.45 * size), (a + 0.2 * size, top + 0.4 * size)]
-        draw.polygon([points[0], (a + (x < 0.5) * 0.02 * size + (x > 0.5) * 0.18 * size, top),
-                      points[1]], coat)  # fmt: skip
+        draw.polygon(
+            [points[0], (a + (x < 0.5) * 0.02 * size + (x > 0.5) * 0.18 * size, top), points[1]],
+            coat,
+        )
     _head(draw, left, top, size, coat)
     for i in range(4):
         y = top + (0.34 + 0.05 * i) * size

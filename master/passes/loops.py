@@ -438,9 +438,11 @@ class _Loop:
                 continue
             enter = work.nodes[node.inputs[0].node]
             read = replace(
-                node, definition=graph_pb2.NodeDef(), inputs=(handle,),
+                node,
+                definition=graph_pb2.NodeDef(),
+                inputs=(handle,),
                 control_inputs=enter.control_inputs,
-            )  # fmt: skip
+            )
             read.definition.CopyFrom(node.definition)
             read.definition.name = f"_read/{node.name}"
             work.add(read, self._outside, work.devices[node.name])

@@ -132,9 +132,14 @@ def _node(definition: graph_pb2.NodeDef) -> Node:
         attrs = {k: v for k, v in attrs.items() if k not in _tensor_attrs(node.op.name)}
     # Not by ``replace``, which takes as long as all the rest.
     return Node(
-        _completed(definition, node.op), node.op, attrs, node.inputs, node.control_inputs,
-        node.input_types, node.output_types,
-    )  # fmt: skip
+        _completed(definition, node.op),
+        node.op,
+        attrs,
+        node.inputs,
+        node.control_inputs,
+        node.input_types,
+        node.output_types,
+    )
 
 
 @cache

@@ -86,9 +86,13 @@ def prefetched(source: Dataset, size: int, types: Types, shapes: Shapes) -> Data
 
 
 def batched(
-    source: Dataset, batch_size: Any, drop_remainder: bool, types: Types, shapes: Shapes,
+    source: Dataset,
+    batch_size: Any,
+    drop_remainder: bool,
+    types: Types,
+    shapes: Shapes,
     keep_step: bool = False,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Makes a dataset of batches of ``batch_size`` elements.
 
     Args:

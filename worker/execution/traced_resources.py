@@ -159,8 +159,9 @@ class TracedArray(TracedResource):
         jax = xla.jax()
         check(
             (index >= 0) & (index < self.size),
-            lambda i: write_beyond(self.name, i, self.size), index,
-        )  # fmt: skip
+            lambda i: write_beyond(self.name, i, self.size),
+            index,
+        )
         values, done = self._elements(value.shape, index)
         before = jax.lax.dynamic_index_in_dim(done, index, 0, keepdims=False)
         self._check_unread(before, index)
@@ -319,9 +320,13 @@ class TracedArray(TracedResource):
         found = self._gradients.get(source)
         if found is None:
             found = self._gradients[source] = TracedArray(
-                f"{self.name}@{source.decode()}", self.dtype, self.size, self.element_shape,
-                adds=True, of=self,
-            )  # fmt: skip
+                f"{self.name}@{source.decode()}",
+                self.dtype,
+                self.size,
+                self.element_shape,
+                adds=True,
+                of=self,
+            )
             adopt(found)
         return found
 

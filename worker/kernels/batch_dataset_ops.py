@@ -28,18 +28,27 @@ from flowray.worker.data.kernels import (
 
 @dataset_kernel("BatchDataset")
 def batch_dataset(
-    xp: Any, input_dataset: Array, batch_size: Array, *, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    batch_size: Array,
+    *,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Batches ``batch_size`` elements each; the last batch may be smaller."""
     return batched(dataset_of(input_dataset), batch_size, False, output_types, output_shapes)
 
 
 @dataset_kernel("BatchDatasetV2")
 def batch_dataset_v2(
-    xp: Any, input_dataset: Array, batch_size: Array, drop_remainder: Array, *,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    batch_size: Array,
+    drop_remainder: Array,
+    *,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Batches ``batch_size`` elements each.
 
     A smaller last batch is dropped if ``drop_remainder``.
@@ -51,10 +60,16 @@ def batch_dataset_v2(
 
 @dataset_kernel("PaddedBatchDatasetV2")
 def padded_batch_dataset_v2(
-    xp: Any, input_dataset: Array, batch_size: Array, padded_shapes: list[Array],
-    padding_values: list[Array], drop_remainder: Array, *, Toutput_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    batch_size: Array,
+    padded_shapes: list[Array],
+    padding_values: list[Array],
+    drop_remainder: Array,
+    *,
+    Toutput_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Batches elements padded to a common shape.
 
     Args:
@@ -79,14 +94,26 @@ def padded_batch_dataset_v2(
 
 @dataset_kernel("PaddedBatchDataset")
 def padded_batch_dataset(
-    xp: Any, input_dataset: Array, batch_size: Array, padded_shapes: list[Array],
-    padding_values: list[Array], *, Toutput_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    batch_size: Array,
+    padded_shapes: list[Array],
+    padding_values: list[Array],
+    *,
+    Toutput_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Batches elements padded to a common shape; the last batch may be smaller."""
     return padded_batch_dataset_v2(
-        xp, input_dataset, batch_size, padded_shapes, padding_values, np.array(False),
-        Toutput_types=Toutput_types, output_shapes=output_shapes,
-    )  # fmt: skip
+        xp,
+        input_dataset,
+        batch_size,
+        padded_shapes,
+        padding_values,
+        np.array(False),
+        Toutput_types=Toutput_types,
+        output_shapes=output_shapes,
+    )
 
 
 @dataset_kernel("UnbatchDataset", "ExperimentalUnbatchDataset")
@@ -100,9 +127,16 @@ def unbatch_dataset(
 
 @dataset_kernel("WindowDataset")
 def window_dataset(
-    xp: Any, input_dataset: Array, size: Array, shift: Array, stride: Array,
-    drop_remainder: Array, *, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    size: Array,
+    shift: Array,
+    stride: Array,
+    drop_remainder: Array,
+    *,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Makes windows of elements; each component of a window is a dataset."""
     source, drop = dataset_of(input_dataset), bool(drop_remainder)
     sizes = _window_sizes(size, shift, stride)
@@ -136,9 +170,14 @@ def _window_sizes(size: Any, shift: Any, stride: Any) -> tuple[int, int, int]:
 
 
 def _sliding(
-    input_dataset: Array, size: Array, shift: Array, stride: Array, drop_remainder: bool,
-    types: Types, shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    input_dataset: Array,
+    size: Array,
+    shift: Array,
+    stride: Array,
+    drop_remainder: bool,
+    types: Types,
+    shapes: Shapes,
+) -> Dataset:
     source = dataset_of(input_dataset)
     sizes = _window_sizes(size, shift, stride)
 
@@ -156,21 +195,39 @@ def _sliding(
 
 @dataset_kernel("SlidingWindowDataset")
 def sliding_window_dataset(
-    xp: Any, input_dataset: Array, window_size: Array, window_shift: Array, window_stride: Array,
-    *, drop_remainder: bool, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    window_size: Array,
+    window_shift: Array,
+    window_stride: Array,
+    *,
+    drop_remainder: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Makes windows of elements, each stacked to a batch."""
     return _sliding(
-        input_dataset, window_size, window_shift, window_stride, drop_remainder, output_types,
+        input_dataset,
+        window_size,
+        window_shift,
+        window_stride,
+        drop_remainder,
+        output_types,
         output_shapes,
-    )  # fmt: skip
+    )
 
 
 @dataset_kernel("ExperimentalSlidingWindowDataset")
 def experimental_sliding_window_dataset(
-    xp: Any, input_dataset: Array, window_size: Array, window_shift: Array, window_stride: Array,
-    *, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    window_size: Array,
+    window_shift: Array,
+    window_stride: Array,
+    *,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Makes windows of elements, each stacked to a batch; a smaller last window is dropped."""
     return _sliding(
         input_dataset, window_size, window_shift, window_stride, True, output_types, output_shapes

@@ -171,9 +171,13 @@ def non_max_suppression_v2(
 
 @kernel("NonMaxSuppressionV3")
 def non_max_suppression_v3(
-    xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array,
+    xp: Any,
+    boxes: Array,
+    scores: Array,
+    max_output_size: Array,
+    iou_threshold: Array,
     score_threshold: Array,
-) -> Array:  # fmt: skip
+) -> Array:
     """Returns the indices of the selected boxes, best first.
 
     Boxes whose score is not above ``score_threshold`` are left out.
@@ -183,9 +187,15 @@ def non_max_suppression_v3(
 
 @kernel("NonMaxSuppressionV4")
 def non_max_suppression_v4(
-    xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array,
-    score_threshold: Array, *, pad_to_max_output_size: bool,
-) -> tuple[Array, Array]:  # fmt: skip
+    xp: Any,
+    boxes: Array,
+    scores: Array,
+    max_output_size: Array,
+    iou_threshold: Array,
+    score_threshold: Array,
+    *,
+    pad_to_max_output_size: bool,
+) -> tuple[Array, Array]:
     """Returns the indices, padded with zeros if ``pad_to_max_output_size``, and their number."""
     selected = _suppress(boxes, scores, max_output_size, iou_threshold, score_threshold)
     count = np.array(len(selected), np.int32)
@@ -203,10 +213,19 @@ def _initial_state(*, seed: int, seed2: int, **_: Any) -> Array:
 
 @kernel("SampleDistortedBoundingBox", state=_initial_state)
 def sample_distorted_bounding_box(
-    xp: Any, image_size: Array, bounding_boxes: Array, *, seed: int, seed2: int,
-    min_object_covered: float, aspect_ratio_range: Sequence[float], area_range: Sequence[float],
-    max_attempts: int, use_image_if_no_bounding_boxes: bool, state: Variable,
-) -> Any:  # fmt: skip
+    xp: Any,
+    image_size: Array,
+    bounding_boxes: Array,
+    *,
+    seed: int,
+    seed2: int,
+    min_object_covered: float,
+    aspect_ratio_range: Sequence[float],
+    area_range: Sequence[float],
+    max_attempts: int,
+    use_image_if_no_bounding_boxes: bool,
+    state: Variable,
+) -> Any:
     """Draws a random box; ``min_object_covered`` is an attribute. See ``_Sampler.sample``."""
     sampler = _Sampler(aspect_ratio_range, area_range, max_attempts, use_image_if_no_bounding_boxes)
     return sampler.sample(image_size, bounding_boxes, np.float32(min_object_covered), state)
@@ -214,10 +233,19 @@ def sample_distorted_bounding_box(
 
 @kernel("SampleDistortedBoundingBoxV2", state=_initial_state)
 def sample_distorted_bounding_box_v2(
-    xp: Any, image_size: Array, bounding_boxes: Array, min_object_covered: Array, *, seed: int,
-    seed2: int, aspect_ratio_range: Sequence[float], area_range: Sequence[float],
-    max_attempts: int, use_image_if_no_bounding_boxes: bool, state: Variable,
-) -> Any:  # fmt: skip
+    xp: Any,
+    image_size: Array,
+    bounding_boxes: Array,
+    min_object_covered: Array,
+    *,
+    seed: int,
+    seed2: int,
+    aspect_ratio_range: Sequence[float],
+    area_range: Sequence[float],
+    max_attempts: int,
+    use_image_if_no_bounding_boxes: bool,
+    state: Variable,
+) -> Any:
     """Draws a random box; see ``_Sampler.sample``."""
     if min_object_covered.ndim:
         raise errors.invalid_argument(

@@ -190,9 +190,17 @@ def _initial_state(*, seed: int, seed2: int, **_: Any) -> Array:
 
 def _of_a_range(make: Callable[[int], Any]) -> Callable[..., Any]:
     def sampled(
-        xp: Any, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool,
-        range_max: int, seed: int, seed2: int, state: Variable,
-    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        xp: Any,
+        true_classes: Array,
+        *,
+        num_true: int,
+        num_sampled: int,
+        unique: bool,
+        range_max: int,
+        seed: int,
+        seed2: int,
+        state: Variable,
+    ) -> tuple[Array, Array, Array]:
         _check_true(true_classes, num_true, range_max)
         stream = philox.reserve(np, state, num_sampled * _BLOCKS_PER_SAMPLE)
         return _outputs(make(range_max), true_classes, stream, num_sampled, unique)
@@ -225,9 +233,17 @@ def _learned_state(*, seed: int, seed2: int, range_max: int, **_: Any) -> Array:
     "LearnedUnigramCandidateSampler", "ThreadUnsafeUnigramCandidateSampler", state=_learned_state
 )
 def learned_unigram(
-    xp: Any, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool,
-    range_max: int, seed: int, seed2: int, state: Variable,
-) -> tuple[Array, Array, Array]:  # fmt: skip
+    xp: Any,
+    true_classes: Array,
+    *,
+    num_true: int,
+    num_sampled: int,
+    unique: bool,
+    range_max: int,
+    seed: int,
+    seed2: int,
+    state: Variable,
+) -> tuple[Array, Array, Array]:
     """Samples in proportion to how often each class has been a true class in earlier runs.
 
     The counts are private state, kept for each session and node.
@@ -250,11 +266,23 @@ def learned_unigram(
 
 @kernel("FixedUnigramCandidateSampler", state=_initial_state)
 def fixed_unigram(
-    xp: Any, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool,
-    range_max: int, vocab_file: bytes, distortion: float, num_reserved_ids: int,
-    num_shards: int, shard: int, unigrams: Sequence[float], seed: int, seed2: int,
+    xp: Any,
+    true_classes: Array,
+    *,
+    num_true: int,
+    num_sampled: int,
+    unique: bool,
+    range_max: int,
+    vocab_file: bytes,
+    distortion: float,
+    num_reserved_ids: int,
+    num_shards: int,
+    shard: int,
+    unigrams: Sequence[float],
+    seed: int,
+    seed2: int,
     state: Variable,
-) -> tuple[Array, Array, Array]:  # fmt: skip
+) -> tuple[Array, Array, Array]:
     """Samples with the probabilities of ``unigrams`` or of the last column of ``vocab_file``.
 
     Raises:
@@ -292,15 +320,23 @@ def _weights(
 
 @kernel("AllCandidateSampler", state=_initial_state)
 def all_candidates(
-    xp: Any, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool, seed: int,
-    seed2: int, state: Variable,
-) -> tuple[Array, Array, Array]:  # fmt: skip
+    xp: Any,
+    true_classes: Array,
+    *,
+    num_true: int,
+    num_sampled: int,
+    unique: bool,
+    seed: int,
+    seed2: int,
+    state: Variable,
+) -> tuple[Array, Array, Array]:
     """Returns all classes, each of which is expected once."""
     _check_true(true_classes, num_true, num_sampled)
     return (
-        np.arange(num_sampled), np.ones(true_classes.shape, np.float32),
+        np.arange(num_sampled),
+        np.ones(true_classes.shape, np.float32),
         np.ones(num_sampled, np.float32),
-    )  # fmt: skip
+    )
 
 
 @kernel("ComputeAccidentalHits")

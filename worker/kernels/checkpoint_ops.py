@@ -80,9 +80,13 @@ def restore(
 
 @kernel("MergeV2Checkpoints")
 def merge(
-    xp: Any, checkpoint_prefixes: Array, destination_prefix: Array, *, delete_old_dirs: bool,
+    xp: Any,
+    checkpoint_prefixes: Array,
+    destination_prefix: Array,
+    *,
+    delete_old_dirs: bool,
     allow_missing_files: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Merges the bundles of several tasks into one by moving their data files."""
     if checkpoint_prefixes.ndim != 1:
         raise errors.invalid_argument(
@@ -92,8 +96,9 @@ def merge(
     merge_checkpoints(
         [_path(p) for p in checkpoint_prefixes.reshape(-1, 1)],
         _path(destination_prefix, "destination_prefix"),
-        delete_old_dirs=delete_old_dirs, allow_missing_files=allow_missing_files,
-    )  # fmt: skip
+        delete_old_dirs=delete_old_dirs,
+        allow_missing_files=allow_missing_files,
+    )
 
 
 @kernel("ShardedFilename")

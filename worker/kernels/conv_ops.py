@@ -184,25 +184,48 @@ class _Convolution:
 
 def _register_2d(convolution: _Convolution, name: str) -> None:
     def forward(
-        xp: Any, input: Any, filter: Any, *, strides: list[int], padding: bytes,
-        explicit_paddings: list[int], data_format: bytes, dilations: list[int],
-    ) -> Any:  # fmt: skip
+        xp: Any,
+        input: Any,
+        filter: Any,
+        *,
+        strides: list[int],
+        padding: bytes,
+        explicit_paddings: list[int],
+        data_format: bytes,
+        dilations: list[int],
+    ) -> Any:
         layout = Layout(4, data_format, padding, strides, dilations, explicit_paddings)
         return convolution.forward(xp, input, filter, layout, data_format)
 
     def backprop_input(
-        xp: Any, input_sizes: Any, filter: Any, out_backprop: Any, *, strides: list[int],
-        padding: bytes, explicit_paddings: list[int], data_format: bytes, dilations: list[int],
-    ) -> Any:  # fmt: skip
+        xp: Any,
+        input_sizes: Any,
+        filter: Any,
+        out_backprop: Any,
+        *,
+        strides: list[int],
+        padding: bytes,
+        explicit_paddings: list[int],
+        data_format: bytes,
+        dilations: list[int],
+    ) -> Any:
         layout = Layout(4, data_format, padding, strides, dilations, explicit_paddings)
         return convolution.backprop_input(
             xp, input_sizes, filter, out_backprop, layout, data_format
         )
 
     def backprop_filter(
-        xp: Any, input: Any, filter_sizes: Any, out_backprop: Any, *, strides: list[int],
-        padding: bytes, explicit_paddings: list[int], data_format: bytes, dilations: list[int],
-    ) -> Any:  # fmt: skip
+        xp: Any,
+        input: Any,
+        filter_sizes: Any,
+        out_backprop: Any,
+        *,
+        strides: list[int],
+        padding: bytes,
+        explicit_paddings: list[int],
+        data_format: bytes,
+        dilations: list[int],
+    ) -> Any:
         layout = Layout(4, data_format, padding, strides, dilations, explicit_paddings)
         return convolution.backprop_filter(
             xp, input, filter_sizes, out_backprop, layout, data_format
@@ -224,9 +247,15 @@ _conv_3d = _Convolution("Conv3D", 5, "conv")
 
 @kernel("Conv3D")
 def conv_3d(
-    xp: Any, input: Any, filter: Any, *, strides: list[int], padding: bytes, data_format: bytes,
+    xp: Any,
+    input: Any,
+    filter: Any,
+    *,
+    strides: list[int],
+    padding: bytes,
+    data_format: bytes,
     dilations: list[int],
-) -> Any:  # fmt: skip
+) -> Any:
     """Convolves ``[batch, depth, height, width, channels]`` (NDHWC) or NCDHW with a 5-D filter.
 
     Strides and dilations of the batch and the channels must be 1.
@@ -237,9 +266,16 @@ def conv_3d(
 
 @kernel("Conv3DBackpropInputV2")
 def conv_3d_backprop_input(
-    xp: Any, input_sizes: Any, filter: Any, out_backprop: Any, *, strides: list[int],
-    padding: bytes, data_format: bytes, dilations: list[int],
-) -> Any:  # fmt: skip
+    xp: Any,
+    input_sizes: Any,
+    filter: Any,
+    out_backprop: Any,
+    *,
+    strides: list[int],
+    padding: bytes,
+    data_format: bytes,
+    dilations: list[int],
+) -> Any:
     """Computes the gradient of Conv3D with respect to its input."""
     layout = Layout(5, data_format, padding, strides, dilations)
     return _conv_3d.backprop_input(xp, input_sizes, filter, out_backprop, layout, data_format)
@@ -247,9 +283,16 @@ def conv_3d_backprop_input(
 
 @kernel("Conv3DBackpropFilterV2")
 def conv_3d_backprop_filter(
-    xp: Any, input: Any, filter_sizes: Any, out_backprop: Any, *, strides: list[int],
-    padding: bytes, data_format: bytes, dilations: list[int],
-) -> Any:  # fmt: skip
+    xp: Any,
+    input: Any,
+    filter_sizes: Any,
+    out_backprop: Any,
+    *,
+    strides: list[int],
+    padding: bytes,
+    data_format: bytes,
+    dilations: list[int],
+) -> Any:
     """Computes the gradient of Conv3D with respect to its filter."""
     layout = Layout(5, data_format, padding, strides, dilations)
     return _conv_3d.backprop_filter(xp, input, filter_sizes, out_backprop, layout, data_format)

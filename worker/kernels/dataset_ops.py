@@ -93,10 +93,17 @@ def random_dataset(
 
 @dataset_kernel("GeneratorDataset")
 def generator_dataset(
-    xp: Any, init_func_other_args: list[Any], next_func_other_args: list[Any],
-    finalize_func_other_args: list[Any], *, init_func: Function, next_func: Function,
-    finalize_func: Function, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    init_func_other_args: list[Any],
+    next_func_other_args: list[Any],
+    finalize_func_other_args: list[Any],
+    *,
+    init_func: Function,
+    next_func: Function,
+    finalize_func: Function,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Makes elements with ``next_func`` until it raises OutOfRangeError.
 
     ``init_func`` runs at the first element and gives the state that the other functions get;
@@ -173,9 +180,13 @@ def skip_dataset(
 
 @dataset_kernel("ConcatenateDataset")
 def concatenate_dataset(
-    xp: Any, input_dataset: Array, another_dataset: Array, *, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    another_dataset: Array,
+    *,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Makes the elements of one dataset, then those of another."""
     parts = [dataset_of(input_dataset), dataset_of(another_dataset)]
     sizes = [part.cardinality for part in parts]
@@ -202,9 +213,14 @@ def zip_dataset(
 
 @dataset_kernel("DirectedInterleaveDataset")
 def directed_interleave_dataset(
-    xp: Any, selector_input_dataset: Array, data_input_datasets: list[Array], *,
-    stop_on_empty_dataset: bool, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    selector_input_dataset: Array,
+    data_input_datasets: list[Array],
+    *,
+    stop_on_empty_dataset: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Takes each element from the input whose index the selector gives.
 
     Args:
@@ -224,24 +240,38 @@ def directed_interleave_dataset(
 
 @dataset_kernel("ExperimentalDirectedInterleaveDataset")
 def experimental_directed_interleave_dataset(
-    xp: Any, selector_input_dataset: Array, data_input_datasets: list[Array], *,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    selector_input_dataset: Array,
+    data_input_datasets: list[Array],
+    *,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Takes each element from the input whose index the selector gives.
 
     Ended inputs are skipped.
     """
     return directed_interleave_dataset(
-        xp, selector_input_dataset, data_input_datasets, stop_on_empty_dataset=False,
-        output_types=output_types, output_shapes=output_shapes,
-    )  # fmt: skip
+        xp,
+        selector_input_dataset,
+        data_input_datasets,
+        stop_on_empty_dataset=False,
+        output_types=output_types,
+        output_shapes=output_shapes,
+    )
 
 
 @dataset_kernel("ShardDataset")
 def shard_dataset(
-    xp: Any, input_dataset: Array, num_shards: Array, index: Array, *, require_non_empty: bool,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    num_shards: Array,
+    index: Array,
+    *,
+    require_non_empty: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Takes the elements ``index``, ``index + num_shards``, and so on."""
     source, count, mine = dataset_of(input_dataset), int(num_shards), int(index)
     if count < 1:
@@ -279,40 +309,66 @@ def _shuffled(
 
 @dataset_kernel("ShuffleDataset")
 def shuffle_dataset(
-    xp: Any, input_dataset: Array, buffer_size: Array, seed: Array, seed2: Array, *,
-    reshuffle_each_iteration: bool, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    buffer_size: Array,
+    seed: Array,
+    seed2: Array,
+    *,
+    reshuffle_each_iteration: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Shuffles with a buffer of ``buffer_size`` elements.
 
     The order is TensorFlow's for the same seeds.
     """
     return _shuffled(
-        dataset_of(input_dataset), buffer_size,
-        Seeds(int(seed), int(seed2), reshuffle_each_iteration), 1, output_types, output_shapes,
-    )  # fmt: skip
+        dataset_of(input_dataset),
+        buffer_size,
+        Seeds(int(seed), int(seed2), reshuffle_each_iteration),
+        1,
+        output_types,
+        output_shapes,
+    )
 
 
 @dataset_kernel("ShuffleAndRepeatDataset")
 def shuffle_and_repeat_dataset(
-    xp: Any, input_dataset: Array, buffer_size: Array, seed: Array, seed2: Array, count: Array, *,
-    reshuffle_each_iteration: bool, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    buffer_size: Array,
+    seed: Array,
+    seed2: Array,
+    count: Array,
+    *,
+    reshuffle_each_iteration: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Shuffles and repeats; the buffer also spans the end of a repetition."""
     times = int(count)
     if times == 0 or times < -1:
         raise errors.invalid_argument("count must be greater than zero or equal to -1.")
     return _shuffled(
-        dataset_of(input_dataset), buffer_size,
-        Seeds(int(seed), int(seed2), reshuffle_each_iteration), times, output_types,
+        dataset_of(input_dataset),
+        buffer_size,
+        Seeds(int(seed), int(seed2), reshuffle_each_iteration),
+        times,
+        output_types,
         output_shapes,
-    )  # fmt: skip
+    )
 
 
 @dataset_kernel("PrefetchDataset")
 def prefetch_dataset(
-    xp: Any, input_dataset: Array, buffer_size: Array, *, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    buffer_size: Array,
+    *,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Computes up to ``buffer_size`` elements ahead in a thread.
 
     With 0 it returns the input, and with -1 flowray chooses the size.
@@ -341,45 +397,67 @@ def same_dataset(
 
 @dataset_kernel("OptimizeDataset")
 def optimize_dataset(
-    xp: Any, input_dataset: Array, optimizations: Array, *, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    optimizations: Array,
+    *,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Returns the input: TensorFlow's optimizations of a pipeline do not change its elements."""
     return dataset_of(input_dataset)
 
 
 @dataset_kernel("RewriteDataset")
 def rewrite_dataset(
-    xp: Any, input_dataset: Array, rewrite_name: Array, *, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    rewrite_name: Array,
+    *,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Returns the input: the rewrite does not change its elements."""
     return dataset_of(input_dataset)
 
 
 @dataset_kernel("OptimizeDatasetV2")
 def optimize_dataset_v2(
-    xp: Any, input_dataset: Array, optimizations_enabled: Array, optimizations_disabled: Array,
-    optimizations_default: Array, *, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    optimizations_enabled: Array,
+    optimizations_disabled: Array,
+    optimizations_default: Array,
+    *,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Returns the input: TensorFlow's optimizations of a pipeline do not change its elements."""
     return dataset_of(input_dataset)
 
 
 @dataset_kernel("MaxIntraOpParallelismDataset", "ExperimentalMaxIntraOpParallelismDataset")
 def max_intra_op_parallelism_dataset(
-    xp: Any, input_dataset: Array, max_intra_op_parallelism: Array, *, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    max_intra_op_parallelism: Array,
+    *,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Returns the input: flowray chooses the number of threads of a kernel itself."""
     return dataset_of(input_dataset)
 
 
 @dataset_kernel("PrivateThreadPoolDataset", "ExperimentalPrivateThreadPoolDataset")
 def private_thread_pool_dataset(
-    xp: Any, input_dataset: Array, num_threads: Array, *, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    num_threads: Array,
+    *,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Returns the input: flowray chooses the threads of a pipeline itself."""
     return dataset_of(input_dataset)
 
@@ -389,9 +467,15 @@ def private_thread_pool_dataset(
 
 @kernel("ReduceDataset")
 def reduce_dataset(
-    xp: Any, input_dataset: Array, initial_state: list[Any], other_arguments: list[Any], *,
-    f: Function, output_types: Types, output_shapes: Shapes,
-) -> list[Array]:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    initial_state: list[Any],
+    other_arguments: list[Any],
+    *,
+    f: Function,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> list[Array]:
     """Folds ``f(*state, *element)`` over all elements and returns the last state.
 
     It can be cancelled between elements.

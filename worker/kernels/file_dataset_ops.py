@@ -84,9 +84,14 @@ def tf_record_dataset(
 
 @dataset_kernel("FixedLengthRecordDatasetV2")
 def fixed_length_record_dataset_v2(
-    xp: Any, filenames: Array, header_bytes: Array, record_bytes: Array, footer_bytes: Array,
-    buffer_size: Array, compression_type: Array,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    filenames: Array,
+    header_bytes: Array,
+    record_bytes: Array,
+    footer_bytes: Array,
+    buffer_size: Array,
+    compression_type: Array,
+) -> Dataset:
     """Reads records of ``record_bytes`` bytes between a header and a footer."""
     header, size, footer = int(header_bytes), int(record_bytes), int(footer_bytes)
     for name, number, minimum in (
@@ -102,9 +107,13 @@ def fixed_length_record_dataset_v2(
 
 @dataset_kernel("FixedLengthRecordDataset")
 def fixed_length_record_dataset(
-    xp: Any, filenames: Array, header_bytes: Array, record_bytes: Array, footer_bytes: Array,
+    xp: Any,
+    filenames: Array,
+    header_bytes: Array,
+    record_bytes: Array,
+    footer_bytes: Array,
     buffer_size: Array,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Reads records of ``record_bytes`` bytes from files without compression."""
     return fixed_length_record_dataset_v2(
         xp, filenames, header_bytes, record_bytes, footer_bytes, buffer_size, np.array(b"", object)
@@ -126,9 +135,13 @@ def matching_files_dataset(xp: Any, patterns: Array) -> Dataset:
 
 @dataset_kernel("CacheDataset")
 def cache_dataset(
-    xp: Any, input_dataset: Array, filename: Array, *, output_types: list[DType],
+    xp: Any,
+    input_dataset: Array,
+    filename: Array,
+    *,
+    output_types: list[DType],
     output_shapes: list[Shape],
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Keeps the elements of the first complete iteration in memory, or in the file ``filename``."""
     source, path = dataset_of(input_dataset), filename[()]
     cache = Cache()

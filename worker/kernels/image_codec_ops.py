@@ -148,9 +148,15 @@ def _one_frame(pixels: Array) -> Array:
 
 @kernel("DecodeJpeg")
 def decode_jpeg(
-    xp: Any, contents: Array, *, channels: int, ratio: int, fancy_upscaling: bool,
-    try_recover_truncated: bool, dct_method: bytes,
-) -> Array:  # fmt: skip
+    xp: Any,
+    contents: Array,
+    *,
+    channels: int,
+    ratio: int,
+    fancy_upscaling: bool,
+    try_recover_truncated: bool,
+    dct_method: bytes,
+) -> Array:
     """Decodes a JPEG, or a PNG or GIF with one frame, to uint8 ``[height, width, channels]``.
 
     Raises:
@@ -163,9 +169,16 @@ def decode_jpeg(
 
 @kernel("DecodeAndCropJpeg")
 def decode_and_crop_jpeg(
-    xp: Any, contents: Array, crop_window: Array, *, channels: int, ratio: int,
-    fancy_upscaling: bool, try_recover_truncated: bool, dct_method: bytes,
-) -> Array:  # fmt: skip
+    xp: Any,
+    contents: Array,
+    crop_window: Array,
+    *,
+    channels: int,
+    ratio: int,
+    fancy_upscaling: bool,
+    try_recover_truncated: bool,
+    dct_method: bytes,
+) -> Array:
     """Decodes a part of a JPEG.
 
     Args:
@@ -268,16 +281,32 @@ def _encode_jpeg(image: Array, format: bytes = b"", **options: Any) -> Array:
 
 @kernel("EncodeJpeg")
 def encode_jpeg(
-    xp: Any, image: Array, *, format: bytes, quality: int, progressive: bool, optimize_size: bool,
-    chroma_downsampling: bool, density_unit: bytes, x_density: int, y_density: int,
+    xp: Any,
+    image: Array,
+    *,
+    format: bytes,
+    quality: int,
+    progressive: bool,
+    optimize_size: bool,
+    chroma_downsampling: bool,
+    density_unit: bytes,
+    x_density: int,
+    y_density: int,
     xmp_metadata: bytes,
-) -> Array:  # fmt: skip
+) -> Array:
     """Encodes uint8 ``[height, width, 1 or 3]`` as a JPEG."""
     return _encode_jpeg(
-        image, format, quality=quality, progressive=progressive, optimize_size=optimize_size,
-        chroma_downsampling=chroma_downsampling, density_unit=density_unit.decode(),
-        x_density=x_density, y_density=y_density, xmp_metadata=xmp_metadata,
-    )  # fmt: skip
+        image,
+        format,
+        quality=quality,
+        progressive=progressive,
+        optimize_size=optimize_size,
+        chroma_downsampling=chroma_downsampling,
+        density_unit=density_unit.decode(),
+        x_density=x_density,
+        y_density=y_density,
+        xmp_metadata=xmp_metadata,
+    )
 
 
 @kernel("EncodeJpegVariableQuality")

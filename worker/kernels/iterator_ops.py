@@ -24,9 +24,14 @@ Array = np.ndarray[Any, Any]
 
 @kernel("Iterator", "IteratorV2")
 def iterator(
-    xp: Any, *, shared_name: bytes, container: bytes, output_types: list[DType],
-    output_shapes: list[Shape], context: KernelContext,
-) -> IteratorResource:  # fmt: skip
+    xp: Any,
+    *,
+    shared_name: bytes,
+    container: bytes,
+    output_types: list[DType],
+    output_shapes: list[Shape],
+    context: KernelContext,
+) -> IteratorResource:
     """Looks the iterator up in the state store, or makes one there that has no dataset yet.
 
     Raises:
@@ -44,14 +49,24 @@ def iterator(
 
 @kernel("OneShotIterator")
 def one_shot_iterator(
-    xp: Any, *, dataset_factory: Function, output_types: list[DType],
-    output_shapes: list[Shape], container: bytes, shared_name: bytes, context: KernelContext,
-) -> IteratorResource:  # fmt: skip
+    xp: Any,
+    *,
+    dataset_factory: Function,
+    output_types: list[DType],
+    output_shapes: list[Shape],
+    container: bytes,
+    shared_name: bytes,
+    context: KernelContext,
+) -> IteratorResource:
     """Looks the iterator up; the first time it starts on the dataset of ``dataset_factory``."""
     found = iterator(
-        xp, shared_name=shared_name, container=container, output_types=output_types,
-        output_shapes=output_shapes, context=context,
-    )  # fmt: skip
+        xp,
+        shared_name=shared_name,
+        container=container,
+        output_types=output_types,
+        output_shapes=output_shapes,
+        context=context,
+    )
     if not found.is_initialized:
         result = dataset_factory()
         if len(result) != 1:
@@ -108,9 +123,13 @@ def to_string_handle(xp: Any, resource_handle: Resource, *, context: KernelConte
 
 @kernel("IteratorFromStringHandle", "IteratorFromStringHandleV2")
 def from_string_handle(
-    xp: Any, string_handle: Array, *, output_types: list[DType], output_shapes: list[Shape],
+    xp: Any,
+    string_handle: Array,
+    *,
+    output_types: list[DType],
+    output_shapes: list[Shape],
     context: KernelContext,
-) -> IteratorResource:  # fmt: skip
+) -> IteratorResource:
     """Looks up the iterator of a string handle.
 
     Raises:

@@ -349,9 +349,15 @@ def matrix_set_diag_v3(xp: Any, x: Any, diagonal: Any, k: Array, *, align: bytes
 
 @kernel("MatrixDiagV3")
 def matrix_diag_v3(
-    xp: Any, diagonal: Any, k: Array, num_rows: Array, num_cols: Array, padding: Any, *,
+    xp: Any,
+    diagonal: Any,
+    k: Array,
+    num_rows: Array,
+    num_cols: Array,
+    padding: Any,
+    *,
     align: bytes,
-) -> Any:  # fmt: skip
+) -> Any:
     """Makes matrices of the diagonals ``k``; -1 infers ``num_rows`` or ``num_cols``.
 
     All other elements are ``padding``.

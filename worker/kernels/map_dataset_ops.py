@@ -55,9 +55,15 @@ def mapped(
 
 
 def mapped_in_parallel(
-    source: Dataset, f: Function, captures: Sequence[Any], types: Types, shapes: Shapes,
-    keep_count: bool, calls: int, in_order: bool,
-) -> Dataset:  # fmt: skip
+    source: Dataset,
+    f: Function,
+    captures: Sequence[Any],
+    types: Types,
+    shapes: Shapes,
+    keep_count: bool,
+    calls: int,
+    in_order: bool,
+) -> Dataset:
     """Makes a dataset of ``f`` of each element, computed ahead in up to ``calls`` parallel calls.
 
     Args:
@@ -72,63 +78,116 @@ def mapped_in_parallel(
         types,
         shapes,
         lambda: BackgroundIterator(
-            source.iterator(), make, lambda: caller.at_once,
-            threads=threads(calls), capacity=calls, in_order=in_order,
+            source.iterator(),
+            make,
+            lambda: caller.at_once,
+            threads=threads(calls),
+            capacity=calls,
+            in_order=in_order,
         ),
         source.cardinality if keep_count else UNKNOWN,
-    )  # fmt: skip
+    )
 
 
 @dataset_kernel("MapDataset", "ExperimentalMapDataset")
 def map_dataset(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], *, f: Function,
-    preserve_cardinality: bool, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    *,
+    f: Function,
+    preserve_cardinality: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Applies ``f`` to each element."""
     return mapped(
-        dataset_of(input_dataset), bound(f, other_arguments), output_types, output_shapes,
+        dataset_of(input_dataset),
+        bound(f, other_arguments),
+        output_types,
+        output_shapes,
         preserve_cardinality,
-    )  # fmt: skip
+    )
 
 
 @dataset_kernel("ParallelMapDataset")
 def parallel_map_dataset(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], num_parallel_calls: Array, *,
-    f: Function, sloppy: bool, preserve_cardinality: bool, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    num_parallel_calls: Array,
+    *,
+    f: Function,
+    sloppy: bool,
+    preserve_cardinality: bool,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Applies ``f`` to elements in parallel; ``sloppy`` lets results come in any order."""
     return mapped_in_parallel(
-        dataset_of(input_dataset), f, other_arguments, output_types, output_shapes,
-        preserve_cardinality, parallelism(num_parallel_calls), not sloppy,
-    )  # fmt: skip
+        dataset_of(input_dataset),
+        f,
+        other_arguments,
+        output_types,
+        output_shapes,
+        preserve_cardinality,
+        parallelism(num_parallel_calls),
+        not sloppy,
+    )
 
 
 @dataset_kernel("ParallelMapDatasetV2")
 def parallel_map_dataset_v2(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], num_parallel_calls: Array, *,
-    f: Function, deterministic: bytes, preserve_cardinality: bool, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    num_parallel_calls: Array,
+    *,
+    f: Function,
+    deterministic: bytes,
+    preserve_cardinality: bool,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Applies ``f`` to elements in parallel; in any order if ``deterministic`` is "false"."""
     return mapped_in_parallel(
-        dataset_of(input_dataset), f, other_arguments, output_types, output_shapes,
-        preserve_cardinality, parallelism(num_parallel_calls), deterministic != b"false",
-    )  # fmt: skip
+        dataset_of(input_dataset),
+        f,
+        other_arguments,
+        output_types,
+        output_shapes,
+        preserve_cardinality,
+        parallelism(num_parallel_calls),
+        deterministic != b"false",
+    )
 
 
 @dataset_kernel("MapAndBatchDataset", "ExperimentalMapAndBatchDataset")
 def map_and_batch_dataset(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], batch_size: Array,
-    num_parallel_calls: Array, drop_remainder: Array, *, f: Function, preserve_cardinality: bool,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    batch_size: Array,
+    num_parallel_calls: Array,
+    drop_remainder: Array,
+    *,
+    f: Function,
+    preserve_cardinality: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Applies ``f`` to elements in parallel and batches the results, one batch ahead."""
     # The source of the batches has no types of its own, since only the batches see its elements.
     rows = mapped_in_parallel(
-        dataset_of(input_dataset), f, other_arguments, [], [], preserve_cardinality,
-        parallelism(num_parallel_calls), in_order=True,
-    )  # fmt: skip
+        dataset_of(input_dataset),
+        f,
+        other_arguments,
+        [],
+        [],
+        preserve_cardinality,
+        parallelism(num_parallel_calls),
+        in_order=True,
+    )
     batches = batched(
         rows, batch_size, bool(drop_remainder), output_types, output_shapes, keep_step=True
     )
@@ -137,9 +196,14 @@ def map_and_batch_dataset(
 
 @dataset_kernel("FilterDataset")
 def filter_dataset(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], *, predicate: Function,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    *,
+    predicate: Function,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Keeps the elements for which ``predicate`` is True."""
     source, condition = dataset_of(input_dataset), bound(predicate, other_arguments)
     return Dataset(
@@ -164,9 +228,14 @@ def filter_by_last_component_dataset(
 
 @dataset_kernel("TakeWhileDataset", "ExperimentalTakeWhileDataset")
 def take_while_dataset(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], *, predicate: Function,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    *,
+    predicate: Function,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Takes elements until ``predicate`` is False."""
     source, condition = dataset_of(input_dataset), bound(predicate, other_arguments)
     return Dataset(
@@ -178,9 +247,16 @@ def take_while_dataset(
 
 @dataset_kernel("ScanDataset", "ExperimentalScanDataset")
 def scan_dataset(
-    xp: Any, input_dataset: Array, initial_state: list[Any], other_arguments: list[Any], *,
-    f: Function, preserve_cardinality: bool, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    initial_state: list[Any],
+    other_arguments: list[Any],
+    *,
+    f: Function,
+    preserve_cardinality: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Applies ``f(state, element) -> (state, output)`` and makes the outputs."""
     source, function = dataset_of(input_dataset), bound(f, other_arguments)
     state = as_element(initial_state)
@@ -217,11 +293,18 @@ def unique_dataset(
 
 @dataset_kernel("GroupByWindowDataset", "ExperimentalGroupByWindowDataset")
 def group_by_window_dataset(
-    xp: Any, input_dataset: Array, key_func_other_arguments: list[Any],
-    reduce_func_other_arguments: list[Any], window_size_func_other_arguments: list[Any], *,
-    key_func: Function, reduce_func: Function, window_size_func: Function, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    key_func_other_arguments: list[Any],
+    reduce_func_other_arguments: list[Any],
+    window_size_func_other_arguments: list[Any],
+    *,
+    key_func: Function,
+    reduce_func: Function,
+    window_size_func: Function,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Groups elements by ``key_func`` and makes a dataset of each full window."""
     source = dataset_of(input_dataset)
     return Dataset(
@@ -242,9 +325,14 @@ def group_by_window_dataset(
 
 @dataset_kernel("FlatMapDataset")
 def flat_map_dataset(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], *, f: Function,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    *,
+    f: Function,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Makes the elements of the dataset that ``f`` returns for each element."""
     source = dataset_of(input_dataset)
     open_ = interleave.opener(bound(f, other_arguments), "FlatMapDataset")
@@ -256,9 +344,17 @@ def flat_map_dataset(
 
 
 def interleaved(
-    source: Any, f: Function, captures: list[Any], types: Types, shapes: Shapes,
-    cycle_length: Any, block_length: Any, *, ahead: int = 0, buffer: int = 0,
-) -> Dataset:  # fmt: skip
+    source: Any,
+    f: Function,
+    captures: list[Any],
+    types: Types,
+    shapes: Shapes,
+    cycle_length: Any,
+    block_length: Any,
+    *,
+    ahead: int = 0,
+    buffer: int = 0,
+) -> Dataset:
     """Makes a dataset that takes elements by turns from the datasets that ``f`` returns.
 
     Args:
@@ -282,9 +378,16 @@ def interleaved(
 
 @dataset_kernel("InterleaveDataset")
 def interleave_dataset(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
-    block_length: Array, *, f: Function, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    cycle_length: Array,
+    block_length: Array,
+    *,
+    f: Function,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Takes elements by turns from the datasets that ``f`` returns; see ``interleaved``."""
     return interleaved(
         input_dataset, f, other_arguments, output_types, output_shapes, cycle_length, block_length
@@ -293,53 +396,102 @@ def interleave_dataset(
 
 @dataset_kernel("ParallelInterleaveDatasetV2")
 def parallel_interleave_dataset_v2(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
-    block_length: Array, num_parallel_calls: Array, *, f: Function, sloppy: bool,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    cycle_length: Array,
+    block_length: Array,
+    num_parallel_calls: Array,
+    *,
+    f: Function,
+    sloppy: bool,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Interleaves datasets whose elements are computed in advance; always in order."""
     parallelism(num_parallel_calls)
     return interleaved(
-        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
-        block_length, buffer=1,
-    )  # fmt: skip
+        input_dataset,
+        f,
+        other_arguments,
+        output_types,
+        output_shapes,
+        cycle_length,
+        block_length,
+        buffer=1,
+    )
 
 
 @dataset_kernel("ParallelInterleaveDatasetV3")
 def parallel_interleave_dataset_v3(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
-    block_length: Array, num_parallel_calls: Array, *, f: Function, deterministic: bytes,
-    output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    cycle_length: Array,
+    block_length: Array,
+    num_parallel_calls: Array,
+    *,
+    f: Function,
+    deterministic: bytes,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Interleaves datasets whose elements are computed in advance; always in order."""
     parallelism(num_parallel_calls)
     return interleaved(
-        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
-        block_length, buffer=1,
-    )  # fmt: skip
+        input_dataset,
+        f,
+        other_arguments,
+        output_types,
+        output_shapes,
+        cycle_length,
+        block_length,
+        buffer=1,
+    )
 
 
 @dataset_kernel("ParallelInterleaveDatasetV4")
 def parallel_interleave_dataset_v4(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
-    block_length: Array, buffer_output_elements: Array, prefetch_input_elements: Array,
-    num_parallel_calls: Array, *, f: Function, deterministic: bytes, output_types: Types,
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    cycle_length: Array,
+    block_length: Array,
+    buffer_output_elements: Array,
+    prefetch_input_elements: Array,
+    num_parallel_calls: Array,
+    *,
+    f: Function,
+    deterministic: bytes,
+    output_types: Types,
     output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Interleaves datasets with given numbers of elements and inputs to compute in advance."""
     parallelism(num_parallel_calls)
     return interleaved(
-        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
-        block_length, ahead=max(0, int(prefetch_input_elements)),
+        input_dataset,
+        f,
+        other_arguments,
+        output_types,
+        output_shapes,
+        cycle_length,
+        block_length,
+        ahead=max(0, int(prefetch_input_elements)),
         buffer=max(1, int(buffer_output_elements)),
-    )  # fmt: skip
+    )
 
 
 def _legacy_interleaved(
-    input_dataset: Array, f: Function, captures: list[Any], types: Types, shapes: Shapes,
-    cycle_length: Array, block_length: Array, buffer_output_elements: Array,
+    input_dataset: Array,
+    f: Function,
+    captures: list[Any],
+    types: Types,
+    shapes: Shapes,
+    cycle_length: Array,
+    block_length: Array,
+    buffer_output_elements: Array,
     prefetch_input_elements: Array,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     buffer, ahead = int(buffer_output_elements), int(prefetch_input_elements)
     if buffer == AUTOTUNE:
         buffer = 2 * int(block_length)
@@ -348,33 +500,72 @@ def _legacy_interleaved(
     if ahead < 0:
         raise errors.invalid_argument(f"prefetch_input_elements must be >= 0 but is {ahead}")
     return interleaved(
-        input_dataset, f, captures, types, shapes, cycle_length, block_length, ahead=ahead,
+        input_dataset,
+        f,
+        captures,
+        types,
+        shapes,
+        cycle_length,
+        block_length,
+        ahead=ahead,
         buffer=positive("buffer_output_elements", buffer),
-    )  # fmt: skip
+    )
 
 
 # With ``sloppy`` any order is right, so the elements come in order here, too.
 @dataset_kernel("ParallelInterleaveDataset", "ExperimentalParallelInterleaveDataset")
 def parallel_interleave_dataset(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
-    block_length: Array, sloppy: Array, buffer_output_elements: Array,
-    prefetch_input_elements: Array, *, f: Function, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    cycle_length: Array,
+    block_length: Array,
+    sloppy: Array,
+    buffer_output_elements: Array,
+    prefetch_input_elements: Array,
+    *,
+    f: Function,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Interleaves datasets whose elements are computed in advance; always in order."""
     return _legacy_interleaved(
-        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
-        block_length, buffer_output_elements, prefetch_input_elements,
-    )  # fmt: skip
+        input_dataset,
+        f,
+        other_arguments,
+        output_types,
+        output_shapes,
+        cycle_length,
+        block_length,
+        buffer_output_elements,
+        prefetch_input_elements,
+    )
 
 
 @dataset_kernel("LegacyParallelInterleaveDatasetV2")
 def legacy_parallel_interleave_dataset_v2(
-    xp: Any, input_dataset: Array, other_arguments: list[Any], cycle_length: Array,
-    block_length: Array, buffer_output_elements: Array, prefetch_input_elements: Array, *,
-    f: Function, deterministic: bytes, output_types: Types, output_shapes: Shapes,
-) -> Dataset:  # fmt: skip
+    xp: Any,
+    input_dataset: Array,
+    other_arguments: list[Any],
+    cycle_length: Array,
+    block_length: Array,
+    buffer_output_elements: Array,
+    prefetch_input_elements: Array,
+    *,
+    f: Function,
+    deterministic: bytes,
+    output_types: Types,
+    output_shapes: Shapes,
+) -> Dataset:
     """Interleaves datasets whose elements are computed in advance; always in order."""
     return _legacy_interleaved(
-        input_dataset, f, other_arguments, output_types, output_shapes, cycle_length,
-        block_length, buffer_output_elements, prefetch_input_elements,
-    )  # fmt: skip
+        input_dataset,
+        f,
+        other_arguments,
+        output_types,
+        output_shapes,
+        cycle_length,
+        block_length,
+        buffer_output_elements,
+        prefetch_input_elements,
+    )

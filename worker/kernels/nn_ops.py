@@ -409,9 +409,16 @@ def lrn(xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, be
 
 @kernel("LRNGrad")
 def lrn_grad(
-    xp: Any, input_grads: Any, input_image: Any, output_image: Any, *, depth_radius: int,
-    bias: float, alpha: float, beta: float,
-) -> Any:  # fmt: skip
+    xp: Any,
+    input_grads: Any,
+    input_image: Any,
+    output_image: Any,
+    *,
+    depth_radius: int,
+    bias: float,
+    alpha: float,
+    beta: float,
+) -> Any:
     """Computes the gradient of LRN from its input and its output."""
     _check_lrn(in_grads=input_grads, in_image=input_image, out_image=output_image)
     if not input_grads.shape == input_image.shape == output_image.shape:

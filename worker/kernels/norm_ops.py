@@ -38,9 +38,17 @@ def _others(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _fused_batch_norm(
-    xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, epsilon: float,
-    factor: float, data_format: bytes, is_training: bool,
-) -> tuple[Any, ...]:  # fmt: skip
+    xp: Any,
+    x: Any,
+    scale: Any,
+    offset: Any,
+    mean: Any,
+    variance: Any,
+    epsilon: float,
+    factor: float,
+    data_format: bytes,
+    is_training: bool,
+) -> tuple[Any, ...]:
     """Normalizes ``x``; see ``fused_batch_norm``.
 
     Returns:
@@ -84,9 +92,18 @@ def _fused_batch_norm(
 
 @kernel("FusedBatchNorm", "FusedBatchNormV2")
 def fused_batch_norm(
-    xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, *, epsilon: float,
-    exponential_avg_factor: float, data_format: bytes, is_training: bool,
-) -> tuple[Any, ...]:  # fmt: skip
+    xp: Any,
+    x: Any,
+    scale: Any,
+    offset: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    epsilon: float,
+    exponential_avg_factor: float,
+    data_format: bytes,
+    is_training: bool,
+) -> tuple[Any, ...]:
     """Normalizes 4-D ``x`` over all axes but the channels, then scales and offsets it.
 
     Training uses the batch's own statistics, and the running ones move by
@@ -94,33 +111,65 @@ def fused_batch_norm(
     normalizes is not. An empty batch gives running statistics of NaN.
     """
     return _fused_batch_norm(
-        xp, x, scale, offset, mean, variance, epsilon, exponential_avg_factor, data_format,
+        xp,
+        x,
+        scale,
+        offset,
+        mean,
+        variance,
+        epsilon,
+        exponential_avg_factor,
+        data_format,
         is_training,
-    )  # fmt: skip
+    )
 
 
 @kernel("FusedBatchNormV3")
 def fused_batch_norm_v3(
-    xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, *, epsilon: float,
-    exponential_avg_factor: float, data_format: bytes, is_training: bool,
-) -> tuple[Any, ...]:  # fmt: skip
+    xp: Any,
+    x: Any,
+    scale: Any,
+    offset: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    epsilon: float,
+    exponential_avg_factor: float,
+    data_format: bytes,
+    is_training: bool,
+) -> tuple[Any, ...]:
     """Normalizes 4-D or 5-D ``x``.
 
     The sixth output is empty, as that of TensorFlow's CPU kernel.
     """
     outputs = _fused_batch_norm(
-        xp, x, scale, offset, mean, variance, epsilon, exponential_avg_factor, data_format,
+        xp,
+        x,
+        scale,
+        offset,
+        mean,
+        variance,
+        epsilon,
+        exponential_avg_factor,
+        data_format,
         is_training,
-    )  # fmt: skip
+    )
     # TensorFlow's cuDNN kernels keep scratch data in the third reserve, its CPU kernel nothing.
     reserve = xp.zeros((0,) if len(data_format) == 4 else (), scale.dtype)
     return (*outputs, reserve)
 
 
 def _fused_batch_norm_grad(
-    xp: Any, dy: Any, x: Any, scale: Any, mean: Any, variance: Any, epsilon: float,
-    data_format: bytes, is_training: bool,
-) -> tuple[Any, ...]:  # fmt: skip
+    xp: Any,
+    dy: Any,
+    x: Any,
+    scale: Any,
+    mean: Any,
+    variance: Any,
+    epsilon: float,
+    data_format: bytes,
+    is_training: bool,
+) -> tuple[Any, ...]:
     """Computes the gradients of x, scale and offset; the last two outputs are empty.
 
     Args:
@@ -162,26 +211,57 @@ def _fused_batch_norm_grad(
 
 @kernel("FusedBatchNormGrad", "FusedBatchNormGradV2")
 def fused_batch_norm_grad(
-    xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any, *,
-    epsilon: float, data_format: bytes, is_training: bool,
-) -> tuple[Any, ...]:  # fmt: skip
+    xp: Any,
+    y_backprop: Any,
+    x: Any,
+    scale: Any,
+    reserve_space_1: Any,
+    reserve_space_2: Any,
+    *,
+    epsilon: float,
+    data_format: bytes,
+    is_training: bool,
+) -> tuple[Any, ...]:
     """Computes the gradients of x, scale and offset of FusedBatchNorm and FusedBatchNormV2."""
     return _fused_batch_norm_grad(
-        xp, y_backprop, x, scale, reserve_space_1, reserve_space_2, epsilon, data_format,
+        xp,
+        y_backprop,
+        x,
+        scale,
+        reserve_space_1,
+        reserve_space_2,
+        epsilon,
+        data_format,
         is_training,
-    )  # fmt: skip
+    )
 
 
 @kernel("FusedBatchNormGradV3")
 def fused_batch_norm_grad_v3(
-    xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any,
-    reserve_space_3: Any, *, epsilon: float, data_format: bytes, is_training: bool,
-) -> tuple[Any, ...]:  # fmt: skip
+    xp: Any,
+    y_backprop: Any,
+    x: Any,
+    scale: Any,
+    reserve_space_1: Any,
+    reserve_space_2: Any,
+    reserve_space_3: Any,
+    *,
+    epsilon: float,
+    data_format: bytes,
+    is_training: bool,
+) -> tuple[Any, ...]:
     """Computes the gradients of x, scale and offset of FusedBatchNormV3.
 
     ``reserve_space_3`` is unused.
     """
     return _fused_batch_norm_grad(
-        xp, y_backprop, x, scale, reserve_space_1, reserve_space_2, epsilon, data_format,
+        xp,
+        y_backprop,
+        x,
+        scale,
+        reserve_space_1,
+        reserve_space_2,
+        epsilon,
+        data_format,
         is_training,
-    )  # fmt: skip
+    )

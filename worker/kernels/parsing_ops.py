@@ -55,9 +55,15 @@ def decode_raw(xp: Any, contents: Array, *, out_type: DType, little_endian: bool
 
 @kernel("DecodeCSV")
 def decode_csv(
-    xp: Any, records: Array, record_defaults: list[Array], *, field_delim: bytes,
-    use_quote_delim: bool, na_value: bytes, select_cols: Sequence[int],
-) -> list[Array]:  # fmt: skip
+    xp: Any,
+    records: Array,
+    record_defaults: list[Array],
+    *,
+    field_delim: bytes,
+    use_quote_delim: bool,
+    na_value: bytes,
+    select_cols: Sequence[int],
+) -> list[Array]:
     """Splits records of CSV; returns a tensor for each field.
 
     Fields that are empty or ``na_value`` get the default; a field without a default is required.
@@ -194,9 +200,16 @@ def _transposed(triples: Sequence[tuple[Array, ...]], count: int) -> tuple[list[
 
 @kernel("ParseExample")
 def parse_example(
-    xp: Any, serialized: Array, names: Array, sparse_keys: list[Array], dense_keys: list[Array],
-    dense_defaults: list[Array], *, sparse_types: Sequence[DType], dense_shapes: Sequence[Shape],
-) -> Any:  # fmt: skip
+    xp: Any,
+    serialized: Array,
+    names: Array,
+    sparse_keys: list[Array],
+    dense_keys: list[Array],
+    dense_defaults: list[Array],
+    *,
+    sparse_types: Sequence[DType],
+    dense_shapes: Sequence[Shape],
+) -> Any:
     """Parses a vector of serialized tf.train.Examples.
 
     Returns:
@@ -215,10 +228,16 @@ def parse_example(
 
 @kernel("ParseSingleExample")
 def parse_single_example(
-    xp: Any, serialized: Array, dense_defaults: list[Array], *, num_sparse: int,
-    sparse_keys: Sequence[bytes], dense_keys: Sequence[bytes], sparse_types: Sequence[DType],
+    xp: Any,
+    serialized: Array,
+    dense_defaults: list[Array],
+    *,
+    num_sparse: int,
+    sparse_keys: Sequence[bytes],
+    dense_keys: Sequence[bytes],
+    sparse_types: Sequence[DType],
     dense_shapes: Sequence[Shape],
-) -> Any:  # fmt: skip
+) -> Any:
     """Parses one serialized tf.train.Example, a string scalar."""
     if serialized.ndim:
         raise errors.invalid_argument(
@@ -237,11 +256,20 @@ def parse_single_example(
 
 @kernel("ParseExampleV2")
 def parse_example_v2(
-    xp: Any, serialized: Array, names: Array, sparse_keys: Array, dense_keys: Array,
-    ragged_keys: Array, dense_defaults: list[Array], *, num_sparse: int,
-    sparse_types: Sequence[DType], ragged_value_types: Sequence[DType],
-    ragged_split_types: Sequence[DType], dense_shapes: Sequence[Shape],
-) -> Any:  # fmt: skip
+    xp: Any,
+    serialized: Array,
+    names: Array,
+    sparse_keys: Array,
+    dense_keys: Array,
+    ragged_keys: Array,
+    dense_defaults: list[Array],
+    *,
+    num_sparse: int,
+    sparse_types: Sequence[DType],
+    ragged_value_types: Sequence[DType],
+    ragged_split_types: Sequence[DType],
+    dense_shapes: Sequence[Shape],
+) -> Any:
     """Parses one Example or a vector of them, also to ragged features (TensorFlow 2's op)."""
     if serialized.ndim > 1:
         raise errors.invalid_argument(
@@ -273,13 +301,22 @@ def parse_example_v2(
 
 @kernel("ParseSingleSequenceExample")
 def parse_single_sequence_example(
-    xp: Any, serialized: Array, missing_assumed_empty: Array, context_sparse_keys: list[Array],
-    context_dense_keys: list[Array], list_sparse_keys: list[Array], list_dense_keys: list[Array],
-    context_dense_defaults: list[Array], debug_name: Array, *,
-    context_sparse_types: Sequence[DType], feature_list_dense_types: Sequence[DType],
-    context_dense_shapes: Sequence[Shape], feature_list_sparse_types: Sequence[DType],
+    xp: Any,
+    serialized: Array,
+    missing_assumed_empty: Array,
+    context_sparse_keys: list[Array],
+    context_dense_keys: list[Array],
+    list_sparse_keys: list[Array],
+    list_dense_keys: list[Array],
+    context_dense_defaults: list[Array],
+    debug_name: Array,
+    *,
+    context_sparse_types: Sequence[DType],
+    feature_list_dense_types: Sequence[DType],
+    context_dense_shapes: Sequence[Shape],
+    feature_list_sparse_types: Sequence[DType],
     feature_list_dense_shapes: Sequence[Shape],
-) -> Any:  # fmt: skip
+) -> Any:
     """Parses one SequenceExample: the features of its context and, for each step, of its lists."""
     if serialized.ndim:
         raise errors.invalid_argument(

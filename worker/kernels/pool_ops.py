@@ -27,9 +27,14 @@ from flowray.worker.kernels.support.windows import (
 
 
 def _pool(
-    what: str, shape: Sequence[int], ksize: Sequence[int], strides: Sequence[int], padding: bytes,
-    data_format: bytes, explicit_paddings: Sequence[int] = (),
-) -> tuple[Shape, list[Window]]:  # fmt: skip
+    what: str,
+    shape: Sequence[int],
+    ksize: Sequence[int],
+    strides: Sequence[int],
+    padding: bytes,
+    data_format: bytes,
+    explicit_paddings: Sequence[int] = (),
+) -> tuple[Shape, list[Window]]:
     """Checks the attributes of a pool; returns the shape with channels last and the windows.
 
     A stride along the channels is ignored, as by TensorFlow, whose windows do not move there.
@@ -67,9 +72,14 @@ def _pool(
 
 
 def _max_pool(
-    xp: Any, x: Any, ksize: Sequence[int], strides: Sequence[int], padding: bytes,
-    data_format: bytes, explicit_paddings: Sequence[int] = (),
-) -> Any:  # fmt: skip
+    xp: Any,
+    x: Any,
+    ksize: Sequence[int],
+    strides: Sequence[int],
+    padding: bytes,
+    data_format: bytes,
+    explicit_paddings: Sequence[int] = (),
+) -> Any:
     depth = channel_axis(data_format, len(ksize))
     if x.ndim == len(ksize) and ksize[depth] != 1:
         return _max_pool_depth(xp, x, ksize, strides, depth)
@@ -110,9 +120,15 @@ def _max_pool_depth(
 
 @kernel("MaxPool")
 def max_pool(
-    xp: Any, input: Any, *, ksize: list[int], strides: list[int], padding: bytes,
-    explicit_paddings: list[int], data_format: bytes,
-) -> Any:  # fmt: skip
+    xp: Any,
+    input: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
+    explicit_paddings: list[int],
+    data_format: bytes,
+) -> Any:
     """Takes the maximum of windows over height and width, or over groups of channels.
 
     NHWC and NCHW; NaN wins over every value. A window over channels must divide them, and must have
@@ -146,10 +162,18 @@ def _check_max_over_space(
 
 
 def _max_pool_gradient(
-    xp: Any, function: Callable[..., Any], x: Any, y: Any, g: Any, ksize: Sequence[int],
-    strides: Sequence[int], padding: bytes, data_format: bytes,
-    explicit_paddings: Sequence[int] = (), second: bool = False,
-) -> Any:  # fmt: skip
+    xp: Any,
+    function: Callable[..., Any],
+    x: Any,
+    y: Any,
+    g: Any,
+    ksize: Sequence[int],
+    strides: Sequence[int],
+    padding: bytes,
+    data_format: bytes,
+    explicit_paddings: Sequence[int] = (),
+    second: bool = False,
+) -> Any:
     """Applies ``function`` of ``support`` to input, output and gradient, after checks.
 
     Args:
@@ -178,50 +202,108 @@ def _max_pool_gradient(
 
 @kernel("MaxPoolGrad")
 def max_pool_grad(
-    xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
-    strides: list[int], padding: bytes, explicit_paddings: list[int], data_format: bytes,
-) -> Any:  # fmt: skip
+    xp: Any,
+    orig_input: Any,
+    orig_output: Any,
+    grad: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
+    explicit_paddings: list[int],
+    data_format: bytes,
+) -> Any:
     """Gives the gradient of each window to its first maximum (row-major); not over channels."""
     return _max_pool_gradient(
-        xp, backend(xp).max_pool_grad, orig_input, orig_output, grad, ksize, strides, padding,
-        data_format, explicit_paddings,
-    )  # fmt: skip
+        xp,
+        backend(xp).max_pool_grad,
+        orig_input,
+        orig_output,
+        grad,
+        ksize,
+        strides,
+        padding,
+        data_format,
+        explicit_paddings,
+    )
 
 
 @kernel("MaxPoolGradV2")
 def max_pool_grad_v2(
-    xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *,
-    padding: bytes, data_format: bytes,
-) -> Any:  # fmt: skip
+    xp: Any,
+    orig_input: Any,
+    orig_output: Any,
+    grad: Any,
+    ksize: Any,
+    strides: Any,
+    *,
+    padding: bytes,
+    data_format: bytes,
+) -> Any:
     """Computes MaxPoolGrad with window sizes and strides as inputs."""
     return _max_pool_gradient(
-        xp, backend(xp).max_pool_grad, orig_input, orig_output, grad,
-        *_window_inputs(ksize, strides), padding, data_format,
-    )  # fmt: skip
+        xp,
+        backend(xp).max_pool_grad,
+        orig_input,
+        orig_output,
+        grad,
+        *_window_inputs(ksize, strides),
+        padding,
+        data_format,
+    )
 
 
 @kernel("MaxPoolGradGrad")
 def max_pool_grad_grad(
-    xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
-    strides: list[int], padding: bytes, data_format: bytes,
-) -> Any:  # fmt: skip
+    xp: Any,
+    orig_input: Any,
+    orig_output: Any,
+    grad: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
+    data_format: bytes,
+) -> Any:
     """Takes from each window the element of ``grad`` at the place of the first maximum."""
     return _max_pool_gradient(
-        xp, backend(xp).max_pool_grad_grad, orig_input, orig_output, grad, ksize, strides,
-        padding, data_format, second=True,
-    )  # fmt: skip
+        xp,
+        backend(xp).max_pool_grad_grad,
+        orig_input,
+        orig_output,
+        grad,
+        ksize,
+        strides,
+        padding,
+        data_format,
+        second=True,
+    )
 
 
 @kernel("MaxPoolGradGradV2")
 def max_pool_grad_grad_v2(
-    xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *,
-    padding: bytes, data_format: bytes,
-) -> Any:  # fmt: skip
+    xp: Any,
+    orig_input: Any,
+    orig_output: Any,
+    grad: Any,
+    ksize: Any,
+    strides: Any,
+    *,
+    padding: bytes,
+    data_format: bytes,
+) -> Any:
     """Computes MaxPoolGradGrad with window sizes and strides as inputs."""
     return _max_pool_gradient(
-        xp, backend(xp).max_pool_grad_grad, orig_input, orig_output, grad,
-        *_window_inputs(ksize, strides), padding, data_format, second=True,
-    )  # fmt: skip
+        xp,
+        backend(xp).max_pool_grad_grad,
+        orig_input,
+        orig_output,
+        grad,
+        *_window_inputs(ksize, strides),
+        padding,
+        data_format,
+        second=True,
+    )
 
 
 def _check_spatial_only(ksize: Sequence[int], data_format: bytes) -> None:
@@ -243,9 +325,14 @@ def _avg_pool(
 
 
 def _avg_pool_gradient(
-    xp: Any, sizes: Any, grad: Any, ksize: list[int], strides: list[int], padding: bytes,
+    xp: Any,
+    sizes: Any,
+    grad: Any,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
     data_format: bytes,
-) -> Any:  # fmt: skip
+) -> Any:
     if sizes.shape != (len(ksize),):
         raise errors.invalid_argument(
             f"out_backprop must be 1-dimensional and {len(ksize)} elements"
@@ -268,18 +355,29 @@ def _avg_pool_gradient(
 
 @kernel("AvgPool")
 def avg_pool(
-    xp: Any, value: Any, *, ksize: list[int], strides: list[int], padding: bytes,
+    xp: Any,
+    value: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
     data_format: bytes,
-) -> Any:  # fmt: skip
+) -> Any:
     """Takes the mean of windows over height and width; padding does not count."""
     return _avg_pool(xp, value, ksize, strides, padding, data_format)
 
 
 @kernel("AvgPoolGrad", "AvgPool3DGrad")
 def avg_pool_grad(
-    xp: Any, orig_input_shape: Any, grad: Any, *, ksize: list[int], strides: list[int],
-    padding: bytes, data_format: bytes,
-) -> Any:  # fmt: skip
+    xp: Any,
+    orig_input_shape: Any,
+    grad: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
+    data_format: bytes,
+) -> Any:
     """Computes the gradient of AvgPool or AvgPool3D for an input of shape ``orig_input_shape``."""
     return _avg_pool_gradient(xp, orig_input_shape, grad, ksize, strides, padding, data_format)
 
@@ -289,18 +387,30 @@ def avg_pool_grad(
 
 @kernel("MaxPool3D")
 def max_pool_3d(
-    xp: Any, input: Any, *, ksize: list[int], strides: list[int], padding: bytes,
+    xp: Any,
+    input: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
     data_format: bytes,
-) -> Any:  # fmt: skip
+) -> Any:
     """Takes the maximum of windows over depth, height and width."""
     return _max_pool(xp, input, ksize, strides, padding, data_format)
 
 
 @kernel("MaxPool3DGrad")
 def max_pool_3d_grad(
-    xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
-    strides: list[int], padding: bytes, data_format: bytes,
-) -> Any:  # fmt: skip
+    xp: Any,
+    orig_input: Any,
+    orig_output: Any,
+    grad: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
+    data_format: bytes,
+) -> Any:
     """Gives the gradient of each window to every maximum.
 
     Unlike in two dimensions, where the first one gets all of it; so does TensorFlow.
@@ -313,20 +423,40 @@ def max_pool_3d_grad(
 
 @kernel("MaxPool3DGradGrad")
 def max_pool_3d_grad_grad(
-    xp: Any, orig_input: Any, orig_output: Any, grad: Any, *, ksize: list[int],
-    strides: list[int], padding: bytes, data_format: bytes,
-) -> Any:  # fmt: skip
+    xp: Any,
+    orig_input: Any,
+    orig_output: Any,
+    grad: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
+    data_format: bytes,
+) -> Any:
     """Takes from each window the element of ``grad`` at the place of the first maximum."""
     return _max_pool_gradient(
-        xp, backend(xp).max_pool_grad_grad, orig_input, orig_output, grad, ksize, strides,
-        padding, data_format, second=True,
-    )  # fmt: skip
+        xp,
+        backend(xp).max_pool_grad_grad,
+        orig_input,
+        orig_output,
+        grad,
+        ksize,
+        strides,
+        padding,
+        data_format,
+        second=True,
+    )
 
 
 @kernel("AvgPool3D")
 def avg_pool_3d(
-    xp: Any, input: Any, *, ksize: list[int], strides: list[int], padding: bytes,
+    xp: Any,
+    input: Any,
+    *,
+    ksize: list[int],
+    strides: list[int],
+    padding: bytes,
     data_format: bytes,
-) -> Any:  # fmt: skip
+) -> Any:
     """Takes the mean of windows over depth, height and width; padding does not count."""
     return _avg_pool(xp, input, ksize, strides, padding, data_format)

@@ -216,9 +216,15 @@ def _resize_line(
 
 @loops.Loop
 def _interpolate_rows_first(
-    lines: Array, row_lower: Array, row_upper: Array, row_distance: Array,
-    lower: Array, upper: Array, distance: Array, result: Array,
-) -> None:  # fmt: skip
+    lines: Array,
+    row_lower: Array,
+    row_upper: Array,
+    row_distance: Array,
+    lower: Array,
+    upper: Array,
+    distance: Array,
+    result: Array,
+) -> None:
     """Computes ``_interpolate`` of [batch, rows, columns x channels], row by row of the result."""
     channels = result.shape[2] // len(lower)
     line = np.empty(lines.shape[2], np.float32)
@@ -233,9 +239,15 @@ def _interpolate_rows_first(
 
 @loops.Loop
 def _interpolate_columns_first(
-    lines: Array, row_lower: Array, row_upper: Array, row_distance: Array,
-    lower: Array, upper: Array, distance: Array, result: Array,
-) -> None:  # fmt: skip
+    lines: Array,
+    row_lower: Array,
+    row_upper: Array,
+    row_distance: Array,
+    lower: Array,
+    upper: Array,
+    distance: Array,
+    result: Array,
+) -> None:
     """Computes ``_interpolate`` and keeps the two last resized rows, as results share them."""
     channels = result.shape[2] // len(lower)
     line = np.empty(lines.shape[2], np.float32)
@@ -516,9 +528,15 @@ def _pixels(image: Any, box_ind: Any, rows: Any, columns: Any) -> Any:
 
 @kernel("CropAndResize")
 def crop_and_resize(
-    xp: Any, image: Any, boxes: Any, box_ind: Any, crop_size: Array, *, method: bytes,
+    xp: Any,
+    image: Any,
+    boxes: Any,
+    box_ind: Any,
+    crop_size: Array,
+    *,
+    method: bytes,
     extrapolation_value: float,
-) -> Any:  # fmt: skip
+) -> Any:
     """Crops boxes from images and resizes them to ``crop_size``; float32.
 
     Args:

@@ -138,9 +138,19 @@ def resource_gather_nd(xp: Any, resource: Variable, indices: Any, *, dtype: DTyp
 
 @kernel("ResourceStridedSliceAssign")
 def resource_strided_slice_assign(
-    xp: Any, ref: Variable, begin: Any, end: Any, strides: Any, value: Any, *, begin_mask: int,
-    end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
-) -> None:  # fmt: skip
+    xp: Any,
+    ref: Variable,
+    begin: Any,
+    end: Any,
+    strides: Any,
+    value: Any,
+    *,
+    begin_mask: int,
+    end_mask: int,
+    ellipsis_mask: int,
+    new_axis_mask: int,
+    shrink_axis_mask: int,
+) -> None:
     """Assigns to a slice of the variable; the value is broadcast."""
     existing(ref)
     masks = strided_slice.Masks(

@@ -57,18 +57,30 @@ def resolve_slice(
 
 @functools.lru_cache(maxsize=1024)
 def _resolved(
-    shape: tuple[int, ...], begin: tuple[int, ...], end: tuple[int, ...],
-    strides: tuple[int, ...], masks: strided_slice.Masks,
-) -> Selected:  # fmt: skip
+    shape: tuple[int, ...],
+    begin: tuple[int, ...],
+    end: tuple[int, ...],
+    strides: tuple[int, ...],
+    masks: strided_slice.Masks,
+) -> Selected:
     selections, selected = strided_slice.resolve(shape, begin, end, strides, masks)
     return Selected(selections, tuple(s.as_slice for s in selections), selected)
 
 
 @kernel("StridedSlice")
 def strided_slice_(
-    xp: Any, x: Any, begin: Array, end: Array, strides: Array, *, begin_mask: int, end_mask: int,
-    ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
-) -> Any:  # fmt: skip
+    xp: Any,
+    x: Any,
+    begin: Array,
+    end: Array,
+    strides: Array,
+    *,
+    begin_mask: int,
+    end_mask: int,
+    ellipsis_mask: int,
+    new_axis_mask: int,
+    shrink_axis_mask: int,
+) -> Any:
     """Takes ``x[begin:end:strides]`` as Python does, with the masks of StridedSlice."""
     masks = strided_slice.Masks(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
@@ -79,9 +91,19 @@ def strided_slice_(
 
 @kernel("StridedSliceGrad")
 def strided_slice_grad(
-    xp: Any, shape: Array, begin: Array, end: Array, strides: Array, dy: Any, *, begin_mask: int,
-    end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
-) -> Any:  # fmt: skip
+    xp: Any,
+    shape: Array,
+    begin: Array,
+    end: Array,
+    strides: Array,
+    dy: Any,
+    *,
+    begin_mask: int,
+    end_mask: int,
+    ellipsis_mask: int,
+    new_axis_mask: int,
+    shrink_axis_mask: int,
+) -> Any:
     """Puts ``dy`` at its places in zeros of ``shape``: the gradient of StridedSlice."""
     masks = strided_slice.Masks(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask
@@ -398,9 +420,12 @@ def dynamic_stitch(xp: Any, indices: list[Any], data: list[Any]) -> Any:
     rows = 1 + max((int(i.max()) for i in indices if i.size), default=-1)
     dtype = data[0].dtype
     flat_indices = np.concatenate([i.reshape(-1) for i in indices])
-    flat_data = xp.concatenate([d.reshape((-1, *rest)) if d.size else
-                                d.reshape((math.prod(i.shape), *rest))
-                                for i, d in zip(indices, data, strict=True)])  # fmt: skip
+    flat_data = xp.concatenate(
+        [
+            d.reshape((-1, *rest)) if d.size else d.reshape((math.prod(i.shape), *rest))
+            for i, d in zip(indices, data, strict=True)
+        ]
+    )
     if xp is np:
         merged = np.full((rows, *rest), zero(dtype), dtype)
         merged[flat_indices] = flat_data  # of a repeated index, the last one stays

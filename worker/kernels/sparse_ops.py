@@ -154,9 +154,14 @@ def _stacked(parts: list[Sparse], batch: tuple[int, ...], dtype: DType) -> Spars
 
 @kernel("SparseToDense")
 def sparse_to_dense(
-    xp: Any, sparse_indices: Any, output_shape: Array, sparse_values: Any, default_value: Any, *,
+    xp: Any,
+    sparse_indices: Any,
+    output_shape: Array,
+    sparse_values: Any,
+    default_value: Any,
+    *,
     validate_indices: bool,
-) -> Any:  # fmt: skip
+) -> Any:
     """Makes a dense tensor of ``output_shape``.
 
     With ``validate_indices`` they must be in order and without repetition. An index out of range is

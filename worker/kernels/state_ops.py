@@ -210,9 +210,14 @@ for _name in ("Update", "Add", "Sub"):
 
 
 def assign_slice(
-    xp: Any, variable: Variable, begin: Any, end: Any, strides: Any, value: Any,
+    xp: Any,
+    variable: Variable,
+    begin: Any,
+    end: Any,
+    strides: Any,
+    value: Any,
     masks: strided_slice.Masks,
-) -> None:  # fmt: skip
+) -> None:
     """Assigns ``variable[begin:end:strides] = value``; the value is broadcast."""
     old = variable.read()
     selections, where, selected = resolve_slice(old.shape, begin, end, strides, masks)
@@ -234,9 +239,19 @@ def assign_slice(
 
 @kernel("StridedSliceAssign")
 def strided_slice_assign(
-    xp: Any, ref: Variable, begin: Any, end: Any, strides: Any, value: Any, *, begin_mask: int,
-    end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
-) -> Variable:  # fmt: skip
+    xp: Any,
+    ref: Variable,
+    begin: Any,
+    end: Any,
+    strides: Any,
+    value: Any,
+    *,
+    begin_mask: int,
+    end_mask: int,
+    ellipsis_mask: int,
+    new_axis_mask: int,
+    shrink_axis_mask: int,
+) -> Variable:
     """Assigns to a slice of the variable and returns the variable; the value is broadcast."""
     masks = strided_slice.Masks(
         begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask

@@ -256,10 +256,20 @@ def encode_wav(samples: Array, rate: float) -> bytes:
     size, frames = 2 * channels, int(rate)
     header = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
-        b"RIFF", 36 + len(data), b"WAVE",
-        b"fmt ", 16, 1, channels, frames, frames * size & 0xFFFFFFFF, size, 16,
-        b"data", len(data),
-    )  # fmt: skip
+        b"RIFF",
+        36 + len(data),
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        channels,
+        frames,
+        frames * size & 0xFFFFFFFF,
+        size,
+        16,
+        b"data",
+        len(data),
+    )
     return header + data
 
 

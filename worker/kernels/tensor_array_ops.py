@@ -21,9 +21,16 @@ from flowray.worker.state.step_resources import ArrayLike, TensorArray, check_dt
 
 @kernel("TensorArrayV3")
 def tensor_array(
-    xp: Any, size: Any, *, dtype: DType, element_shape: Shape, dynamic_size: bool,
-    clear_after_read: bool, identical_element_shapes: bool, tensor_array_name: bytes,
-) -> tuple[Any, Any]:  # fmt: skip
+    xp: Any,
+    size: Any,
+    *,
+    dtype: DType,
+    element_shape: Shape,
+    dynamic_size: bool,
+    clear_after_read: bool,
+    identical_element_shapes: bool,
+    tensor_array_name: bytes,
+) -> tuple[Any, Any]:
     """Makes a tensor array of ``size`` elements and returns it with a flow.
 
     In a trace it raises NotCompilableError if the array may grow.
@@ -37,9 +44,14 @@ def tensor_array(
     name = tensor_array_name.decode()
     if xp is np:
         array = TensorArray(
-            name, dtype, int(size), element_shape, dynamic=dynamic_size,
-            clear_after_read=clear_after_read, identical=identical_element_shapes,
-        )  # fmt: skip
+            name,
+            dtype,
+            int(size),
+            element_shape,
+            dynamic=dynamic_size,
+            clear_after_read=clear_after_read,
+            identical=identical_element_shapes,
+        )
         return array, _FLOW
     if dynamic_size:
         raise NotCompilableError(f"tensor array {name} may grow")

@@ -66,9 +66,20 @@ def _keras_momentum(
 
 @_step("Adam")
 def _adam(
-    xp: Any, var: Any, m: Any, v: Any, beta1_power: Any, beta2_power: Any, lr: Any, beta1: Any,
-    beta2: Any, epsilon: Any, grad: Any, *, use_nesterov: bool,
-) -> Any:  # fmt: skip
+    xp: Any,
+    var: Any,
+    m: Any,
+    v: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    grad: Any,
+    *,
+    use_nesterov: bool,
+) -> Any:
     alpha = lr * xp.sqrt(1 - beta2_power) / (1 - beta1_power)
     m = m + (grad - m) * (1 - beta1)
     v = v + (grad * grad - v) * (1 - beta2)
@@ -78,9 +89,19 @@ def _adam(
 
 @_step("AdamWithAmsgrad")
 def _adam_with_amsgrad(
-    xp: Any, var: Any, m: Any, v: Any, vhat: Any, beta1_power: Any, beta2_power: Any, lr: Any,
-    beta1: Any, beta2: Any, epsilon: Any, grad: Any,
-) -> Any:  # fmt: skip
+    xp: Any,
+    var: Any,
+    m: Any,
+    v: Any,
+    vhat: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    grad: Any,
+) -> Any:
     alpha = lr * xp.sqrt(1 - beta2_power) / (1 - beta1_power)
     m = m + (grad - m) * (1 - beta1)
     v = v + (grad * grad - v) * (1 - beta2)
@@ -90,9 +111,17 @@ def _adam_with_amsgrad(
 
 @_step("AdaMax")
 def _ada_max(
-    xp: Any, var: Any, m: Any, v: Any, beta1_power: Any, lr: Any, beta1: Any, beta2: Any,
-    epsilon: Any, grad: Any,
-) -> Any:  # fmt: skip
+    xp: Any,
+    var: Any,
+    m: Any,
+    v: Any,
+    beta1_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    grad: Any,
+) -> Any:
     m = m + (grad - m) * (1 - beta1)
     v = xp.maximum(beta2 * v, abs(grad))
     return var - lr / (1 - beta1_power) * (m / (v + epsilon)), m, v
@@ -132,9 +161,16 @@ def _adagrad_v2(
 
 @_step("AdagradDA")
 def _adagrad_da(
-    xp: Any, var: Any, gradient_accumulator: Any, gradient_squared_accumulator: Any, grad: Any,
-    lr: Any, l1: Any, l2: Any, global_step: Any,
-) -> Any:  # fmt: skip
+    xp: Any,
+    var: Any,
+    gradient_accumulator: Any,
+    gradient_squared_accumulator: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    global_step: Any,
+) -> Any:
     total = gradient_accumulator + grad
     total_squared = gradient_squared_accumulator + grad * grad
     steps = global_step.astype(lr.dtype)
@@ -163,9 +199,17 @@ def _rms_prop(
 
 @_step("CenteredRMSProp")
 def _centered_rms_prop(
-    xp: Any, var: Any, mg: Any, ms: Any, mom: Any, lr: Any, rho: Any, momentum: Any, epsilon: Any,
+    xp: Any,
+    var: Any,
+    mg: Any,
+    ms: Any,
+    mom: Any,
+    lr: Any,
+    rho: Any,
+    momentum: Any,
+    epsilon: Any,
     grad: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     ms = ms + (grad * grad - ms) * (1 - rho)
     mg = mg + (grad - mg) * (1 - rho)
     mom = mom * momentum + grad * lr / xp.sqrt(ms - mg * mg + epsilon)
@@ -173,9 +217,16 @@ def _centered_rms_prop(
 
 
 def _follow_leader(
-    xp: Any, old: tuple[Any, Any, Any], grad: Any, shrunk_grad: Any, lr: Any, l1: Any, l2: Any,
-    lr_power: Any, linear_has_lr: bool,
-) -> Any:  # fmt: skip
+    xp: Any,
+    old: tuple[Any, Any, Any],
+    grad: Any,
+    shrunk_grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    lr_power: Any,
+    linear_has_lr: bool,
+) -> Any:
     """Computes the step of FTRL-proximal (McMahan et al. 2013).
 
     Args:
@@ -194,18 +245,37 @@ def _follow_leader(
 
 @_step("Ftrl")
 def _ftrl(
-    xp: Any, var: Any, accum: Any, linear: Any, grad: Any, lr: Any, l1: Any, l2: Any,
-    lr_power: Any, *, multiply_linear_by_lr: bool,
-) -> Any:  # fmt: skip
+    xp: Any,
+    var: Any,
+    accum: Any,
+    linear: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    lr_power: Any,
+    *,
+    multiply_linear_by_lr: bool,
+) -> Any:
     old = (var, accum, linear)
     return _follow_leader(xp, old, grad, grad, lr, l1, l2, lr_power, multiply_linear_by_lr)
 
 
 @_step("FtrlV2")
 def _ftrl_v2(
-    xp: Any, var: Any, accum: Any, linear: Any, grad: Any, lr: Any, l1: Any, l2: Any,
-    l2_shrinkage: Any, lr_power: Any, *, multiply_linear_by_lr: bool,
-) -> Any:  # fmt: skip
+    xp: Any,
+    var: Any,
+    accum: Any,
+    linear: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    l2_shrinkage: Any,
+    lr_power: Any,
+    *,
+    multiply_linear_by_lr: bool,
+) -> Any:
     old, shrunk = (var, accum, linear), grad + 2 * l2_shrinkage * var
     return _follow_leader(xp, old, grad, shrunk, lr, l1, l2, lr_power, multiply_linear_by_lr)
 

@@ -186,9 +186,14 @@ class _Loader:
     def _load_body(self, name: str, body: FunctionBody) -> Program:
         body = rewrites.scale_after_resizing(body)
         stage = replace(
-            self._stage, graph=body.graph, inputs=body.inputs, outputs=body.outputs,
-            ref_outputs=frozenset(), input_conditions={}, node_conditions={},
-        )  # fmt: skip
+            self._stage,
+            graph=body.graph,
+            inputs=body.inputs,
+            outputs=body.outputs,
+            ref_outputs=frozenset(),
+            input_conditions={},
+            node_conditions={},
+        )
         handles = [
             argument
             for argument, dtype in zip(body.inputs, body.input_types, strict=True)
@@ -236,9 +241,14 @@ class _Loader:
                 if dtype == dtypes.resource and tensors.base[slot := tensors.slot(name)] is None
             }
         return Cutter(
-            self._instructions, tensors.base, outputs, brought, made - brought, self._select,
+            self._instructions,
+            tensors.base,
+            outputs,
+            brought,
+            made - brought,
+            self._select,
             self._hosted,
-        )  # fmt: skip
+        )
 
     # Nodes
 

@@ -139,9 +139,7 @@ class Cutter:
         keys: list[_Key] = []
         for index, instruction in enumerate(self.instructions):
             mode = _Mode(compilable[index], instruction.device, selection.unmasked(instruction))
-            phases = [
-                keys[earlier][0] + (keys[earlier][1] != mode) for earlier in before[index]
-            ]  # fmt: skip
+            phases = [keys[earlier][0] + (keys[earlier][1] != mode) for earlier in before[index]]
             if mode.compiled:
                 phases += [keys[earlier][0] + 1 for earlier in waits[index]]
             keys.append((max(phases, default=0), mode))

@@ -185,9 +185,14 @@ class StateStore:
         return found
 
     def private(
-        self, owner: str, scope: str, container: str, node: str, kind: type[R],
+        self,
+        owner: str,
+        scope: str,
+        container: str,
+        node: str,
+        kind: type[R],
         make: Callable[[str, str], R],
-    ) -> R:  # fmt: skip
+    ) -> R:
         """Returns the resource that belongs to ``node`` of ``owner``, the scope that it ends with.
 
         ``make(container, name)`` makes it if there is none. It can also be found by its handle, in

@@ -152,9 +152,14 @@ def encode(
     file = io.BytesIO()
     try:
         image.save(
-            file, "JPEG", quality=max(quality, 1), progressive=progressive, optimize=optimize_size,
-            subsampling=2 if chroma_downsampling and image.mode == "RGB" else 0, **options,
-        )  # fmt: skip
+            file,
+            "JPEG",
+            quality=max(quality, 1),
+            progressive=progressive,
+            optimize=optimize_size,
+            subsampling=2 if chroma_downsampling and image.mode == "RGB" else 0,
+            **options,
+        )
     except (OSError, ValueError, SystemError) as error:
         raise ImageError(str(error)) from None
     # The JFIF header comes first; its unit and its densities follow name and version.

@@ -21,9 +21,13 @@ from flowray.worker.execution import xla
 
 
 def reduced(
-    xp: Any, function: Callable[..., Any], x: Any, axes: tuple[int, ...], keep: bool = False,
+    xp: Any,
+    function: Callable[..., Any],
+    x: Any,
+    axes: tuple[int, ...],
+    keep: bool = False,
     **options: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """Applies ``function`` of ``xp`` (sum, max, ...) over ``axes``.
 
     Args:
