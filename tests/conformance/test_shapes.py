@@ -28,6 +28,7 @@ WRONG = {
     "FusedBatchNormGradV2": "oneDNN's kernel gives scalars for [0]",
     "FusedBatchNormGradV3": "oneDNN's kernel gives scalars for [0]",
     "MaxPool3D-9": "a window over channels, which no kernel takes, changes nothing",
+    "MaxPool-depth-stride": "the stride over channels counts, which no kernel takes",
     "GatherV2-16": "a negative batch_dims counts as none",
 }
 # Refusals in words of flowray's own.
