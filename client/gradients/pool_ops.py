@@ -30,14 +30,14 @@ def max_pool_v2(op: Any, grad: Any) -> Any:
     return result, None, None
 
 
-@gradient("MaxPoolGrad")
+@gradient("MaxPoolGrad", "MaxPool3DGrad")
 def max_pool_grad(op: Any, grad: Any) -> Any:
     """Takes the gradient at the maxima; it does not depend on input and output otherwise."""
     x, y, _ = op.inputs
     return (
         apply_op("ZerosLike", x),
         apply_op("ZerosLike", y),
-        apply_op("MaxPoolGradGrad", x, y, grad, **_pool_attrs(op)),
+        apply_op(f"{op.type}Grad", x, y, grad, **_pool_attrs(op)),
     )
 
 
@@ -54,14 +54,14 @@ def max_pool_grad_v2(op: Any, grad: Any) -> Any:
     )
 
 
-@gradient("MaxPoolGradGrad")
+@gradient("MaxPoolGradGrad", "MaxPool3DGradGrad")
 def max_pool_grad_grad(op: Any, grad: Any) -> Any:
     """Passes the gradient to the maxima; it does not depend on input and output otherwise."""
     x, y, _ = op.inputs
     return (
         apply_op("ZerosLike", x),
         apply_op("ZerosLike", y),
-        apply_op("MaxPoolGrad", x, y, grad, **_pool_attrs(op)),
+        apply_op(op.type.removesuffix("Grad"), x, y, grad, **_pool_attrs(op)),
     )
 
 
@@ -82,28 +82,6 @@ def max_pool_grad_grad_v2(op: Any, grad: Any) -> Any:
 def max_pool_3d(op: Any, grad: Any) -> Tensor:
     """Passes the gradient of each window to its maximum."""
     return output_of("MaxPool3DGrad", op.inputs[0], op.outputs[0], grad, **_pool_attrs(op))
-
-
-@gradient("MaxPool3DGrad")
-def max_pool_3d_grad(op: Any, grad: Any) -> Any:
-    """Takes the gradient at the maxima; it does not depend on input and output otherwise."""
-    x, y, _ = op.inputs
-    return (
-        apply_op("ZerosLike", x),
-        apply_op("ZerosLike", y),
-        apply_op("MaxPool3DGradGrad", x, y, grad, **_pool_attrs(op)),
-    )
-
-
-@gradient("MaxPool3DGradGrad")
-def max_pool_3d_grad_grad(op: Any, grad: Any) -> Any:
-    """Passes the gradient to the maxima; it does not depend on input and output otherwise."""
-    x, y, _ = op.inputs
-    return (
-        apply_op("ZerosLike", x),
-        apply_op("ZerosLike", y),
-        apply_op("MaxPool3DGrad", x, y, grad, **_pool_attrs(op)),
-    )
 
 
 @gradient("AvgPool", "AvgPool3D")

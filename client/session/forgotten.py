@@ -56,8 +56,9 @@ class _Forgotten:
     def close_open(self) -> None:
         """Closes all open sessions.
 
-        The masters share the time: one that hangs may use up all of it,
-        and then those after it learn from the end of the connection that the client is gone."""
+        The masters share the time: one that hangs may use up all of it, and then those after it
+        learn from the end of the connection that the client is gone.
+        """
         self.is_exiting = True
         with self._lock:
             transports = list(self._open)

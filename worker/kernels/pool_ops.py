@@ -152,15 +152,6 @@ def _window_inputs(ksize: Any, strides: Any) -> tuple[list[int], list[int]]:
     return [int(k) for k in ksize], [int(s) for s in strides]
 
 
-def _check_max_over_space(
-    x: Any, ksize: Sequence[int], strides: Sequence[int], data_format: bytes, what: str
-) -> None:
-    """Checks that a pool (``what``) has neither windows nor strides along the channels."""
-    depth = channel_axis(data_format, len(ksize))
-    if x.ndim == len(ksize) and (ksize[depth] != 1 or strides[depth] != 1):
-        raise errors.unimplemented(f"{what} is not yet supported on the depth dimension.")
-
-
 def _max_pool_gradient(
     xp: Any,
     function: Callable[..., Any],
@@ -179,7 +170,9 @@ def _max_pool_gradient(
     Args:
         second: whether the gradient has the input's shape, as for a second derivative.
     """
-    _check_max_over_space(x, ksize, strides, data_format, "MaxPoolingGrad")
+    depth = channel_axis(data_format, len(ksize))
+    if x.ndim == len(ksize) and (ksize[depth] != 1 or strides[depth] != 1):
+        raise errors.unimplemented("MaxPoolingGrad is not yet supported on the depth dimension.")
     source, windows = _pool(
         "tensor_in", x.shape, ksize, strides, padding, data_format, explicit_paddings
     )
@@ -253,7 +246,7 @@ def max_pool_grad_v2(
     )
 
 
-@kernel("MaxPoolGradGrad")
+@kernel("MaxPoolGradGrad", "MaxPool3DGradGrad")
 def max_pool_grad_grad(
     xp: Any,
     orig_input: Any,
@@ -311,49 +304,7 @@ def _check_spatial_only(ksize: Sequence[int], data_format: bytes) -> None:
         raise errors.unimplemented("Non-spatial pooling is not yet supported.")
 
 
-def _avg_pool(
-    xp: Any, x: Any, ksize: list[int], strides: list[int], padding: bytes, data_format: bytes
-) -> Any:
-    _check_spatial_only(ksize, data_format)
-    source, windows = _pool("Input", x.shape, ksize, strides, padding, data_format)
-    shape = (source[0], *(w.output for w in windows), source[-1])
-    if 0 in shape:
-        result = xp.zeros(shape, x.dtype)
-    else:
-        result = backend(xp).avg_pool(widened(channels_last(x, data_format)), windows)
-    return restored(xp, result, data_format, x.dtype)
-
-
-def _avg_pool_gradient(
-    xp: Any,
-    sizes: Any,
-    grad: Any,
-    ksize: list[int],
-    strides: list[int],
-    padding: bytes,
-    data_format: bytes,
-) -> Any:
-    if sizes.shape != (len(ksize),):
-        raise errors.invalid_argument(
-            f"out_backprop must be 1-dimensional and {len(ksize)} elements"
-        )
-    _check_spatial_only(ksize, data_format)
-    shape = [int(size) for size in sizes]
-    source, windows = _pool("out_backprop", shape, ksize, strides, padding, data_format)
-    output = assemble(data_format, source[0], [w.output for w in windows], source[-1])
-    if grad.shape != output:
-        raise errors.invalid_argument(
-            f"Expected grad shape to be {format_shape(output)}, but got {format_shape(grad.shape)}"
-        )
-    if 0 in source or grad.size == 0:
-        result = xp.zeros(source, grad.dtype)
-    else:
-        g = widened(channels_last(grad, data_format))
-        result = backend(xp).avg_pool_grad(source, g, windows)
-    return restored(xp, result, data_format, grad.dtype)
-
-
-@kernel("AvgPool")
+@kernel("AvgPool", "AvgPool3D")
 def avg_pool(
     xp: Any,
     value: Any,
@@ -363,8 +314,15 @@ def avg_pool(
     padding: bytes,
     data_format: bytes,
 ) -> Any:
-    """Takes the mean of windows over height and width; padding does not count."""
-    return _avg_pool(xp, value, ksize, strides, padding, data_format)
+    """Takes the mean of windows over the spatial dimensions; padding does not count."""
+    _check_spatial_only(ksize, data_format)
+    source, windows = _pool("Input", value.shape, ksize, strides, padding, data_format)
+    shape = (source[0], *(w.output for w in windows), source[-1])
+    if 0 in shape:
+        result = xp.zeros(shape, value.dtype)
+    else:
+        result = backend(xp).avg_pool(widened(channels_last(value, data_format)), windows)
+    return restored(xp, result, data_format, value.dtype)
 
 
 @kernel("AvgPoolGrad", "AvgPool3DGrad")
@@ -379,7 +337,24 @@ def avg_pool_grad(
     data_format: bytes,
 ) -> Any:
     """Computes the gradient of AvgPool or AvgPool3D for an input of shape ``orig_input_shape``."""
-    return _avg_pool_gradient(xp, orig_input_shape, grad, ksize, strides, padding, data_format)
+    if orig_input_shape.shape != (len(ksize),):
+        raise errors.invalid_argument(
+            f"out_backprop must be 1-dimensional and {len(ksize)} elements"
+        )
+    _check_spatial_only(ksize, data_format)
+    shape = [int(size) for size in orig_input_shape]
+    source, windows = _pool("out_backprop", shape, ksize, strides, padding, data_format)
+    output = assemble(data_format, source[0], [w.output for w in windows], source[-1])
+    if grad.shape != output:
+        raise errors.invalid_argument(
+            f"Expected grad shape to be {format_shape(output)}, but got {format_shape(grad.shape)}"
+        )
+    if 0 in source or grad.size == 0:
+        result = xp.zeros(source, grad.dtype)
+    else:
+        g = widened(channels_last(grad, data_format))
+        result = backend(xp).avg_pool_grad(source, g, windows)
+    return restored(xp, result, data_format, grad.dtype)
 
 
 # Three dimensions ---------------------------------------------------------------------------------
@@ -419,44 +394,3 @@ def max_pool_3d_grad(
     return _max_pool_gradient(
         xp, function, orig_input, orig_output, grad, ksize, strides, padding, data_format
     )
-
-
-@kernel("MaxPool3DGradGrad")
-def max_pool_3d_grad_grad(
-    xp: Any,
-    orig_input: Any,
-    orig_output: Any,
-    grad: Any,
-    *,
-    ksize: list[int],
-    strides: list[int],
-    padding: bytes,
-    data_format: bytes,
-) -> Any:
-    """Takes from each window the element of ``grad`` at the place of the first maximum."""
-    return _max_pool_gradient(
-        xp,
-        backend(xp).max_pool_grad_grad,
-        orig_input,
-        orig_output,
-        grad,
-        ksize,
-        strides,
-        padding,
-        data_format,
-        second=True,
-    )
-
-
-@kernel("AvgPool3D")
-def avg_pool_3d(
-    xp: Any,
-    input: Any,
-    *,
-    ksize: list[int],
-    strides: list[int],
-    padding: bytes,
-    data_format: bytes,
-) -> Any:
-    """Takes the mean of windows over depth, height and width; padding does not count."""
-    return _avg_pool(xp, input, ksize, strides, padding, data_format)
